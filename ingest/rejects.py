@@ -1,0 +1,45 @@
+"""Dead letters: what was not admitted, counted by reason, the newest kept for inspection."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+__all__ = ["Reject", "Rejects"]
+
+KEPT = 1_000
+SHOWN = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """One message or reading that was not admitted."""
+
+    received: int
+    """Microseconds UTC."""
+    reason: str
+    """A stable name from a small set, fit for a metric label."""
+    detail: str
+    """What was found and where."""
+    topic: str
+    payload: bytes
+    """The first 1,024 bytes."""
+
+
+class Rejects:
+    """Counts per reason and the newest 1,000 rejects; bounded whatever comes in.
+
+    `listener`, if given, sees every reject (for `replay --rejects FILE`).
+    """
+
+    def __init__(self, listener: Callable[[Reject], None] | None = None) -> None:
+        self.counts: Counter[str] = Counter()
+        self.newest: deque[Reject] = deque(maxlen=KEPT)
+        self._listener = listener
+
+    def add(self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b"") -> None:
+        """Count one reject."""
+        self.counts[reason] += 1
+        reject = Reject(received, reason, detail, topic, bytes(payload[:SHOWN]))
+        self.newest.append(reject)
+        if self._listener is not None:
+            self._listener(reject)

@@ -1,0 +1,49 @@
+"""The contract of a source and of a codec."""
+
+from typing import Any, Protocol
+
+from ingest.rejects import Rejects
+from streamgauge.batch import Batch
+from streamgauge.delivery import Delivery
+
+__all__ = ["Codec", "Source"]
+
+
+class Codec(Protocol):
+    """Bytes to columns. Decodes every payload by itself; never raises on bad input."""
+
+    def decode(self, delivery: Delivery, batch: Batch, rejects: Rejects) -> None:
+        """Fill `batch` from row 0 with the readings of the delivery, in order, and set `batch.n`.
+
+        What cannot become a reading is counted in `rejects` with its reason. A bad value in a good
+        reading becomes NaN with its flag. Unknown devices beyond the limit are rejected.
+        """
+        ...
+
+
+class Source(Protocol):
+    """Where deliveries come from. Owns its threads; nothing it does blocks the worker."""
+
+    def start(self) -> None: ...
+
+    def take(self, limit: int, timeout: float) -> Delivery | None:
+        """What has arrived, at most `limit` messages; waits up to `timeout` seconds for the first.
+
+        None when nothing came. Never waits to fill a delivery.
+        """
+        ...
+
+    def acknowledge(self, tokens: list[Any]) -> None:
+        """The messages with these tokens are durable: the sender may forget them."""
+        ...
+
+    @property
+    def finished(self) -> bool:
+        """True when there will never be more (a file read to its end)."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Counters and condition for /metrics and /readyz: `ok: bool`, `why: str`, numbers."""
+        ...
+
+    def stop(self) -> None: ...

@@ -1,0 +1,96 @@
+"""What readers of the running pipeline see: plain values, detached from its arrays."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+__all__ = ["Board", "DeviceView", "PredictionView", "ScoreView", "TaskView"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceView:
+    """A device and its newest reading. Times are microseconds UTC; None = never seen."""
+
+    id: str
+    time: int | None
+    received: int | None
+    readings: int
+    """Readings admitted since the device became known."""
+    values: Mapping[str, float | None]
+    """Last usable value of each channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionView:
+    """The newest prediction of one device for one task and horizon."""
+
+    id: str
+    task: str
+    horizon: str
+    made_at: int
+    target_time: int | None
+    """Event time that the prediction is for; None when the horizon counts readings."""
+    prediction: float | None
+    last_value: float | None
+    """The target's last value when the prediction was made: the persistence forecast."""
+    status: str
+    """pending, labelled, expired or warming_up."""
+    label: float | None
+    residual: float | None
+    model_version: int
+    """Labels that the device's model had learned."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """A task at one horizon, as configured."""
+
+    task: str
+    horizon: str
+    kind: str
+    target: str
+    unit: str
+    model: str
+    compiled: bool
+    why: str
+    """What was compiled and what was not, in words."""
+    inputs: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreView:
+    """Scores of one task and horizon for one device ("" = over all). Keys: SCORE_COLUMNS."""
+
+    task: str
+    horizon: str
+    device: str
+    scores: Mapping[str, float | None]
+
+
+class Board(Protocol):
+    """The in-memory board: current results. Safe to call from any thread."""
+
+    def device_ids(self, after: str = "", limit: int = 100) -> list[str]:
+        """Known devices in alphabetical order, those after `after`."""
+        ...
+
+    def device(self, device: str) -> DeviceView | None: ...
+
+    def predictions(self, device: str) -> list[PredictionView] | None:
+        """Newest prediction per task and horizon; None if the device is unknown."""
+        ...
+
+    def tasks(self) -> list[TaskView]: ...
+
+    def scores(self, task: str, device: str = "") -> list[ScoreView]:
+        """One per horizon of the task."""
+        ...
+
+    def device_scores(self, task: str, limit: int = 100) -> list[ScoreView]:
+        """Devices of the task with the highest rolling MAE relative to persistence first."""
+        ...
+
+    def counts(self) -> dict[str, Any]:
+        """Counters of the walk, for /metrics: `readings` by verdict, `flags` by flag, `rejected` by
+        reason, `predictions`, `labels`, `expired`, `overflowed`, `devices`, `devices_refused`."""
+        ...

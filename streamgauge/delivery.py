@@ -1,0 +1,54 @@
+"""What a source hands over: messages, readings and clock ticks, in one ordered log."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Delivery", "Position", "Readings"]
+
+Position = dict[str, Any]
+"""Where a source stands: small, JSON-able, written into the checkpoint."""
+
+
+@dataclass(slots=True)
+class Readings:
+    """Readings that were recorded as columns already, in time order over all devices.
+
+    `devices` has n ids, `time` and `received` are int64[n] in microseconds UTC, `values` is
+    float64[n, k] in the schema's order with NaN where a channel is absent.
+    """
+
+    devices: list[str]
+    time: NDArray[np.int64]
+    received: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.devices)
+
+
+@dataclass(slots=True)
+class Delivery:
+    """What came together from one source, in arrival order.
+
+    Either `payloads` (bytes to decode, with parallel `topics` and `received`, microseconds UTC) or
+    `readings`. With neither it is a clock tick: `clock` moves event-time timers of silent devices.
+    """
+
+    source: int = 0
+    payloads: list[bytes] = field(default_factory=list)
+    topics: list[str] = field(default_factory=list)
+    received: list[int] = field(default_factory=list)
+    readings: Readings | None = None
+    clock: int = 0
+    """Our clock in microseconds UTC when a tick was made."""
+    position: Position | None = None
+    """Where the source stands after this delivery; None where the journal keeps the place."""
+    tokens: list[Any] = field(default_factory=list)
+    """What the source needs to acknowledge these messages, in arrival order."""
+
+    @property
+    def is_tick(self) -> bool:
+        return not self.payloads and self.readings is None

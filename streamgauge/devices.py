@@ -1,0 +1,93 @@
+"""Devices and the rows that their state lives in."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Devices"]
+
+REFUSED = -1
+
+
+class Devices:
+    """Device id ↔ row. The id is permanent; the row is recycled once the device is evicted.
+
+    Rows are handed out in order of arrival, smallest free row first, so the same stream gives the
+    same rows however it was cut into batches. At most `limit` devices are known at a time; the
+    readings of a device beyond it get row -1 and are counted by the codec.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.row_of: dict[str, int] = {}
+        self.ids: list[str | None] = []
+        self._free: list[int] = []
+        self._fresh: list[int] = []
+
+    def __len__(self) -> int:
+        """Rows handed out so far, free ones included: the height of every device block."""
+        return len(self.ids)
+
+    @property
+    def known(self) -> int:
+        """Devices that have a row now."""
+        return len(self.row_of)
+
+    def row(self, device: str) -> int:
+        """The device's row, a new one if it is unknown, or -1 beyond the limit."""
+        row = self.row_of.get(device)
+        return self._admit(device) if row is None else row
+
+    def rows(self, devices: Sequence[str]) -> list[int]:
+        """One row per id, in order."""
+        get = self.row_of.__getitem__
+        try:
+            return list(map(get, devices))
+        except KeyError:
+            return [self.row(device) for device in devices]
+
+    def _admit(self, device: str) -> int:
+        if len(self.row_of) >= self.limit:
+            return REFUSED
+        if self._free:
+            row = self._free.pop()
+            self.ids[row] = device
+        else:
+            row = len(self.ids)
+            self.ids.append(device)
+        self.row_of[device] = row
+        self._fresh.append(row)
+        return row
+
+    def fresh(self) -> NDArray[np.int64]:
+        """Rows handed out since the last call: their state must be opened before it is used."""
+        rows = np.array(self._fresh, np.int64)
+        self._fresh.clear()
+        return rows
+
+    @property
+    def has_fresh(self) -> bool:
+        return bool(self._fresh)
+
+    def evict(self, rows: Iterable[int]) -> None:
+        """Forget these devices; their rows may be handed out again, smallest first."""
+        for row in rows:
+            device = self.ids[row]
+            if device is not None:
+                del self.row_of[device]
+                self.ids[row] = None
+                self._free.append(row)
+        self._free.sort(reverse=True)
+
+    def snapshot(self) -> list[str | None]:
+        """Id of every row, None where the row is free."""
+        return list(self.ids)
+
+    def restore(self, ids: Sequence[str | None]) -> None:
+        """Take over what :meth:`snapshot` gave."""
+        self.ids = list(ids)
+        self.row_of = {device: row for row, device in enumerate(self.ids) if device is not None}
+        self._free = [row for row, device in enumerate(self.ids) if device is None]
+        self._free.sort(reverse=True)
+        self._fresh = list(self.row_of.values())

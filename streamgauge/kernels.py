@@ -1,0 +1,89 @@
+"""The `kernel` decorator and its compile cache.
+
+Every hot loop of the product is decorated with :func:`kernel`: numba, nogil, no fastmath.
+
+Two traps of numba's own cache, both reproduced, are closed here:
+
+- editing a kernel does not invalidate the callers that live in other files, so the cache folder is
+  named by a hash of *all* kernel sources, of numba, numpy, llvmlite, Python and the CPU;
+- record-array arguments of functions cached by different processes collide and segfault, so kernels
+  take plain arrays only (`tests/contracts/test_kernels.py` refuses anything else).
+"""
+
+import hashlib
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ParamSpec, TypeVar, cast
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+
+__all__ = ["cache_folder", "kernel", "kernel_sources"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_HOUSE = Path(__file__).resolve().parent.parent
+_ROOMS = ("streamgauge", "ingest", "models", "monitoring", "stream_processor")
+
+
+def kernel_sources() -> Iterator[Path]:
+    """Every file of the product that defines a kernel, in a fixed order."""
+    for room in _ROOMS:
+        for path in sorted((_HOUSE / room).rglob("*.py")):
+            if b"@kernel" in path.read_bytes():
+                yield path
+
+
+def _fingerprint() -> str:
+    digest = hashlib.blake2b(digest_size=10)
+    for path in kernel_sources():
+        digest.update(str(path.relative_to(_HOUSE)).encode())
+        digest.update(path.read_bytes())
+    for fact in (
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        sys.version,
+        platform.machine(),
+        llvmlite.binding.get_host_cpu_name(),
+        os.environ.get("NUMBA_BOUNDSCHECK", ""),
+    ):
+        digest.update(fact.encode())
+    return digest.hexdigest()
+
+
+def _root() -> Path:
+    named = os.environ.get("STREAMGAUGE_CACHE_DIR")
+    if named:
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamgauge"
+
+
+def cache_folder() -> Path:
+    """Folder of the compiled kernels of exactly these sources on exactly this machine."""
+    folder = _root() / "kernels" / _fingerprint()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+    except OSError:
+        # A read-only home must not stop the service: compile into a folder of this user's own.
+        return Path(tempfile.mkdtemp(prefix="streamgauge-kernels-"))
+
+
+numba.config.CACHE_DIR = str(cache_folder())
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile `function` with numba on first call: per-event semantics at compiled speed.
+
+    Arguments must be scalars and plain arrays, at most ten: each array argument costs about 75 ns
+    per call, and record arrays are not safe in numba's cache.
+    """
+    return cast(Callable[P, R], numba.njit(nogil=True, cache=True, error_model="numpy")(function))

@@ -1,0 +1,73 @@
+"""What the walk gives to sinks: predictions with outcomes, events and scores, as columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamgauge.events import Event
+from streamgauge.predictions import Predictions
+
+__all__ = ["SCORE_COLUMNS", "Output", "Scores", "Sink"]
+
+SCORE_COLUMNS = (
+    "labels",
+    "mae",
+    "rmse",
+    "bias",
+    "r2",
+    "persistence_mae",
+    "persistence_rmse",
+    "rolling_mae",
+    "rolling_rmse",
+    "rolling_bias",
+    "rolling_r2",
+    "expired",
+    "overflowed",
+)
+"""Columns of `Scores.numbers`. NaN where not defined yet. `persistence_*` is the score of the last
+value on the very same labels; `rolling_*` covers the last labels (`scores.window`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Scores at one moment: `lane int64[n]`, `row int64[n]` (-1 = over all devices),
+    `numbers float64[n, len(SCORE_COLUMNS)]`."""
+
+    time: int
+    """Log clock, microseconds UTC."""
+    lane: NDArray[np.int64]
+    row: NDArray[np.int64]
+    numbers: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One sealed piece of results. Arrays belong to the receiver: nothing writes them again."""
+
+    predictions: Predictions
+    events: Sequence[Event] = ()
+    scores: Sequence[Scores] = field(default_factory=tuple)
+
+    def device(self, row: int) -> str:
+        """Id of the device in that row when this output was made; "" for -1, the fleet."""
+        return (self.predictions.names[row] or "") if row >= 0 else ""
+
+
+class Sink(Protocol):
+    """Who takes results. The worker calls `write`, which must return at once, whatever happens to
+    the sink's target: sinks have their own thread behind a bounded queue."""
+
+    def write(self, output: Output) -> None: ...
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that was written is durable (or delivered); False when time ran out."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Counters and condition for /metrics and /readyz: `ok: bool`, `why: str`, numbers."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,67 @@
+"""What one stream carries: its channels, in order."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Channel", "Kind", "Outside", "Schema"]
+
+
+class Kind(StrEnum):
+    """How a channel's values are read."""
+
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    """true/false, read as 1 and 0."""
+
+
+class Outside(StrEnum):
+    """What happens when a value leaves its channel's range."""
+
+    MISSING = "missing"
+    """The value is removed and flagged; the rest of the reading stays."""
+    REJECT = "reject"
+    """The whole reading is not admitted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """One quantity that the devices measure."""
+
+    name: str
+    unit: str = ""
+    kind: Kind = Kind.NUMBER
+    low: float = -math.inf
+    high: float = math.inf
+    outside: Outside = Outside.MISSING
+    path: str = ""
+    """Where the value stands in a message (`"data.temp"`); the channel's name when empty."""
+
+
+class Schema:
+    """The channels of one stream, in order; column `c` of a batch is `channels[c]`."""
+
+    def __init__(self, channels: Iterable[Channel]) -> None:
+        self.channels = tuple(channels)
+        self.names = tuple(channel.name for channel in self.channels)
+        self.index = {name: column for column, name in enumerate(self.names)}
+        if len(self.index) != len(self.names):
+            twice = sorted({name for name in self.names if self.names.count(name) > 1})
+            raise ValueError(f"channels named twice: {', '.join(twice)}; give each its own name")
+
+    def __len__(self) -> int:
+        return len(self.channels)
+
+    @property
+    def low(self) -> NDArray[np.float64]:
+        """float64[k]: smallest allowed value of each channel."""
+        return np.array([channel.low for channel in self.channels], np.float64)
+
+    @property
+    def high(self) -> NDArray[np.float64]:
+        """float64[k]: largest allowed value of each channel."""
+        return np.array([channel.high for channel in self.channels], np.float64)

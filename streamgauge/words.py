@@ -1,0 +1,57 @@
+"""Names of what can happen to a reading, a value, a step and a prediction: stable codes."""
+
+from enum import IntEnum, IntFlag
+
+__all__ = ["Flag", "Status", "Step", "Verdict"]
+
+
+class Verdict(IntEnum):
+    """Why a reading was admitted or not. Stored as uint8; the name is what users see."""
+
+    ADMITTED = 0
+    DUPLICATE = 1
+    """Same device and same event time as one already admitted."""
+    LATE = 2
+    """Older than the device's newest reading."""
+    FUTURE = 3
+    """Event time further ahead of our clock than `devices.max_ahead` allows."""
+    CLOCK_UNSET = 4
+    """Event time before the year 2000: the device's clock was never set."""
+    OUT_OF_RANGE = 5
+    """A channel whose policy is `outside = "reject"` left its range."""
+    EMPTY = 6
+    """No channel of the schema has a usable value."""
+
+
+class Flag(IntFlag):
+    """What cleaning did to a value. Stored as uint16 bits; a set bit means the value was changed."""
+
+    NON_FINITE = 1
+    """NaN literal, infinity: removed."""
+    OUT_OF_RANGE = 2
+    """Outside the channel's declared range: removed."""
+    EXTREME = 4
+    """Magnitude beyond anything physical (over 1e24), whatever the range: removed."""
+    WRONG_TYPE = 8
+    """Not a number where the schema wants one: removed by the codec."""
+
+
+class Step(IntEnum):
+    """What a row of a `Schedule` asks of a model and of the scorer."""
+
+    PREDICT = 0
+    LEARN = 1
+    SCORE = 2
+    """A label that came too late to teach: scored only."""
+    EXPIRE = 3
+    """The label did not come in time."""
+
+
+class Status(IntEnum):
+    """State of a prediction, as users see it."""
+
+    PENDING = 0
+    LABELLED = 1
+    EXPIRED = 2
+    WARMING_UP = 3
+    """Made before the model had learned `ready_after` labels; the label has not come yet."""
