@@ -36,7 +36,9 @@ class Rejects:
         self.newest: deque[Reject] = deque(maxlen=KEPT)
         self._listener = listener
 
-    def add(self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b"") -> None:
+    def add(
+        self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b""
+    ) -> None:
         """Count one reject."""
         self.counts[reason] += 1
         reject = Reject(received, reason, detail, topic, bytes(payload[:SHOWN]))

@@ -12,7 +12,9 @@ def microseconds(duration: str) -> int:
     """Microseconds of a duration such as "10m"; ValueError that names the units otherwise."""
     match = _PATTERN.fullmatch(duration)
     if match is None:
-        raise ValueError(f"{duration!r} is not a duration; write a number and one of us, ms, s, m, h, d")
+        raise ValueError(
+            f"{duration!r} is not a duration; write a number and one of us, ms, s, m, h, d"
+        )
     return round(float(match[1]) * _UNITS[match[2]])
 
 

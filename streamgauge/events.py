@@ -43,10 +43,11 @@ class Event:
 
 
 class Events:
-    """A bounded log that kernels append to: `codes int64[capacity, 5]`, `numbers float64[capacity, 3]`.
+    """A bounded log that kernels append to.
 
-    `count[0]` events are in it. A kernel that finds it full stops and says where, so that the
-    caller can empty it and resume.
+    `codes int64[capacity, 5]`, `numbers float64[capacity, 3]`; `count[0]` events are
+    in it. A kernel that finds it full stops and says where, so that the caller can empty it and
+    resume.
     """
 
     __slots__ = ("codes", "count", "numbers")

@@ -29,7 +29,9 @@ def load(package: str, name: str) -> ModuleType:
         if not module.name.startswith("_")
     )
     if name not in known:
-        raise UnknownPlugin(f"no {package.rpartition('.')[2]} named {name!r}; there are: {', '.join(known)}")
+        raise UnknownPlugin(
+            f"no {package.rpartition('.')[2]} named {name!r}; there are: {', '.join(known)}"
+        )
     return importlib.import_module(f"{package}.{name}")
 
 

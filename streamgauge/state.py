@@ -164,7 +164,11 @@ def put_rows(
     """Write what :func:`take_rows` copied into these rows."""
     for name, block in blocks.items():
         chosen = rows if block.keys is Keys.DEVICE else np.arange(block.capacity)
-        own = {key.removeprefix(f"{name}."): a for key, a in saved.items() if key.startswith(f"{name}.")}
+        own = {
+            key.removeprefix(f"{name}."): a
+            for key, a in saved.items()
+            if key.startswith(f"{name}.")
+        }
         block.put(chosen, own)
 
 

@@ -24,7 +24,7 @@ class Verdict(IntEnum):
 
 
 class Flag(IntFlag):
-    """What cleaning did to a value. Stored as uint16 bits; a set bit means the value was changed."""
+    """What cleaning did to a value. Stored as uint16 bits; a set bit means it was changed."""
 
     NON_FINITE = 1
     """NaN literal, infinity: removed."""
