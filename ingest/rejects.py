@@ -36,11 +36,22 @@ class Rejects:
         self.newest: deque[Reject] = deque(maxlen=KEPT)
         self._listener = listener
 
+    @property
+    def listened(self) -> bool:
+        """True when every reject is wanted, not only the newest."""
+        return self._listener is not None
+
     def add(
         self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b""
     ) -> None:
-        """Count one reject."""
+        """Count one reject and keep it."""
         self.counts[reason] += 1
+        self.note(reason, detail, received=received, topic=topic, payload=payload)
+
+    def note(
+        self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b""
+    ) -> None:
+        """Keep one reject that was counted elsewhere."""
         reject = Reject(received, reason, detail, topic, bytes(payload[:SHOWN]))
         self.newest.append(reject)
         if self._listener is not None:

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 from ingest.rejects import Rejects
 from streamgauge.batch import Batch
-from streamgauge.delivery import Delivery
+from streamgauge.delivery import Delivery, Position
 
 __all__ = ["Codec", "Source"]
 
@@ -35,6 +35,10 @@ class Source(Protocol):
 
     def acknowledge(self, tokens: list[Any]) -> None:
         """The messages with these tokens are durable: the sender may forget them."""
+        ...
+
+    def resume(self, position: Position) -> None:
+        """Before `start`: go on after this position, which a delivery of this source carried."""
         ...
 
     @property

@@ -71,7 +71,11 @@ class Devices:
         return bool(self._fresh)
 
     def evict(self, rows: Iterable[int]) -> None:
-        """Forget these devices; their rows may be handed out again, smallest first."""
+        """Forget these devices; their rows may be handed out again, smallest first.
+
+        `ids` becomes a new list: who holds the old one still reads the old names from it.
+        """
+        self.ids = list(self.ids)
         for row in rows:
             device = self.ids[row]
             if device is not None:

@@ -9,7 +9,7 @@ __all__ = ["Lane", "Schedule"]
 # Columns of `codes`.
 STEP, LANE, ROW, SOURCE, SLOT, SEQUENCE, MADE, DUE = range(8)
 # Columns of `numbers`.
-TARGET, BASE, RESIDUAL, WEIGHT = range(4)
+TARGET, BASE, RESIDUAL, WEIGHT, LABEL = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Schedule:
       in the batch), slot (place of the prediction in the device's ring of pending ones), sequence
       (count of the device's readings), made (event time of the prediction), due (event time that it
       is for; for a label the time of the reading that brought it)
-    - `numbers float64[capacity, 4]`: target (what the model learns; NaN when predicting), base (last
+    - `numbers float64[capacity, 5]`: target (what the model learns; NaN when predicting), base (last
       value of the target channel when the prediction was made), residual (label - prediction,
       written by the scorer), weight
     - `x float64[capacity, f]`: the features; a learn step carries the very features that the
@@ -64,6 +64,6 @@ class Schedule:
         self.capacity = capacity
         self.n = 0
         self.codes = np.zeros((capacity, 8), np.int64)
-        self.numbers = np.zeros((capacity, 4))
+        self.numbers = np.zeros((capacity, 5))
         self.x = np.zeros((capacity, features))
         self.answers = np.full(capacity, np.nan)

@@ -90,6 +90,11 @@ class Block:
         if not self.starts_at_zero:
             self.stack[:, rows] = self._template
 
+    def open_device(self, rows: NDArray[np.int64]) -> None:
+        """:meth:`open` if this block's rows are devices."""
+        if self.keys is Keys.DEVICE:
+            self.open(rows)
+
     def reset(self, rows: NDArray[np.int64]) -> None:
         """Return rows to their starting values, as if their device had never been seen."""
         deepest = self._deepest(rows)

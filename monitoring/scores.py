@@ -1,0 +1,333 @@
+"""Prequential scores: every prediction is judged by its label before the model learns from it.
+
+One kernel turns the models' answers into what is served, remembers it until its label comes, keeps
+the scores per device and over all devices, and writes the records that go to the sinks. The newest
+prediction of every device stays in the state: that is what the board reads.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from streamgauge import predictions as out
+from streamgauge.arrays import Floats, Ints
+from streamgauge.kernels import kernel
+from streamgauge.output import SCORE_COLUMNS
+from streamgauge.schedule import (
+    BASE,
+    DUE,
+    LABEL,
+    LANE,
+    MADE,
+    RESIDUAL,
+    ROW,
+    SEQUENCE,
+    SLOT,
+    STEP,
+    WEIGHT,
+    Lane,
+    Schedule,
+)
+from streamgauge.state import Block, Field, Keys
+from streamgauge.words import Status, Step
+
+__all__ = ["FIELDS", "Scorer", "summary"]
+
+FIELDS = (
+    "labels",
+    "mae",
+    "mse",
+    "bias",
+    "label_mean",
+    "label_m2",
+    "base_labels",
+    "base_mae",
+    "base_mse",
+    "learned",
+    "expired",
+    "overflowed",
+    "not_finite",
+    "predicted",
+    "sequence",
+    "made",
+    "due",
+    "value",
+    "base",
+    "status",
+    "label",
+    "residual",
+    "version",
+)
+"""Fields of a device's score row, one value per lane; cumulative first, then the newest prediction."""
+
+(
+    LABELS,
+    MAE,
+    MSE,
+    BIAS,
+    LABEL_MEAN,
+    LABEL_M2,
+    BASE_LABELS,
+    BASE_MAE,
+    BASE_MSE,
+    LEARNED,
+    EXPIRED,
+    OVERFLOWED,
+    NOT_FINITE,
+    PREDICTED,
+    NOW_SEQUENCE,
+    NOW_MADE,
+    NOW_DUE,
+    NOW_VALUE,
+    NOW_BASE,
+    NOW_STATUS,
+    NOW_LABEL,
+    NOW_RESIDUAL,
+    NOW_VERSION,
+) = range(len(FIELDS))
+
+CHUNK = 10
+"""Labels per layer of the rolling window: the unit in which its memory is paid for."""
+FLEET_WINDOW = 1_000
+
+# Columns of the lanes' parameters.
+P_CHANGE, P_READY_AFTER, P_LAST = range(3)
+
+_PREDICT = int(Step.PREDICT)
+_LEARN = int(Step.LEARN)
+_EXPIRE = int(Step.EXPIRE)
+_PENDING = int(Status.PENDING)
+_LABELLED = int(Status.LABELLED)
+_EXPIRED = int(Status.EXPIRED)
+_WARMING_UP = int(Status.WARMING_UP)
+
+
+@kernel
+def add(cell: Floats, lane: int, lanes: int, label: float, residual: float, base: float) -> None:
+    """Add one label to the cumulative scores of one lane: running means in event order."""
+    cell[LABELS * lanes + lane] += 1.0
+    n = cell[LABELS * lanes + lane]
+    cell[MAE * lanes + lane] += (abs(residual) - cell[MAE * lanes + lane]) / n
+    cell[MSE * lanes + lane] += (residual * residual - cell[MSE * lanes + lane]) / n
+    cell[BIAS * lanes + lane] += (residual - cell[BIAS * lanes + lane]) / n
+    before = cell[LABEL_MEAN * lanes + lane]
+    cell[LABEL_MEAN * lanes + lane] += (label - before) / n
+    cell[LABEL_M2 * lanes + lane] += (label - before) * (label - cell[LABEL_MEAN * lanes + lane])
+    if base == base:
+        cell[BASE_LABELS * lanes + lane] += 1.0
+        b = cell[BASE_LABELS * lanes + lane]
+        miss = label - base
+        cell[BASE_MAE * lanes + lane] += (abs(miss) - cell[BASE_MAE * lanes + lane]) / b
+        cell[BASE_MSE * lanes + lane] += (miss * miss - cell[BASE_MSE * lanes + lane]) / b
+
+
+@kernel
+def serve(
+    cell: Floats, lane: int, lanes: int, answer: float, base: float, parameters: Floats
+) -> tuple[float, int]:
+    """What is served for a model's answer, and the prediction's status."""
+    value = answer + base if parameters[lane, P_CHANGE] == 1.0 else answer
+    ready = cell[LEARNED * lanes + lane] >= parameters[lane, P_READY_AFTER]
+    finite = np.isfinite(value)
+    if ready and finite:
+        return value, _PENDING
+    if ready:
+        cell[NOT_FINITE * lanes + lane] += 1.0
+    held = base if parameters[lane, P_LAST] == 1.0 else np.nan
+    return held, _WARMING_UP
+
+
+@kernel
+def score(
+    codes: Ints,
+    numbers: Floats,
+    answers: Floats,
+    device: Floats,
+    pending: Floats,
+    window: Floats,
+    fleet: Floats,
+    parameters: Floats,
+    made: Ints,
+    told: Floats,
+    n: int,
+    at: int,
+) -> int:
+    """Steps 0 to n of the schedule, in order; records are written from row `at` on; the next row."""
+    lanes = len(parameters)
+    head = len(FIELDS) * lanes
+    chunks = len(window)
+    for i in range(n):
+        step = codes[i, STEP]
+        lane = codes[i, LANE]
+        d = codes[i, ROW]
+        slot = codes[i, SLOT]
+        base = numbers[i, BASE]
+        label = numbers[i, LABEL]
+        cell = device[d]
+        numbers[i, RESIDUAL] = np.nan
+        if step == _PREDICT:
+            value, status = serve(cell, lane, lanes, answers[i], base, parameters)
+            pending[slot, d, lane] = value
+            pending[slot, d, lanes + lane] = status
+            cell[head] = max(cell[head], slot + 1.0)
+            cell[PREDICTED * lanes + lane] += 1.0
+            fleet[PREDICTED * lanes + lane] += 1.0
+            cell[NOW_SEQUENCE * lanes + lane] = codes[i, SEQUENCE]
+            cell[NOW_MADE * lanes + lane] = codes[i, MADE]
+            cell[NOW_DUE * lanes + lane] = codes[i, DUE]
+            cell[NOW_VALUE * lanes + lane] = value
+            cell[NOW_BASE * lanes + lane] = base
+            cell[NOW_STATUS * lanes + lane] = status
+            cell[NOW_LABEL * lanes + lane] = np.nan
+            cell[NOW_RESIDUAL * lanes + lane] = np.nan
+            cell[NOW_VERSION * lanes + lane] = cell[LEARNED * lanes + lane]
+        elif step == _EXPIRE:
+            value = pending[slot, d, lane]
+            status = _EXPIRED
+            cell[EXPIRED * lanes + lane] += 1.0
+            fleet[EXPIRED * lanes + lane] += 1.0
+            if numbers[i, WEIGHT] == 2.0:
+                cell[OVERFLOWED * lanes + lane] += 1.0
+                fleet[OVERFLOWED * lanes + lane] += 1.0
+        else:
+            value = pending[slot, d, lane]
+            residual = label - value
+            if np.isfinite(residual * residual):
+                add(cell, lane, lanes, label, residual, base)
+                add(fleet, lane, lanes, label, residual, base)
+                k = np.int64(cell[LABELS * lanes + lane] - 1.0) % (chunks * CHUNK)
+                window[k // CHUNK, d, (lane * CHUNK + k % CHUNK) * 2] = residual
+                window[k // CHUNK, d, (lane * CHUNK + k % CHUNK) * 2 + 1] = label
+                cell[head + 1] = max(cell[head + 1], k // CHUNK + 1.0)
+                k = np.int64(fleet[LABELS * lanes + lane] - 1.0) % FLEET_WINDOW
+                fleet[head + 2 + (lane * FLEET_WINDOW + k) * 2] = residual
+                fleet[head + 2 + (lane * FLEET_WINDOW + k) * 2 + 1] = label
+                if pending[slot, d, lanes + lane] == _PENDING:
+                    numbers[i, RESIDUAL] = residual
+            status = _LABELLED
+            if step == _LEARN:
+                cell[LEARNED * lanes + lane] += 1.0
+                fleet[LEARNED * lanes + lane] += 1.0
+        if step != _PREDICT and cell[NOW_SEQUENCE * lanes + lane] == codes[i, SEQUENCE]:
+            cell[NOW_STATUS * lanes + lane] = status
+            cell[NOW_LABEL * lanes + lane] = label
+            cell[NOW_RESIDUAL * lanes + lane] = label - value
+        made[at, out.STEP] = step
+        made[at, out.LANE] = lane
+        made[at, out.ROW] = d
+        made[at, out.SEQUENCE] = codes[i, SEQUENCE]
+        made[at, out.MADE] = codes[i, MADE]
+        made[at, out.DUE] = codes[i, DUE]
+        made[at, out.STATUS] = status
+        made[at, out.VERSION] = np.int64(cell[LEARNED * lanes + lane])
+        told[at, out.VALUE] = value
+        told[at, out.BASE] = base
+        told[at, out.LABEL] = label
+        told[at, out.RESIDUAL] = label - value
+        at += 1
+    return at
+
+
+class Scorer:
+    """Scores of every lane, per device and over all; `window` labels make the rolling scores."""
+
+    def __init__(
+        self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50
+    ) -> None:
+        count = len(lanes)
+        self.lanes = tuple(lanes)
+        self.window = max(CHUNK, window // CHUNK * CHUNK)
+        rows = [Field(name, (count,)) for name in FIELDS]
+        device = Block([*rows, Field("slots"), Field("chunks")], capacity)
+        waiting = Block(
+            [Field("value", (count,)), Field("status", (count,))], capacity, layers=max(2, pending)
+        )
+        waiting.depth = device.view("slots")
+        rolling = Block(
+            [Field("recent", (count, CHUNK, 2))], capacity, layers=max(2, self.window // CHUNK)
+        )
+        rolling.depth = device.view("chunks")
+        fleet = Block(
+            [*rows, Field("slots"), Field("chunks"), Field("recent", (count, FLEET_WINDOW, 2))],
+            1,
+            keys=Keys.FLEET,
+        )
+        self.blocks = {"device": device, "pending": waiting, "rolling": rolling, "fleet": fleet}
+        self.parameters = np.array(
+            [[lane.change, lane.ready_after, lane.before_ready == "last"] for lane in lanes],
+            np.float64,
+        ).reshape(count, 3)
+        self._bound = (
+            device.array,
+            waiting.stack,
+            rolling.stack[: self.window // CHUNK],
+            fleet.array[0],
+            self.parameters,
+        )
+
+    def process(self, schedule: Schedule, codes: Ints, numbers: Floats, at: int) -> int:
+        """Judge the schedule's steps and write a record of each from row `at` of the given columns
+        on (see `Predictions`); returns the next free row."""
+        return score(
+            schedule.codes, schedule.numbers, schedule.answers, *self._bound, codes, numbers,
+            schedule.n, at,
+        )  # fmt: skip
+
+    def cell(self, row: int) -> Floats:
+        """float64[len(FIELDS), lanes]: a copy of the scores of one device row, -1 for over all."""
+        block = self.blocks["fleet" if row < 0 else "device"].array[max(row, 0)]
+        size = len(FIELDS) * len(self.lanes)
+        return block[:size].reshape(len(FIELDS), len(self.lanes)).copy()
+
+    def recent(self, row: int, lane: int) -> Floats:
+        """float64[n, 2]: residual and label of the last labels of one device row (-1 over all), in
+        no particular order."""
+        if row < 0:
+            recent = self.blocks["fleet"].view("recent")[0, lane]
+        else:
+            layers = range(self.window // CHUNK)
+            rolling = self.blocks["rolling"]
+            recent = np.concatenate([rolling.view("recent", k)[row, lane] for k in layers])
+        labels = int(self.cell(row)[LABELS, lane])
+        return recent[: min(labels, len(recent))].copy()
+
+    def numbers(self, row: int, lane: int) -> Floats:
+        """float64[len(SCORE_COLUMNS)]: all scores of one lane for one device row (-1 over all)."""
+        return summary(self.cell(row)[:, lane], self.recent(row, lane))
+
+
+def summary(cell: Floats, recent: Floats) -> Floats:
+    """Scores, in the order of `SCORE_COLUMNS`, from one lane's sums and its recent labels.
+
+    R² is 1 - SSE / SST, SST around the mean of the labels seen; NaN below two labels or when the
+    labels do not vary.
+    """
+    n = cell[LABELS]
+    nan = math.nan
+    spread = cell[LABEL_M2]
+    rolling = (nan, nan, nan, nan)
+    if len(recent):
+        residual, label = recent[:, 0], recent[:, 1]
+        squares = float(np.sum(residual * residual))
+        around = float(np.sum((label - label.mean()) ** 2))
+        rolling = (
+            float(np.mean(np.abs(residual))),
+            math.sqrt(squares / len(recent)),
+            float(np.mean(residual)),
+            1.0 - squares / around if len(recent) > 1 and around > 0.0 else nan,
+        )
+    numbers = (
+        n,
+        cell[MAE] if n else nan,
+        math.sqrt(cell[MSE]) if n else nan,
+        cell[BIAS] if n else nan,
+        1.0 - n * cell[MSE] / spread if n > 1 and spread > 0.0 else nan,
+        cell[BASE_MAE] if cell[BASE_LABELS] else nan,
+        math.sqrt(cell[BASE_MSE]) if cell[BASE_LABELS] else nan,
+        *rolling,
+        cell[EXPIRED],
+        cell[OVERFLOWED],
+    )
+    assert len(numbers) == len(SCORE_COLUMNS)
+    return np.array(numbers, np.float64)

@@ -1,0 +1,102 @@
+"""The `streamgauge` command."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamgauge
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0 fine, 1 failed, 2 wrong use or configuration."""
+    chosen = _parser().parse_args(arguments)
+    if chosen.command is None:
+        _parser().print_help()
+        return 2
+    code: int = chosen.command(chosen)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="streamgauge",
+        description="Online learning for fleets of IoT sensors: write River, run compiled.",
+    )
+    parser.add_argument("--version", action="version", version=streamgauge.__version__)
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="show everything on this machine, nothing installed")
+    demo.add_argument("--port", type=int, default=8000, help="port of the live page (8000)")
+    demo.add_argument("--devices", type=int, default=20, help="pumps to simulate (20)")
+    demo.set_defaults(command=_demo)
+
+    run = commands.add_parser("run", help="run the service that a pipeline.toml describes")
+    run.add_argument("pipeline", type=Path)
+    run.set_defaults(command=_run)
+
+    replay = commands.add_parser("replay", help="run recorded data through the same code")
+    replay.add_argument("pipeline", type=Path)
+    replay.add_argument("data", type=Path, help="CSV, Parquet or JSON lines, .gz or not")
+    replay.add_argument("--output", type=Path, help="predictions, as CSV or Parquet by its ending")
+    replay.add_argument("--rejects", type=Path, help="what was not admitted, with the reason (CSV)")
+    replay.add_argument("--speed", type=float, default=0.0, help="1 = real time, 0 = flat out (0)")
+    replay.set_defaults(command=_replay)
+
+    check = commands.add_parser("check", help="report every mistake of a pipeline.toml at once")
+    check.add_argument("pipeline", type=Path)
+    check.set_defaults(command=_check)
+
+    listing = commands.add_parser("list", help="list sources, codecs, features, models, ...")
+    listing.set_defaults(command=_list)
+
+    kernels = commands.add_parser("compile-kernels", help="compile all kernels into the cache")
+    kernels.set_defaults(command=_compile_kernels)
+    return parser
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    from serving.demo import demo
+
+    return demo(port=chosen.port, devices=chosen.devices)
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    from serving.run import run
+
+    return run(chosen.pipeline)
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    from serving.replay import replay
+
+    return replay(
+        chosen.pipeline,
+        chosen.data,
+        output=chosen.output,
+        rejects=chosen.rejects,
+        speed=chosen.speed,
+    )
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    import os
+
+    from serving.check import check
+
+    return check(chosen.pipeline, os.environ, sys.stdout)
+
+
+def _list(_: argparse.Namespace) -> int:
+    from serving.listing import listing
+
+    return listing(sys.stdout)
+
+
+def _compile_kernels(_: argparse.Namespace) -> int:
+    from serving.warm import compile_kernels
+
+    return compile_kernels(sys.stdout)

@@ -1,0 +1,147 @@
+"""`streamgauge replay`: recorded data through the pipeline, predictions and scores out."""
+
+import csv
+import os
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table as Grid
+
+from ingest.rejects import Reject, Rejects
+from ingest.sources import file
+from stream_processor.pipeline import Pipeline
+from stream_processor.settings.load import load, with_channels
+from stream_processor.settings.problems import Problems
+from stream_processor.table import Table
+from streamgauge.output import SCORE_COLUMNS
+
+__all__ = ["replay"]
+
+
+def replay(
+    config: Path, data: Path, *, output: Path | None, rejects: Path | None, speed: float
+) -> int:
+    """Replay `data`; prints progress and a table of scores. Returns the exit code."""
+    console = Console(stderr=True)
+    try:
+        settings = load(config, os.environ, for_replay=True)
+        if not settings.channels:
+            settings = with_channels(settings, file.numeric_columns(data))
+    except (Problems, OSError, ValueError) as wrong:
+        console.print(f"[red]{wrong}[/red]", highlight=False)
+        return 2
+    with ExitStack() as stack:
+        dead = stack.enter_context(_rejects(rejects))
+        pipeline = Pipeline(settings, dead)
+        source = file.open(
+            pipeline.walk.stages.schema, 0, _now, dead, path=str(data), speed=speed,
+            zone=settings.devices.timezone,
+        )  # fmt: skip
+        began = time.perf_counter()
+        table = _run(pipeline, source, console)
+        took = time.perf_counter() - began
+    if output is not None:
+        _write(table.frame(), output)
+    _report(pipeline, took, Console())
+    return 0
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000
+
+
+@contextmanager
+def _rejects(path: Path | None) -> Iterator[Rejects]:
+    if path is None:
+        yield Rejects()
+        return
+    with path.open("w", newline="", encoding="utf-8") as target:
+        yield Rejects(_RejectWriter(target))
+
+
+class _RejectWriter:
+    """Writes each reject as a CSV row: received, reason, detail, topic, payload."""
+
+    def __init__(self, target: TextIO) -> None:
+        self._rows = csv.writer(target)
+        self._rows.writerow(("received", "reason", "detail", "topic", "payload"))
+
+    def __call__(self, reject: Reject) -> None:
+        received = pd.Timestamp(reject.received, unit="us", tz="UTC").isoformat()
+        payload = reject.payload.decode(errors="replace")
+        self._rows.writerow((received, reject.reason, reject.detail, reject.topic, payload))
+
+
+def _run(pipeline: Pipeline, source: Any, console: Console) -> Table:
+    table = Table(pipeline.walk.stages.lanes)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
+    with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
+        bar = progress.add_task("replaying", total=1.0)
+        source.start()
+        while not source.finished:
+            delivery = source.take(65_536, 1.0)
+            if delivery is None or delivery.readings is None:
+                continue
+            for output in pipeline.record(delivery.readings):
+                table.add(output)
+            progress.update(bar, completed=source.progress)
+        source.stop()
+        progress.update(bar, completed=1.0)
+    return table
+
+
+def _write(frame: pd.DataFrame, path: Path) -> None:
+    if path.suffix == ".parquet":
+        frame.to_parquet(path, index=False)
+        return
+    times = frame.copy()
+    for name in ("made_at", "target_time"):
+        times[name] = times[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    times.to_csv(path, index=False)
+
+
+def _report(pipeline: Pipeline, took: float, console: Console) -> None:
+    board = pipeline.board
+    names = board.device_ids(limit=pipeline.settings.devices.limit)
+    for task in pipeline.settings.tasks:
+        for horizon, overall in enumerate(board.scores(task)):
+            title = f"{task}{f' at {overall.horizon}' if overall.horizon else ''}"
+            grid = Grid(title=title, title_justify="left")
+            for heading in ("device", "labels", "MAE", "RMSE", "bias", "R²"):
+                grid.add_column(heading, justify="left" if heading == "device" else "right")
+            grid.add_column("MAE of last value", justify="right")
+            grid.add_column("RMSE of last value", justify="right")
+            for name in names[:SHOWN]:
+                scores = board.scores(task, name)[horizon].scores
+                grid.add_row(name, *_cells(scores))
+            grid.add_section()
+            grid.add_row(f"all {len(names)} devices", *_cells(overall.scores), style="bold")
+            console.print(grid)
+            if len(names) > SHOWN:
+                console.print(f"the first {SHOWN} of {len(names)} devices are shown")
+    counts = board.counts()
+    readings = counts["readings"]
+    total = sum(readings.values())
+    console.print(
+        f"{total:,} readings in {took:.1f} s ({total / max(took, 1e-9):,.0f}/s); "
+        + ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in readings.items() if n),
+        highlight=False,
+    )
+
+
+SHOWN = 50
+"""Devices listed in the table of scores; the overall row covers all."""
+_CELLS = ("mae", "rmse", "bias", "r2", "persistence_mae", "persistence_rmse")
+assert set(_CELLS) < set(SCORE_COLUMNS)
+
+
+def _cells(scores: Any) -> list[str]:
+    labels = f"{int(scores['labels']):,}"
+    numbers = ["–" if scores[name] is None else f"{scores[name]:,.3f}" for name in _CELLS]
+    return [labels, *numbers]

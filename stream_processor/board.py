@@ -1,0 +1,184 @@
+"""The in-memory board: what the running pipeline knows now, for readers on any thread."""
+
+import math
+import threading
+from bisect import bisect_right
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ingest.rejects import Rejects
+from models.compile import Compiled
+from monitoring.scores import FIELDS
+from stream_processor.settings.model import Settings
+from stream_processor.views import DeviceView, PredictionView, ScoreView, TaskView
+from stream_processor.walk import Walk
+from streamgauge.arrays import Floats
+from streamgauge.output import SCORE_COLUMNS
+from streamgauge.predictions import prediction_id
+from streamgauge.words import Flag, Status, Verdict
+
+__all__ = ["LiveBoard"]
+
+_FIELD = {name: k for k, name in enumerate(FIELDS)}
+
+
+class LiveBoard:
+    """Reads the walk's own state under the lock that the worker holds while it computes."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        walk: Walk,
+        models: Sequence[Compiled],
+        rejects: Rejects,
+        lock: threading.Lock,
+    ) -> None:
+        self._settings = settings
+        self._walk = walk
+        self._models = models
+        self._rejects = rejects
+        self._lock = lock
+        self._stages = walk.stages
+        admit = self._stages.admit.blocks["admit"]
+        self._seen = {name: admit.view(name) for name in ("newest", "received", "count", "last")}
+        self._sorted: list[str] = []
+        self._listed: list[str | None] = []
+
+    def device_ids(self, after: str = "", limit: int = 100) -> list[str]:
+        """Known devices in alphabetical order, those after `after`."""
+        with self._lock:
+            devices = self._stages.devices
+            if self._listed is not devices.ids or len(self._sorted) != devices.known:
+                # Eviction gives `ids` a new list, so the same number of others is noticed too.
+                self._sorted, self._listed = sorted(devices.row_of), devices.ids
+            start = bisect_right(self._sorted, after) if after else 0
+            return self._sorted[start : start + limit]
+
+    def device(self, device: str) -> DeviceView | None:
+        """The device and its newest reading."""
+        with self._lock:
+            row = self._stages.devices.row_of.get(device)
+            if row is None:
+                return None
+            count = int(self._seen["count"][row])
+            last = self._seen["last"][row].tolist() if count else [math.nan] * len(self._stages.schema)
+            newest, received = int(self._seen["newest"][row]), int(self._seen["received"][row])
+        values = {n: _some(v) for n, v in zip(self._stages.schema.names, last, strict=True)}
+        return DeviceView(
+            device, newest if count else None, received if count else None, count, values
+        )
+
+    def predictions(self, device: str) -> list[PredictionView] | None:
+        """Newest prediction per task and horizon; None if the device is unknown."""
+        with self._lock:
+            row = self._stages.devices.row_of.get(device)
+            if row is None:
+                return None
+            cell = self._stages.scorer.cell(row)
+        return [
+            self._prediction(device, lane, cell[:, lane])
+            for lane in range(len(self._stages.lanes))
+            if cell[_FIELD["predicted"], lane]
+        ]
+
+    def _prediction(self, device: str, lane: int, cell: Floats) -> PredictionView:
+        now = {name: float(cell[k]) for name, k in _FIELD.items()}
+        word = self._stages.lanes[lane]
+        return PredictionView(
+            id=prediction_id(word, device, int(now["sequence"])),
+            task=word.task,
+            horizon=word.horizon,
+            made_at=int(now["made"]),
+            target_time=int(now["due"]) or None,
+            prediction=_some(now["value"]),
+            last_value=_some(now["base"]),
+            status=Status(int(now["status"])).name.lower(),
+            label=_some(now["label"]),
+            residual=_some(now["residual"]),
+            model_version=int(now["version"]),
+        )
+
+    def tasks(self) -> list[TaskView]:
+        """Every task at every horizon, as configured."""
+        return [self._task(lane) for lane in range(len(self._stages.lanes))]
+
+    def _task(self, lane: int) -> TaskView:
+        word, model = self._stages.lanes[lane], self._models[lane]
+        task = self._settings.tasks[word.task]
+        return TaskView(
+            task=word.task,
+            horizon=word.horizon,
+            kind=task.kind,
+            target=task.target,
+            unit=self._stages.schema.channels[word.target].unit,
+            model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
+            compiled=model.compiled,
+            why=model.why,
+            inputs=[self._walk.feature_names[column] for column in word.inputs],
+        )
+
+    def scores(self, task: str, device: str = "") -> list[ScoreView]:
+        """One per horizon of the task; over all devices where `device` is empty."""
+        with self._lock:
+            row = self._stages.devices.row_of.get(device) if device else -1
+            if row is None:
+                return []
+            return [self._score(lane, device, row) for lane in self._lanes_of(task)]
+
+    def device_scores(self, task: str, limit: int = 100) -> list[ScoreView]:
+        """Devices whose error is worst beside persistence, first horizon of the task, worst first."""
+        lanes = self._lanes_of(task)
+        if not lanes:
+            return []
+        cells = self._stages.scorer.blocks["device"]
+        with self._lock:
+            ids = list(self._stages.devices.ids)
+            labels, mae, peer = (
+                cells.view(name)[: len(ids), lanes[0]].copy()
+                for name in ("labels", "mae", "base_mae")
+            )
+        with np.errstate(all="ignore"):
+            ratio = np.nan_to_num(np.where(labels > 0, mae / peer, -1.0), nan=-1.0)
+        worst = np.argsort(-ratio, kind="stable").tolist()
+        rows = list(islice((row for row in worst if ids[row] is not None), limit))
+        with self._lock:
+            return [self._score(lanes[0], ids[row] or "", row) for row in rows]
+
+    def _lanes_of(self, task: str) -> list[int]:
+        return [k for k, lane in enumerate(self._stages.lanes) if lane.task == task]
+
+    def _score(self, lane: int, device: str, row: int) -> ScoreView:
+        word = self._stages.lanes[lane]
+        numbers = self._stages.scorer.numbers(row, lane).tolist()
+        scores = {name: _some(number) for name, number in zip(SCORE_COLUMNS, numbers, strict=True)}
+        return ScoreView(word.task, word.horizon, device, scores)
+
+    def counts(self) -> dict[str, Any]:
+        """Counters of the walk, for /metrics."""
+        with self._lock:
+            counts = self._stages.admit.blocks["counts"]
+            verdicts = counts.view("verdicts")[0].tolist()
+            flags = counts.view("flags")[0].tolist()
+            fleet = self._stages.scorer.cell(-1).sum(axis=1)
+            known = self._stages.devices.known
+        failures = sum(sum(k.failures.values()) for k in self._stages.learners)
+        return {
+            "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
+            "flags": {str(f.name).lower(): int(n) for f, n in zip(Flag, flags, strict=True)},
+            "rejected": dict(self._rejects.counts),
+            "predictions": int(fleet[_FIELD["predicted"]]),
+            "labels": int(fleet[_FIELD["labels"]]),
+            "expired": int(fleet[_FIELD["expired"]]),
+            "overflowed": int(fleet[_FIELD["overflowed"]]),
+            "not_finite": int(fleet[_FIELD["not_finite"]]),
+            "model_failures": failures,
+            "devices": known,
+            "devices_refused": self._rejects.counts["device_limit"],
+        }
+
+
+def _some(number: float) -> float | None:
+    return number if math.isfinite(number) else None

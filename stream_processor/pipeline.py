@@ -1,0 +1,175 @@
+"""The pipeline as programs use it: settings in, deliveries in, results out."""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ingest.rejects import Rejects
+from ingest.source import Codec
+from ingest.sources.file import frame
+from stream_processor.board import LiveBoard
+from stream_processor.compose import compose
+from stream_processor.settings.load import load, with_channels
+from stream_processor.settings.model import Settings
+from stream_processor.table import Table
+from stream_processor.walk import Walk
+from streamgauge.batch import Batch
+from streamgauge.delivery import Delivery, Readings
+from streamgauge.output import Output
+from streamgauge.plugins import load as load_plugin
+from streamgauge.words import Verdict
+
+__all__ = ["Pipeline", "deliveries"]
+
+TICK = 60 * 10**6
+"""Log clock between two ticks of a replay, microseconds; a live worker ticks each second."""
+SCORES_EVERY = 60 * 10**6
+"""Log clock between two records of the scores over all devices, microseconds."""
+ENOUGH = 8_192
+"""Records after which a replay hands its output on."""
+SHOWN = 100
+"""Refused readings kept for inspection, of one delivery: a flood is counted, not described."""
+
+
+class Pipeline:
+    """Readings in, predictions out, for one stream; owned by one thread.
+
+    The owner calls `feed` and `sealed`; any thread may read `board`.
+    """
+
+    def __init__(self, settings: Settings, rejects: Rejects | None = None) -> None:
+        self.settings = settings
+        self.rejects = rejects or Rejects()
+        stages, self.models = compose(settings)
+        self.walk = Walk(stages, evict_after=settings.devices.evict_after)
+        self.lock = threading.Lock()
+        """Held while state changes: readers of the board see whole readings only."""
+        self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
+        self._batch = Batch(4_096, len(stages.schema))
+        self._codecs = [self._codec(k) for k in range(len(settings.sources))]
+        self._scored = 0
+
+    @classmethod
+    def from_toml(cls, path: str | Path, env: Mapping[str, str] | None = None) -> "Pipeline":
+        """A pipeline as configured; raises `Problems`, which lists every mistake."""
+        return cls(load(Path(path), os.environ if env is None else env, for_replay=True))
+
+    def _codec(self, source: int) -> Codec | None:
+        use = self.settings.sources[source].codec
+        if use is None:
+            return None
+        stages = self.walk.stages
+        codec: Codec = load_plugin("ingest.codecs", use.use).build(
+            stages.schema, stages.devices, **use.options
+        )
+        return codec
+
+    def feed(self, delivery: Delivery) -> None:
+        """Take one delivery in; results wait in `sealed`."""
+        with self.lock:
+            if delivery.payloads:
+                codec = self._codecs[delivery.source]
+                assert codec is not None, "a source without a codec delivered messages"
+                codec.decode(delivery, self._batch, self.rejects)
+                self._walk()
+            elif delivery.readings is not None:
+                self._fill(delivery.readings)
+                self._walk()
+            else:
+                self._tick(delivery.clock)
+
+    def _walk(self) -> None:
+        if self.walk.readings(self._batch):
+            self._explain()
+
+    def _tick(self, clock: int) -> None:
+        self.walk.tick(clock)
+        if clock - self._scored >= SCORES_EVERY:
+            self.walk.score(clock)
+            self._scored = clock
+
+    def _fill(self, readings: Readings) -> None:
+        """Recorded columns into the batch; devices beyond the limit are rejected by name."""
+        rows = np.array(self.walk.stages.devices.rows(readings.devices), np.int32)
+        keep = rows >= 0
+        if not keep.all():
+            for k in np.flatnonzero(~keep).tolist():
+                detail = f"device {readings.devices[k]!r} is beyond devices.limit"
+                self.rejects.add("device_limit", detail, received=int(readings.received[k]))
+        n = int(keep.sum())
+        batch = self._batch
+        batch.n = 0
+        batch.reserve(n)
+        batch.n = n
+        batch.row[:n] = rows[keep]
+        batch.time[:n] = readings.time[keep]
+        batch.received[:n] = readings.received[keep]
+        batch.values[:n] = readings.values[keep]
+        batch.flags[:n] = 0
+        batch.verdict[:n] = 0
+
+    def _explain(self) -> None:
+        """Keep the readings that were not admitted, with their reason."""
+        batch, devices = self._batch, self.walk.stages.devices
+        refused = np.flatnonzero(batch.verdict[: batch.n])
+        for k in refused[: len(refused) if self.rejects.listened else SHOWN].tolist():
+            time = np.datetime64(int(batch.time[k]), "us")
+            self.rejects.note(
+                Verdict(int(batch.verdict[k])).name.lower(),
+                f"device {devices.ids[batch.row[k]]!r}, event time {time}Z",
+                received=int(batch.received[k]),
+            )
+
+    def sealed(self) -> Iterator[Output]:
+        """Results since the last call, oldest first."""
+        with self.lock:
+            return self.walk.sealed()
+
+    def replay(self, data: pd.DataFrame) -> pd.DataFrame:
+        """Feed recorded readings in; a row per prediction out (see `table.COLUMNS`).
+
+        `data` has the columns `device`, `time` and the channels, in time order over all devices.
+        Call it again with later readings to go on.
+        """
+        table = Table(self.walk.stages.lanes)
+        readings = frame(data, self.walk.stages.schema, self.rejects)
+        for output in self.record(readings):
+            table.add(output)
+        return table.frame()
+
+    def record(self, readings: Readings) -> Iterator[Output]:
+        """Feed recorded readings in, with the clock ticks between them; outputs as they are sealed."""
+        for delivery in deliveries(readings, self.walk.clock):
+            self.feed(delivery)
+            if self.walk.gathered > ENOUGH:
+                yield from self.sealed()
+        yield from self.sealed()
+
+
+def deliveries(readings: Readings, clock: int) -> Iterator[Delivery]:
+    """Recorded readings as one ordered log with the clock ticks that belong between them.
+
+    A tick stands before the first reading of each new minute of the log clock, `clock` being where
+    it stood so far: the same log, whatever the pieces the readings come in.
+    """
+    minute = readings.received // TICK
+    before = np.concatenate([[clock // TICK], np.maximum.accumulate(minute)[:-1]])
+    edges = np.flatnonzero(minute > before).tolist()
+    start = 0
+    for edge in [*edges, len(readings)]:
+        if edge > start:
+            yield Delivery(readings=_piece(readings, start, edge))
+        if edge < len(readings):
+            yield Delivery(clock=int(minute[edge]) * TICK)
+        start = edge
+
+
+def _piece(readings: Readings, start: int, stop: int) -> Readings:
+    part = slice(start, stop)
+    return Readings(
+        readings.devices[part], readings.time[part], readings.received[part], readings.values[part]
+    )

@@ -1,0 +1,130 @@
+"""Results as one table: a row per prediction, with its outcome once there is one."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from streamgauge.arrays import Floats, Ints
+from streamgauge.output import Output
+from streamgauge.predictions import (
+    DUE,
+    LABEL,
+    LANE,
+    MADE,
+    RESIDUAL,
+    ROW,
+    SEQUENCE,
+    STATUS,
+    VALUE,
+    VERSION,
+    prediction_id,
+)
+from streamgauge.schedule import Lane
+from streamgauge.words import Status
+
+__all__ = ["COLUMNS", "Table"]
+
+COLUMNS = (
+    "id",
+    "device",
+    "made_at",
+    "target_time",
+    "task",
+    "horizon",
+    "prediction",
+    "lower",
+    "upper",
+    "probabilities",
+    "score",
+    "label",
+    "residual",
+    "status",
+    "model_version",
+)
+
+
+class Table:
+    """Gathers outputs and gives them as one data frame, in the documented columns and order."""
+
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = tuple(lanes)
+        self._codes: list[Ints] = []
+        self._numbers: list[Floats] = []
+        self._devices: dict[str, int] = {}
+
+    def add(self, output: Output) -> None:
+        """Take an output's records; rows of devices become stable numbers of this table."""
+        records = output.predictions
+        if not len(records):
+            return
+        codes = records.codes.copy()
+        rows, where = np.unique(codes[:, ROW], return_inverse=True)
+        known = self._devices
+        numbers = [known.setdefault(output.device(row), len(known)) for row in rows.tolist()]
+        codes[:, ROW] = np.array(numbers, np.int64)[where]
+        self._codes.append(codes)
+        self._numbers.append(records.numbers)
+
+    def frame(self) -> pd.DataFrame:
+        """One row per prediction, by `made_at`, then `id`. Times are UTC; NaN where there is none."""
+        codes = np.concatenate(self._codes or [np.zeros((0, 8), np.int64)])
+        numbers = np.concatenate(self._numbers or [np.zeros((0, 4))])
+        made = codes[:, 0] == 0
+        predicted, told = codes[made], codes[~made]
+        outcome = _outcome_of(predicted, told)
+        found = outcome >= 0
+        label = np.full(len(predicted), np.nan)
+        residual = np.full(len(predicted), np.nan)
+        status = predicted[:, STATUS].copy()
+        due = predicted[:, DUE].copy()
+        label[found] = numbers[~made][outcome[found], LABEL]
+        residual[found] = numbers[~made][outcome[found], RESIDUAL]
+        status[found] = told[outcome[found], STATUS]
+        came = found & (due == 0)
+        due[came] = np.where(status[came] == int(Status.LABELLED), told[outcome[came], DUE], 0)
+        return self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
+
+    def _columns(
+        self, codes: Ints, value: Floats, due: Ints, label: Floats, residual: Floats, status: Ints
+    ) -> pd.DataFrame:
+        names = np.array([*self._devices, ""], object)[:-1]
+        lanes = [self._lanes[lane] for lane in codes[:, LANE].tolist()]
+        devices = names[codes[:, ROW]]
+        sequences = codes[:, SEQUENCE].tolist()
+        words = np.array([word.name.lower() for word in Status], object)
+        frame = pd.DataFrame(
+            {
+                "id": list(map(prediction_id, lanes, devices.tolist(), sequences)),
+                "device": devices,
+                "made_at": _times(codes[:, MADE]),
+                "target_time": _times(due).where(due != 0),
+                "task": [lane.task for lane in lanes],
+                "horizon": [lane.horizon for lane in lanes],
+                "prediction": value,
+                "lower": np.nan,
+                "upper": np.nan,
+                "probabilities": None,
+                "score": np.nan,
+                "label": label,
+                "residual": residual,
+                "status": words[status],
+                "model_version": codes[:, VERSION],
+            },
+            columns=list(COLUMNS),
+        )
+        return frame.sort_values(["made_at", "id"], kind="stable", ignore_index=True)
+
+
+def _times(microseconds: Ints) -> "pd.Series[pd.Timestamp]":
+    return pd.Series(pd.to_datetime(microseconds, unit="us", utc=True))
+
+
+def _outcome_of(predicted: Ints, told: Ints) -> Ints:
+    """For each prediction the index of its outcome, -1 where none came."""
+    key = [LANE, ROW, SEQUENCE, MADE]
+    both = np.concatenate([predicted[:, key], told[:, key]])
+    _, group = np.unique(both, axis=0, return_inverse=True)
+    place = np.full(len(both), -1, np.int64)
+    place[group[len(predicted) :]] = np.arange(len(told))
+    return place[group[: len(predicted)]]

@@ -1,0 +1,191 @@
+"""The walk: readings in, records out. One page, readable top to bottom.
+
+admit → features → label join → models → scores → drift → output
+
+Everything is chosen while building; the walk only calls. Batches are cut into parts that fit the
+scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.learner import Learner
+from monitoring.detector import Detector
+from monitoring.scores import Scorer
+from stream_processor.admit import Admit
+from stream_processor.labels import LabelJoin
+from stream_processor.operator import FeatureOperator
+from streamgauge.arrays import Floats, Ints
+from streamgauge.batch import Batch, Features
+from streamgauge.devices import Devices
+from streamgauge.events import EventKind, Events
+from streamgauge.output import SCORE_COLUMNS, Output, Scores
+from streamgauge.predictions import Predictions
+from streamgauge.schedule import Lane, Schedule
+from streamgauge.schema import Schema
+from streamgauge.state import Block, reset_rows
+
+__all__ = ["PART", "Stages", "Walk"]
+
+PART = 1_024
+"""Readings walked at a time: the scratch of one part stays in the processor's cache."""
+ROOM = 16 * PART
+"""Records gathered before they must be sealed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a walk is made of, in the order of the walk."""
+
+    schema: Schema
+    devices: Devices
+    admit: Admit
+    features: Sequence[FeatureOperator]
+    lanes: Sequence[Lane]
+    join: LabelJoin
+    learners: Sequence[Learner]
+    scorer: Scorer
+    detectors: Sequence[Detector]
+
+    def blocks(self) -> dict[str, Block]:
+        """Every state block of the walk, by a name that stays the same between versions."""
+        named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
+        named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
+        named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
+        for learner in self.learners:
+            named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
+        for detector in self.detectors:
+            named[f"drift.{self.lanes[detector.lane].name}"] = detector.blocks
+        return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
+
+
+class Walk:
+    """Runs the stages over batches and gathers their output until it is sealed."""
+
+    def __init__(self, stages: Stages, *, evict_after: int | None = None) -> None:
+        self.stages = stages
+        self.evict_after = evict_after
+        self.clock = 0
+        """Newest log clock seen, microseconds UTC."""
+        self.blocks = stages.blocks()
+        names = [name for op in stages.features for name in op.names]
+        channels = [used for op in stages.features for used in op.channels]
+        self._features = Features(names, channels, PART)
+        self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names))
+        self._events = Events(self._schedule.capacity)
+        self._codes = np.zeros((ROOM + self._schedule.capacity, 8), np.int64)
+        self._numbers = np.zeros((ROOM + self._schedule.capacity, 4))
+        self._at = 0
+        self._sealed: list[Output] = []
+        self._scores: list[Scores] = []
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return self._features.names
+
+    @property
+    def gathered(self) -> int:
+        """Records that wait to be sealed."""
+        return self._at
+
+    def readings(self, batch: Batch) -> int:
+        """Walk a batch: admit, compute, predict, learn, judge. Returns how many were refused."""
+        if self.stages.devices.has_fresh:
+            self._open()
+        if batch.n <= PART:
+            return self._part(batch)
+        starts = range(0, batch.n, PART)
+        return sum(self._part(batch.part(k, min(k + PART, batch.n))) for k in starts)
+
+    def _open(self) -> None:
+        rows = self.stages.devices.fresh()
+        for block in self.blocks.values():
+            block.open_device(rows)
+
+    def _part(self, batch: Batch) -> int:
+        stages = self.stages
+        features = self._features
+        schedule = self._schedule
+        refused = stages.admit.process(batch, features)
+        for operator in stages.features:
+            operator.process(batch, features)
+        done = 0
+        while done < batch.n:
+            done = stages.join.join(batch, features, done, schedule)
+            self._steps()
+        return refused
+
+    def _steps(self) -> None:
+        """Answer, learn, judge and watch what the schedule holds."""
+        schedule = self._schedule
+        for learner in self.stages.learners:
+            learner.run(schedule)
+        self._at = self.stages.scorer.process(schedule, self._codes, self._numbers, self._at)
+        for detector in self.stages.detectors:
+            start = detector.process(schedule, 0, self._events)
+            while start < schedule.n:
+                self._seal()
+                start = detector.process(schedule, start, self._events)
+        if self._at >= ROOM:
+            self._seal()
+
+    def tick(self, clock: int) -> None:
+        """Our clock moved: settle what silent devices owe, evict those long idle."""
+        self.clock = max(self.clock, clock)
+        rows = len(self.stages.devices)
+        done = 0
+        while done < rows:
+            done = self.stages.join.expire(clock, done, rows, self._schedule)
+            self._steps()
+        if self.evict_after is not None:
+            idle = self._idle(rows, clock - self.evict_after)
+            if len(idle):
+                self.evict(idle)
+
+    def _idle(self, rows: int, before: int) -> Ints:
+        """Device rows whose last admitted reading came before that time."""
+        block = self.stages.admit.blocks["admit"]
+        received, count = block.view("received")[:rows], block.view("count")[:rows]
+        return np.flatnonzero((count > 0.0) & (received < before))
+
+    def evict(self, rows: Ints) -> None:
+        """Forget these devices: what they owe expires, their rows become free."""
+        for row in rows.tolist():
+            done = row
+            while done <= row:
+                done = self.stages.join.drop(self.clock, done, self._schedule)
+                self._steps()
+            self._events.append(EventKind.EVICTED, row=row, time=self.clock)
+        self._seal()
+        reset_rows(self.blocks, rows)
+        for learner in self.stages.learners:
+            learner.evict(rows)
+        self.stages.devices.evict(rows.tolist())
+
+    def score(self, clock: int) -> None:
+        """Put the scores over all devices, as they stand, into the output."""
+        lanes = range(len(self.stages.lanes))
+        numbers = np.array([self.stages.scorer.numbers(-1, lane) for lane in lanes], np.float64)
+        shape = (len(self.stages.lanes), len(SCORE_COLUMNS))
+        everyone = np.full(len(self.stages.lanes), -1, np.int64)
+        self._scores.append(Scores(clock, np.arange(shape[0]), everyone, numbers.reshape(shape)))
+
+    def _seal(self) -> None:
+        if not (self._at or len(self._events) or self._scores):
+            return
+        codes: Ints = self._codes[: self._at].copy()
+        numbers: Floats = self._numbers[: self._at].copy()
+        names = self.stages.devices.ids
+        records = Predictions(codes, numbers, names, self.stages.lanes)
+        self._sealed.append(Output(records, tuple(self._events), tuple(self._scores)))
+        self._at = 0
+        self._events.clear()
+        self._scores = []
+
+    def sealed(self) -> Iterator[Output]:
+        """Everything since the last call, oldest first."""
+        self._seal()
+        ready, self._sealed = self._sealed, []
+        return iter(ready)

@@ -1,0 +1,194 @@
+"""The worker: the one thread that owns all state, from the sources' queues to the sinks.
+
+take → journal → acknowledge → walk → sinks; a checkpoint on an interval, written by a thread of its
+own, after which the journal forgets what the checkpoint holds.
+"""
+
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ingest.journal import Journal
+from ingest.source import Source
+from stream_processor.checkpoint import Checkpoint, read, write
+from stream_processor.pipeline import ENOUGH, Pipeline
+from stream_processor.snapshot import capture, restore
+from streamgauge.delivery import Delivery, Position
+from streamgauge.output import Sink
+
+__all__ = ["CHECKPOINT", "Worker"]
+
+CHECKPOINT = "checkpoint"
+TAKE = 4_096
+"""Messages taken from a source at a time."""
+WAIT = 0.02
+"""Seconds that an idle worker waits for the first message."""
+TICK = 10**6
+"""Microseconds of our clock between two ticks."""
+SEAL = 0.05
+"""Seconds after which results go to the sinks, however few they are."""
+
+
+class Worker:
+    """Runs a pipeline on live sources until stopped.
+
+    `clock` gives microseconds UTC; `key` signs pickled models. `start` first takes the state back
+    from the folder: the checkpoint, then the journal's readings since.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sources: Sequence[Source],
+        sinks: Sequence[Sink],
+        journal: Journal,
+        folder: Path,
+        key: bytes,
+        clock: Callable[[], int],
+    ) -> None:
+        self.pipeline = pipeline
+        self.sources = sources
+        self.sinks = sinks
+        self.journal = journal
+        self.failure = ""
+        """Why the worker ended by itself; empty while all is well."""
+        self.replayed = 0
+        """Deliveries taken back from the journal at start."""
+        self.checkpoints: dict[str, Any] = {"ok": True, "why": "", "count": 0}
+        self._path = folder / CHECKPOINT
+        self._key = key
+        self._clock = clock
+        self._place = journal.start
+        self._positions: list[Position | None] = [None] * len(sources)
+        self._every = pipeline.settings.state.checkpoint_every / 1e6
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="worker")
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self._writing: Future[None] | None = None
+        self._ticked = 0
+
+    def start(self) -> None:
+        """Take the state back, then begin to work. Raises CheckpointRefused or JournalDamaged."""
+        self.recover()
+        for source in self.sources:
+            source.start()
+        self._thread.start()
+
+    def recover(self) -> None:
+        """Checkpoint first, then what the journal holds since; results go to the sinks again."""
+        if self._path.exists():
+            checkpoint = read(self._path, self._key)
+            place = restore(self.pipeline.walk, checkpoint, self._definition())
+            self._place = int(place["journal"])
+            for source, position in zip(self.sources, place["sources"], strict=True):
+                if position is not None:
+                    source.resume(position)
+            self._positions = list(place["sources"])
+        for position, delivery in self.journal.read(self._place):
+            self.pipeline.feed(delivery)
+            self._place = position
+            self.replayed += 1
+            self._hand_out()
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Stop the sources, finish what was taken, write a last checkpoint, close the sinks."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        for source in self.sources:
+            source.stop()
+        if not self.failure:
+            self._save().result()
+        self._writer.shutdown()
+        self.journal.close()
+        for sink in self.sinks:
+            sink.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive() and not self.failure
+
+    @property
+    def finished(self) -> bool:
+        """True when no source will ever give more and all was worked off."""
+        return all(source.finished for source in self.sources)
+
+    def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception:
+            self.failure = traceback.format_exc()
+
+    def _loop(self) -> None:
+        sealed = saved = time.monotonic()
+        while not self._stop.is_set():
+            self._round()
+            now = time.monotonic()
+            if now - sealed >= SEAL or self.pipeline.walk.gathered >= ENOUGH:
+                self._hand_out()
+                sealed = now
+            if now - saved >= self._every:
+                self._save()
+                saved = now
+
+    def _round(self) -> None:
+        """One delivery of each source that has one, and a tick each second."""
+        worked = False
+        for source in self.sources:
+            delivery = source.take(TAKE, 0.0)
+            if delivery is not None:
+                self._work(source, delivery)
+                worked = True
+        if not worked and self.sources:
+            delivery = self.sources[0].take(TAKE, WAIT)
+            if delivery is not None:
+                self._work(self.sources[0], delivery)
+        clock = self._clock()
+        if clock - self._ticked >= TICK:
+            self._ticked = clock
+            self._work(None, Delivery(clock=clock))
+
+    def _work(self, source: Source | None, delivery: Delivery) -> None:
+        if delivery.readings is None:
+            self._place = self.journal.append(delivery)
+        if source is not None and delivery.tokens:
+            source.acknowledge(delivery.tokens)
+        if delivery.position is not None:
+            self._positions[delivery.source] = delivery.position
+        self.pipeline.feed(delivery)
+
+    def _hand_out(self) -> None:
+        for output in self.pipeline.sealed():
+            for sink in self.sinks:
+                sink.write(output)
+
+    def _definition(self) -> dict[str, Any]:
+        return self.pipeline.settings.definition()
+
+    def _save(self) -> Future[None]:
+        """Copy the state now, write it in the background; the journal is trimmed when it is safe."""
+        if self._writing is not None and not self._writing.done():
+            return self._writing
+        began = time.monotonic()
+        place = {"journal": self._place, "sources": list(self._positions)}
+        with self.pipeline.lock:
+            checkpoint = capture(self.pipeline.walk, self._definition(), place)
+        self.checkpoints["pause_seconds"] = time.monotonic() - began
+        self._writing = self._writer.submit(self._write, checkpoint, place)
+        return self._writing
+
+    def _write(self, checkpoint: Checkpoint, place: dict[str, Any]) -> None:
+        try:
+            size = write(self._path, checkpoint, self._key)
+        except OSError as refused:
+            # The old checkpoint and the journal still hold everything: say so and go on.
+            self.checkpoints |= {"ok": False, "why": f"cannot write {self._path}: {refused}"}
+            return
+        count = self.checkpoints["count"] + 1
+        self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
+        self.checkpoints["time"] = self._clock()
+        self.journal.trim(place["journal"])

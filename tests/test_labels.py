@@ -1,0 +1,200 @@
+"""The label join against a plain reference, however the stream is cut."""
+
+from collections import deque
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_processor.labels import OVERFLOWED, LabelJoin
+from streamgauge.batch import Batch, Features
+from streamgauge.schedule import LABEL, LANE, SEQUENCE, SOURCE, STEP, TARGET, WEIGHT, Lane, Schedule
+from streamgauge.words import Step
+
+SECOND = 10**6
+PENDING = 4
+
+
+def lane(delay: int, readings: int, *, tolerance: int = 2, change: bool = False) -> Lane:
+    return Lane(
+        task=f"t{delay}.{readings}",
+        horizon="",
+        target=0,
+        delay=delay * SECOND,
+        readings=readings,
+        tolerance=tolerance * SECOND,
+        change=change,
+        inputs=(0,),
+        ready_after=0,
+        before_ready="none",
+    )
+
+
+LANES = (lane(3, 0), lane(0, 2), lane(0, 0), lane(5, 0, change=True))
+
+
+def stream(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, times, targets (some missing) and verdicts of a stream with gaps."""
+    random = np.random.default_rng(seed)
+    rows = random.integers(0, 3, n).astype(np.int32)
+    time = np.cumsum(random.choice([0, 1, 1, 1, 2, 9], n)) * SECOND + 10**15
+    y = random.normal(size=n)
+    y[random.random(n) < 0.25] = np.nan
+    verdict = (random.random(n) < 0.1).astype(np.uint8)
+    return rows, time, y, verdict
+
+
+def reference(rows, time, y, verdict, lanes, pending):  # noqa: ANN001, ANN201, C901, PLR0912
+    """What the join promises, as plainly as possible: steps as tuples."""
+    steps, waiting, known, pushed = [], {}, {}, {}
+    for i in range(len(rows)):
+        if verdict[i]:
+            continue
+        d = int(rows[i])
+        queues = waiting.setdefault(d, [deque() for _ in lanes])
+        seen = pushed.setdefault(d, 0)
+
+        def settle(k, i=i, d=d, queues=queues):  # noqa: ANN001, ANN202
+            lane, count = lanes[k], pushed[d]
+            while queues[k]:
+                seq, made, base, _ = queues[k][0]
+                if lane.readings:
+                    if count - seq < lane.readings:
+                        return
+                    step = Step.LEARN if y[i] == y[i] else Step.EXPIRE
+                else:
+                    due = made + lane.delay
+                    if time[i] < due:
+                        return
+                    if time[i] > due + lane.tolerance:
+                        step = Step.EXPIRE
+                    elif y[i] == y[i]:
+                        step = Step.LEARN
+                    else:
+                        return
+                queues[k].popleft()
+                if lane.change and base is None:
+                    continue
+                target = (y[i] - base if lane.change else y[i]) if step == Step.LEARN else None
+                steps.append((int(step), k, i, seq, target, 1.0))
+
+        for k in range(len(lanes)):
+            settle(k)
+        alive = {entry[0] for queue in queues for entry in queue}
+        if len(alive) == pending:
+            oldest = min(alive)
+            for k, lane in enumerate(lanes):
+                if queues[k] and queues[k][0][0] == oldest:
+                    _, _, base, _ = queues[k].popleft()
+                    if not (lane.change and base is None):
+                        steps.append((int(Step.EXPIRE), k, i, oldest, None, OVERFLOWED))
+        last = known.get(d)
+        now = y[i] if y[i] == y[i] else last
+        for k, lane in enumerate(lanes):
+            at_once = not lane.delay and not lane.readings
+            base = last if at_once else now
+            queues[k].append((seen, time[i], base, i))
+            if not (lane.change and base is None):
+                steps.append((int(Step.PREDICT), k, i, seen, None, 1.0))
+        pushed[d] += 1
+        for k, lane in enumerate(lanes):
+            if not lane.delay and not lane.readings:
+                settle(k)
+        known[d] = now
+    return steps
+
+
+def run(data, lanes, cuts, capacity, pending=PENDING):  # noqa: ANN001, ANN201
+    """The join's steps over a stream cut at `cuts`, with room for `capacity` steps at a time."""
+    rows, time, y, verdict = data
+    join = LabelJoin(lanes, 1, 8, pending=pending, skew=0)
+    schedule = Schedule(max(capacity, join.room()), 1)
+    steps, carried = [], []
+    for start, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
+        batch = Batch(max(1, stop - start), 1)
+        batch.n = stop - start
+        part = slice(start, stop)
+        batch.row[: batch.n], batch.time[: batch.n] = rows[part], time[part]
+        batch.values[: batch.n, 0], batch.verdict[: batch.n] = y[part], verdict[part]
+        features = Features(("x",), (frozenset(),), batch.capacity)
+        features.x[: batch.n, 0] = np.arange(start, stop)
+        done = 0
+        while done < batch.n:
+            done = join.join(batch, features, done, schedule)
+            for code, number, x in zip(
+                schedule.codes[: schedule.n], schedule.numbers, schedule.x, strict=False
+            ):
+                target = None if np.isnan(number[TARGET]) else number[TARGET]
+                source = int(code[SOURCE]) + start
+                steps.append(
+                    (int(code[STEP]), int(code[LANE]), source, int(code[SEQUENCE]), target, number[WEIGHT])
+                )
+                carried.append((int(code[ROW_]), int(code[SEQUENCE]), x[0], number[LABEL]))
+    return steps, carried, join
+
+
+ROW_ = 2
+
+
+@given(
+    st.integers(0, 10_000),
+    st.integers(1, 200),
+    st.lists(st.integers(0, 200), max_size=12),
+    st.integers(0, 40),
+)
+@settings(max_examples=150, deadline=None)
+def test_join_equals_reference_for_any_cut_and_any_room(
+    seed: int, n: int, cuts: list[int], capacity: int
+) -> None:
+    """Steps, their order and their targets are the reference's, whatever the cut and the room."""
+    data = stream(n, seed)
+    inside = sorted({cut for cut in cuts if 0 < cut < n})
+    steps, _, _ = run(data, LANES, inside, capacity)
+    assert steps == reference(*data, LANES, PENDING)
+
+
+def test_streams_reach_every_outcome() -> None:
+    """The generated streams learn, expire and overflow in lanes of every kind."""
+    steps, _, _ = run(stream(2_000, 1), LANES, [], 10_000)
+    seen = {(step, lane) for step, lane, *_ in steps}
+    assert {(int(Step.LEARN), k) for k in range(4)} <= seen
+    assert {(int(Step.EXPIRE), k) for k in (0, 1, 2, 3)} <= seen
+    assert any(weight == OVERFLOWED for *_, weight in steps)
+
+
+def test_a_model_learns_on_the_very_features_it_predicted_with() -> None:
+    """Learn and expire steps carry the features of the reading that was predicted from."""
+    steps, carried, _ = run(stream(1_000, 3), LANES, [10, 500, 501], 64)
+    made: dict[tuple[int, int], float] = {}
+    for (step, *_), (row, sequence, x, _) in zip(steps, carried, strict=True):
+        if step == Step.PREDICT:
+            assert made.setdefault((row, sequence), x) == x
+        else:
+            assert made[row, sequence] == x
+
+
+@pytest.mark.parametrize("cuts", [[], list(range(1, 400))])
+def test_state_is_the_same_however_the_stream_is_cut(cuts: list[int]) -> None:
+    """The join's blocks hold identical bits after one batch and after batches of one."""
+    data = stream(400, 9)
+    _, _, whole = run(data, LANES, [], 10_000)
+    _, _, parts = run(data, LANES, cuts, 12)
+    rows = np.arange(3)
+    for name in ("head", "ring"):
+        for part, array in whole.blocks[name].take(rows).items():
+            assert array.tobytes() == parts.blocks[name].take(rows)[part].tobytes()
+
+
+def test_expire_settles_what_a_silent_device_owes() -> None:
+    """A clock past horizon, tolerance and skew expires time lanes; reading lanes go on waiting."""
+    rows, time = np.zeros(1, np.int32), np.array([10**15])
+    data = (rows, time, np.array([1.0]), np.zeros(1, np.uint8))
+    _, _, join = run(data, LANES[:2], [], 100)
+    schedule = Schedule(10, 1)
+    assert join.expire(10**15 + 5 * SECOND, 0, 1, schedule) == 1
+    assert schedule.n == 0
+    assert join.expire(10**15 + 5 * SECOND + 1, 0, 1, schedule) == 1
+    assert schedule.codes[: schedule.n, [STEP, LANE]].tolist() == [[int(Step.EXPIRE), 0]]
+    assert join.drop(10**15, 0, schedule) == 1
+    assert schedule.codes[: schedule.n, LANE].tolist() == [1]
