@@ -218,16 +218,20 @@ def test_forbidden_words_would_be_found(what: str) -> None:
 
 
 def test_exceptions_to_the_rules_give_their_reason() -> None:
-    """A line that silences a checker names the rule and says why."""
-    silenced = re.compile(r"#\s*(?:noqa|type:\s*ignore)(?P<rule>[:\[][\w\s,:\]-]+)?(?P<why>.*)")
+    """A line that silences a checker names the rule and says why, there or in a comment above."""
+    rule = r":\s*[A-Z]+\d+(?:,\s*[A-Z]+\d+)*|\[[\w, -]+\]"
+    silenced = re.compile(rf"#\s*(?:noqa|type:\s*ignore)(?P<rule>{rule})?(?P<why>.*)")
     bare = []
     for path in [*_sources(), *(ROOT / "tests").rglob("*.py")]:
         if path == Path(__file__).resolve():
             continue
+        above = ""
         for number, line in enumerate(path.read_text().splitlines(), 1):
             match = silenced.search(line)
-            if match and not (match["rule"] and match["why"].strip(" #-,;:")):
+            reason = match and (match["why"].strip(" #-,;:") or above.lstrip().startswith("# "))
+            if match and not (match["rule"] and reason):
                 bare.append(f"{path.relative_to(ROOT)}:{number}")
+            above = line
     assert bare == []
 
 
