@@ -1,0 +1,100 @@
+"""Where a message keeps its device and its time, and which device names are fit to use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+__all__ = [
+    "LONGEST_DEVICE",
+    "Origin",
+    "TopicDevices",
+    "device_name",
+    "lookup",
+    "origin_of",
+    "path_of",
+    "topic_level",
+]
+
+LONGEST_DEVICE = 256
+TOPICS_REMEMBERED = 200_000
+_LONGEST_INTEGER = 10**30
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a message keeps something: a level of its topic, a field, or its arrival."""
+
+    where: Literal["topic", "field", "received"]
+    level: int = 0
+    path: tuple[str, ...] = ()
+
+
+def origin_of(text: str, option: str, *, received: bool = False) -> Origin:
+    """Read "topic:1", "field:meta.id" or, where allowed, "received"; ValueError otherwise."""
+    where, _, rest = text.partition(":")
+    if where == "topic" and rest.isascii() and rest.isdigit() and len(rest) < 4:
+        return Origin("topic", level=int(rest))
+    if where == "field" and rest:
+        return Origin("field", path=path_of(rest, option))
+    if text == "received" and received:
+        return Origin("received")
+    choices = '"topic:N" (N-th level of the topic, from 0), "field:NAME" (a dotted path)'
+    also = ' or "received" (our clock)' if received else ""
+    raise ValueError(f"{option} = {text!r} names no place in a message; write {choices}{also}")
+
+
+def path_of(text: str, option: str) -> tuple[str, ...]:
+    """The names along a dotted path; ValueError where one of them is empty."""
+    path = tuple(text.split("."))
+    if not all(path):
+        raise ValueError(
+            f"{option}: {text!r} has an empty name between its dots; write it like data.temp"
+        )
+    return path
+
+
+def lookup(message: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+    """What stands at the path, or None where there is nothing."""
+    found: Any = message
+    for name in path:
+        if not isinstance(found, dict):
+            return None
+        found = found.get(name)
+    return found
+
+
+def device_name(value: object) -> str:
+    """The device id that a value is, "" where it is none: text of 1 to 256 printable characters or
+    an integer."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) < _LONGEST_INTEGER:
+        return str(value)
+    if isinstance(value, str) and 0 < len(value) <= LONGEST_DEVICE and value.isprintable():
+        return value
+    return ""
+
+
+def topic_level(topic: str, level: int) -> str | None:
+    """That level of a topic, None where the topic is shorter."""
+    levels = topic.split("/", level + 1)
+    return levels[level] if len(levels) > level else None
+
+
+class TopicDevices(dict[str, str]):
+    """Topic → the device named by one of its levels, "" where that is absent or unfit.
+
+    Looking a topic up fills it in; `forget_if_full` bounds what strangers can make it hold.
+    """
+
+    def __init__(self, level: int) -> None:
+        super().__init__()
+        self._level = level
+
+    def __missing__(self, topic: str) -> str:
+        device = device_name(topic_level(topic, self._level))
+        self[topic] = device
+        return device
+
+    def forget_if_full(self) -> None:
+        """Start anew after 200,000 topics."""
+        if len(self) > TOPICS_REMEMBERED:
+            self.clear()
