@@ -1,0 +1,160 @@
+"""Admission: which readings go on, and with which values. One kernel call per batch."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_processor.clean.range import FINE, REFUSED, examine, limits
+from streamgauge.batch import Batch, Features
+from streamgauge.kernels import kernel
+from streamgauge.schema import Schema
+from streamgauge.state import Block, Field, Keys
+from streamgauge.words import Flag, Verdict
+
+__all__ = ["RECENT", "Admit"]
+
+RECENT = 8
+"""Event times remembered per device to tell a duplicate from a late reading."""
+
+# Columns of a device's state.
+_NEWEST, _RECEIVED, _COUNT, _RECENT = 0, 1, 2, 3
+_LAST = _RECENT + RECENT
+
+_YEAR_2000 = 946_684_800_000_000
+_ADMITTED = int(Verdict.ADMITTED)
+_DUPLICATE = int(Verdict.DUPLICATE)
+_LATE = int(Verdict.LATE)
+_FUTURE = int(Verdict.FUTURE)
+_CLOCK_UNSET = int(Verdict.CLOCK_UNSET)
+_OUT_OF_RANGE = int(Verdict.OUT_OF_RANGE)
+_EMPTY = int(Verdict.EMPTY)
+_VERDICTS = len(Verdict)
+_FLAGS = len(Flag)
+
+
+@kernel
+def _clock(time: int, received: int, max_ahead: int) -> int:
+    if time < _YEAR_2000:
+        return _CLOCK_UNSET
+    return _FUTURE if time - received > max_ahead else _ADMITTED
+
+
+@kernel
+def _order(time: int, device: NDArray[np.float64]) -> int:
+    if time > device[_NEWEST]:
+        return _ADMITTED
+    for k in range(_RECENT, _LAST):
+        if device[k] == time:
+            return _DUPLICATE
+    return _LATE
+
+
+@kernel
+def _remember(
+    time: int, received: int, values: NDArray[np.float64], device: NDArray[np.float64]
+) -> None:
+    count = int(device[_COUNT])
+    if count == 0:
+        device[_LAST:] = np.nan
+    device[_NEWEST] = time
+    device[_RECEIVED] = received
+    device[_COUNT] = count + 1
+    device[_RECENT + count % RECENT] = time
+    for c in range(len(values)):
+        if values[c] == values[c]:
+            device[_LAST + c] = values[c]
+
+
+@kernel
+def _count_flags(flags: NDArray[np.uint16], counts: NDArray[np.float64]) -> None:
+    for c in range(len(flags)):
+        if flags[c] != 0:
+            for bit in range(_FLAGS):
+                counts[_VERDICTS + bit] += (flags[c] >> bit) & 1
+
+
+@kernel
+def _admit(
+    n: int,
+    row: NDArray[np.int32],
+    time: NDArray[np.int64],
+    received: NDArray[np.int64],
+    values: NDArray[np.float64],
+    flags: NDArray[np.uint16],
+    verdict: NDArray[np.uint8],
+    state: NDArray[np.float64],
+    counts: NDArray[np.float64],
+    rules: NDArray[np.float64],
+) -> None:
+    max_ahead = int(rules[-1, 0])
+    for i in range(n):
+        if verdict[i] == _ADMITTED:
+            device = state[row[i]]
+            word = _clock(time[i], received[i], max_ahead)
+            if word == _ADMITTED:
+                word = _order(time[i], device)
+            if word == _ADMITTED:
+                left = examine(values[i], flags[i], rules)
+                _count_flags(flags[i], counts[0])
+                if left == FINE:
+                    _remember(time[i], received[i], values[i], device)
+                else:
+                    word = _OUT_OF_RANGE if left == REFUSED else _EMPTY
+            verdict[i] = word
+        counts[0, verdict[i]] += 1.0
+
+
+class Admit:
+    """Gives each reading its verdict: clock, order, then values. Stateful per device.
+
+    A reading teaches the device's clock and order only once it is admitted: a timestamp from the
+    future or a refused value never stands in the way of a later reading. Rows that have a verdict
+    already are counted and left. Times are exact up to the year 2255 (2**53 microseconds).
+
+    Block "admit", per device, all zero for a device never admitted: `newest` event time and
+    `received` of the last admitted reading (microseconds UTC), `count` of admitted readings,
+    `recent[8]` event times, `last[k]` usable values (NaN where a channel never had one; without
+    meaning while `count` is 0). Block "counts", for the whole stream: `verdicts` and `flags`.
+
+    `max_ahead_us`: how far an event time may be ahead of `received`, microseconds.
+    """
+
+    def __init__(self, schema: Schema, capacity: int, *, max_ahead_us: int) -> None:
+        if max_ahead_us < 0:
+            raise ValueError(f"max_ahead_us is {max_ahead_us}; give 0 or more microseconds")
+        fields = (Field("newest"), Field("received"), Field("count"), Field("recent", (RECENT,)))
+        state = Block([*fields, Field("last", (len(schema),))], capacity)
+        numbers = (Field("verdicts", (_VERDICTS,)), Field("flags", (_FLAGS,)))
+        counts = Block(numbers, 1, keys=Keys.FLEET)
+        self.blocks: Mapping[str, Block] = {"admit": state, "counts": counts}
+        self.newest = state.view("newest")
+        self.received = state.view("received")
+        self.count = state.view("count")
+        self.last = state.view("last")
+        # One array fewer per call: the last row of the rules is not a channel's but max_ahead.
+        rules = np.vstack([limits(schema), [float(max_ahead_us), 0.0, 0.0]])
+        self._bound = (state.array, counts.array, rules)
+
+    def process(self, batch: Batch, features: Features) -> None:
+        """Write verdicts and flags, remove bad values; does not touch the features."""
+        _admit(
+            batch.n,
+            batch.row,
+            batch.time,
+            batch.received,
+            batch.values,
+            batch.flags,
+            batch.verdict,
+            *self._bound,
+        )
+
+    def verdicts(self) -> dict[str, int]:
+        """Readings so far by verdict, in lower case."""
+        numbers = self.blocks["counts"].view("verdicts")[0]
+        return {word.name.lower(): int(numbers[word]) for word in Verdict}
+
+    def flags(self) -> dict[str, int]:
+        """Values so far by flag, in lower case: those of readings that passed clock and order."""
+        numbers = self.blocks["counts"].view("flags")[0]
+        return {str(flag.name).lower(): int(n) for flag, n in zip(Flag, numbers, strict=True)}

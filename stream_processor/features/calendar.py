@@ -1,0 +1,170 @@
+"""Where in the day, the week and the year a reading stands, by the clock on the wall."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_processor.operator import FeatureOperator
+from streamgauge.batch import Batch, Features
+from streamgauge.kernels import kernel
+from streamgauge.schema import Schema
+from streamgauge.state import Block
+
+__all__ = ["FIELDS", "build", "offsets"]
+
+FIELDS = ("hour", "weekday", "month", "minute_of_day")
+_HOUR, _WEEKDAY, _MONTH, _MINUTE_OF_DAY = range(4)
+
+_FROM, _UNTIL = datetime(1990, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_DAY = 86_400_000_000
+_HOUR_US = 3_600_000_000
+_MINUTE_US = 60_000_000
+
+
+def build(
+    schema: Schema,
+    capacity: int,
+    column: int,
+    *,
+    of: Sequence[str],
+    as_: str = "number",
+    zone: str = "UTC",
+) -> FeatureOperator:
+    """Calendar features of the event time in the IANA time zone `zone`.
+
+    `of` names any of hour (0 to 23), weekday (0 = Monday to 6), month (1 to 12) and minute_of_day
+    (0 to 1439). `as_` (the key `as`) is "number", or "cyclic": `<name>_sin` and `<name>_cos` of the
+    position in the day, the week or the year, without a step at the full hour. Daylight saving
+    time is right from 1990 to 2040; outside, the nearest known offset holds.
+    """
+    unknown = [name for name in of if name not in FIELDS]
+    if unknown or len(set(of)) < len(of):
+        raise ValueError(
+            f"features.calendar is {list(of)!r}; name each of {', '.join(FIELDS)} at most once"
+        )
+    if as_ not in ("number", "cyclic"):
+        raise ValueError(f'features.calendar as is {as_!r}; write "number" or "cyclic"')
+    return _Calendar(column, tuple(of), as_ == "cyclic", offsets(zone))
+
+
+def offsets(zone: str) -> NDArray[np.int64]:
+    """int64[m, 2]: from this UTC instant on, local time is UTC plus this; both in microseconds."""
+    try:
+        info = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:
+        raise ValueError(
+            f'{zone!r} is no time zone; write an IANA name such as "Europe/Berlin"'
+        ) from unknown
+    table = [(_FROM, _offset(_FROM, info))]
+    day = _FROM
+    while day < _UNTIL:
+        following = day + timedelta(days=1)
+        if _offset(following, info) != table[-1][1]:
+            table.append((_change(day, following, info), _offset(following, info)))
+        day = following
+    return np.array([((t - _EPOCH) // _MICROSECOND, o // _MICROSECOND) for t, o in table], np.int64)
+
+
+def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
+    return instant.astimezone(zone).utcoffset() or timedelta(0)
+
+
+def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """The second at which the zone's offset changed between two instants."""
+    was = _offset(before, zone)
+    while after - before > timedelta(seconds=1):
+        middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+        if _offset(middle, zone) == was:
+            before = middle
+        else:
+            after = middle
+    return after
+
+
+@kernel
+def _local(time: int, table: NDArray[np.int64]) -> int:
+    low, high = 0, len(table)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if table[middle, 0] <= time:
+            low = middle
+        else:
+            high = middle
+    return time + int(table[low, 1])
+
+
+@kernel
+def _month(day: int) -> tuple[int, int, int]:
+    """Month (1 to 12), days since 1 January and length of the year, of a day since 1970."""
+    # Gregorian years begin in March here, so that the leap day is the last of its year.
+    shifted = day + 719_468
+    era = shifted // 146_097
+    of_era = shifted - era * 146_097
+    year = (of_era - of_era // 1_460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year + year // 4 - year // 100)
+    march_based = (5 * of_year + 2) // 153
+    month = march_based + 3 if march_based < 10 else march_based - 9
+    civil = year + 1 if month <= 2 else year
+    leap = civil % 4 == 0 and (civil % 100 != 0 or civil % 400 == 0)
+    since_january = of_year - 306 if month <= 2 else of_year + 59 + int(leap)
+    return month, since_january, 365 + int(leap)
+
+
+@kernel
+def _position(field: int, day: int, of_day: int) -> tuple[int, float]:
+    """The field's number, and the part (0 to 1) of its day, week or year that is over."""
+    part = of_day / _DAY
+    if field == _HOUR:
+        return of_day // _HOUR_US, part
+    if field == _MINUTE_OF_DAY:
+        return of_day // _MINUTE_US, part
+    if field == _WEEKDAY:
+        weekday = (day + 3) % 7
+        return weekday, (weekday + part) / 7.0
+    month, since_january, year = _month(day)
+    return month, (since_january + part) / year
+
+
+@kernel
+def _calendar(
+    n: int,
+    time: NDArray[np.int64],
+    verdict: NDArray[np.uint8],
+    x: NDArray[np.float64],
+    column: int,
+    cyclic: bool,
+    plan: NDArray[np.int64],
+    table: NDArray[np.int64],
+) -> None:
+    for i in range(n):
+        local = _local(time[i], table)
+        day = local // _DAY
+        for k in range(len(plan)):
+            number, part = _position(plan[k], day, local - day * _DAY)
+            if cyclic:
+                angle = 2.0 * math.pi * part
+                x[i, column + 2 * k] = math.sin(angle) if verdict[i] == 0 else np.nan
+                x[i, column + 2 * k + 1] = math.cos(angle) if verdict[i] == 0 else np.nan
+            else:
+                x[i, column + k] = number if verdict[i] == 0 else np.nan
+
+
+class _Calendar:
+    def __init__(
+        self, column: int, of: tuple[str, ...], cyclic: bool, table: NDArray[np.int64]
+    ) -> None:
+        endings = ("_sin", "_cos") if cyclic else ("",)
+        self.names = tuple(name + ending for name in of for ending in endings)
+        self.channels = tuple(frozenset[str]() for _ in self.names)
+        self.blocks: Mapping[str, Block] = {}
+        plan = np.array([FIELDS.index(name) for name in of], np.int64)
+        self._bound = (column, cyclic, plan, table)
+
+    def process(self, batch: Batch, features: Features) -> None:
+        _calendar(batch.n, batch.time, batch.verdict, features.x, *self._bound)

@@ -1,0 +1,100 @@
+"""Values of earlier readings of the same device."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stream_processor.features._columns import column_of
+from stream_processor.operator import FeatureOperator
+from streamgauge.batch import Batch, Features
+from streamgauge.kernels import kernel
+from streamgauge.schema import Schema
+from streamgauge.state import Block, Field
+
+__all__ = ["build"]
+
+# Columns of the plan. Lag 0 stores the current value; a channel's lags stand before it.
+_CHANNEL, _OFFSET, _LENGTH, _LAG = range(4)
+
+
+def build(
+    schema: Schema, capacity: int, column: int, *, lags: Mapping[str, Sequence[int]]
+) -> FeatureOperator:
+    """`<channel>_lag<k>`: the channel's value k admitted readings of the device before this one.
+
+    `lags` gives the numbers of readings, 1 or more, for each channel. NaN where there was no such
+    reading, or it had no value there: what `Series.shift(k)` gives for each device.
+    """
+    for channel, steps in lags.items():
+        if not steps or any(type(step) is not int or step < 1 for step in steps):
+            raise ValueError(f"features.lags.{channel} is {steps!r}; list whole numbers from 1 up")
+        if len(set(steps)) < len(steps):
+            raise ValueError(f"features.lags.{channel} is {steps!r}; name each lag once")
+    return _Lags(schema, capacity, column, lags)
+
+
+@kernel
+def _reading(
+    values: NDArray[np.float64],
+    device: NDArray[np.float64],
+    x: NDArray[np.float64],
+    plan: NDArray[np.int64],
+) -> None:
+    """Write one reading's lags and store its values; `device` is [count, rings...]."""
+    count = int(device[0])
+    k = 0
+    for p in range(len(plan)):
+        begin, length, lag = plan[p, _OFFSET], plan[p, _LENGTH], plan[p, _LAG]
+        if lag == 0:
+            value = values[plan[p, _CHANNEL]]
+            device[begin + count % length] = value if np.isfinite(value) else np.nan
+        else:
+            x[k] = device[begin + (count - lag) % length] if lag <= count else np.nan
+            k += 1
+    device[0] = count + 1
+
+
+@kernel
+def _lag(
+    n: int,
+    row: NDArray[np.int32],
+    verdict: NDArray[np.uint8],
+    values: NDArray[np.float64],
+    x: NDArray[np.float64],
+    start: int,
+    stop: int,
+    state: NDArray[np.float64],
+    plan: NDArray[np.int64],
+) -> None:
+    for i in range(n):
+        own = x[i, start:stop]
+        if verdict[i] == 0:
+            _reading(values[i], state[row[i]], own, plan)
+        else:
+            own[:] = np.nan
+
+
+class _Lags:
+    def __init__(
+        self, schema: Schema, capacity: int, column: int, lags: Mapping[str, Sequence[int]]
+    ) -> None:
+        self.names = tuple(f"{c}_lag{step}" for c, steps in lags.items() for step in steps)
+        self.channels = tuple(frozenset({c}) for c, steps in lags.items() for _ in steps)
+        rings = [Field(channel, (max(steps),)) for channel, steps in lags.items()]
+        block = Block([Field("count"), *rings], capacity)
+        self.blocks: Mapping[str, Block] = {"lags": block}
+        plan = [
+            (column_of(schema, channel, "features.lags"), block.offset(channel), max(steps), step)
+            for channel, steps in lags.items()
+            for step in (*steps, 0)
+        ]
+        self._bound = (
+            column,
+            column + len(self.names),
+            block.array,
+            np.array(plan, np.int64).reshape(-1, 4),
+        )
+
+    def process(self, batch: Batch, features: Features) -> None:
+        _lag(batch.n, batch.row, batch.verdict, batch.values, features.x, *self._bound)

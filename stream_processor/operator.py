@@ -1,0 +1,46 @@
+"""The contract of an operator: what the walk calls between a codec and the label join."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from streamgauge.batch import Batch, Features
+from streamgauge.state import Block
+
+__all__ = ["FeatureOperator", "Operator"]
+
+
+class Operator(Protocol):
+    """Works on one batch after the other; all that it remembers is in `blocks`.
+
+    The result never depends on where a batch was cut: any split of a stream into batches gives
+    the same bits in outputs and in state.
+    """
+
+    @property
+    def blocks(self) -> Mapping[str, Block]:
+        """State by name, empty for an operator that remembers nothing."""
+        ...
+
+    def process(self, batch: Batch, features: Features) -> None:
+        """Work on readings 0 to `batch.n`; leave others, and other operators' columns, alone."""
+        ...
+
+
+class FeatureOperator(Operator, Protocol):
+    """An operator that computes features.
+
+    Its file in `stream_processor/features` offers `build(schema, capacity, column, *, options)`:
+    `capacity` devices at most, `column` is the first column of `features.x` that it writes. It
+    writes one column per name, NaN where the feature is absent and in readings not admitted, and
+    never any other non-finite value.
+    """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of its features, in the order of its columns."""
+        ...
+
+    @property
+    def channels(self) -> tuple[frozenset[str], ...]:
+        """For each feature, the channels that it is computed from."""
+        ...

@@ -1,0 +1,1 @@
+"""What every operator, model and detector must keep to, whoever wrote it."""

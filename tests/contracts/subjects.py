@@ -1,0 +1,149 @@
+"""Every operator there is, built for the contract suite: at least one subject per file."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from stream_processor.admit import Admit
+from stream_processor.features import calendar, lags, raw, rolling
+from stream_processor.operator import Operator
+from streamgauge import plugins
+from streamgauge.words import Flag, Verdict
+from tests.contracts.streams import CAPACITY, MAX_AHEAD, SCHEMA
+
+__all__ = ["SUBJECTS", "Subject", "found", "without_subject"]
+
+Seen = Callable[[Any], bool]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An operator under test.
+
+    `build(column)` makes a new one for `CAPACITY` devices. `outcomes` names what may happen to it,
+    with a question to the operator whether it has; the suite's streams must make each happen.
+    """
+
+    module: str
+    name: str
+    build: Callable[[int], Operator]
+    admitted: bool = True
+    """Whether it works on streams as admission leaves them, or as devices send them."""
+    outcomes: Mapping[str, Seen] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return f"{self.module.removeprefix('stream_processor.')}: {self.name}"
+
+
+def found() -> list[str]:
+    """Modules of all operators, from the folders that they live in."""
+    names = ["stream_processor.admit"]
+    for folder in ("stream_processor.clean", "stream_processor.features"):
+        names += [module.__name__ for module in plugins.find(folder).values()]
+    return names
+
+
+def without_subject(modules: Iterable[str], subjects: Iterable[Subject]) -> list[str]:
+    """Modules that the suite would not look at."""
+    return sorted(set(modules) - {subject.module for subject in subjects})
+
+
+def _verdict(word: Verdict) -> Seen:
+    return lambda admit: admit.verdicts()[word.name.lower()] > 0
+
+
+def _flag(flag: Flag) -> Seen:
+    return lambda admit: admit.flags()[str(flag.name).lower()] > 0
+
+
+def _depth(layers: int) -> Seen:
+    return lambda operator: bool((operator.blocks["ring"].depth == layers).any())
+
+
+def _admit(column: int) -> Operator:
+    return Admit(SCHEMA, CAPACITY, max_ahead_us=MAX_AHEAD)
+
+
+def _rolling(**options: Any) -> Callable[[int], Operator]:
+    return lambda column: rolling.build(SCHEMA, CAPACITY, column, **options)
+
+
+def _calendar(**options: Any) -> Callable[[int], Operator]:
+    return lambda column: calendar.build(SCHEMA, CAPACITY, column, **options)
+
+
+_FEATURES = "stream_processor.features"
+_ALL = rolling.STATS
+
+SUBJECTS = (
+    Subject(
+        "stream_processor.admit",
+        "verdicts",
+        _admit,
+        admitted=False,
+        outcomes={word.name: _verdict(word) for word in Verdict},
+    ),
+    Subject(
+        "stream_processor.clean.range",
+        "flags",
+        _admit,
+        admitted=False,
+        outcomes={str(flag.name): _flag(flag) for flag in Flag},
+    ),
+    Subject(
+        f"{_FEATURES}.raw",
+        "two",
+        lambda column: raw.build(SCHEMA, CAPACITY, column, of=["free", "temperature"]),
+    ),
+    Subject(
+        f"{_FEATURES}.lags",
+        "two channels",
+        lambda column: lags.build(
+            SCHEMA, CAPACITY, column, lags={"temperature": [1, 2, 7], "free": [3]}
+        ),
+    ),
+    Subject(
+        f"{_FEATURES}.rolling",
+        "one reading",
+        _rolling(of=["free"], window={"readings": 1}, stats=_ALL),
+    ),
+    Subject(
+        f"{_FEATURES}.rolling",
+        "few readings",
+        _rolling(of=["temperature", "free"], window={"readings": 5}, stats=["var", "mean"]),
+    ),
+    Subject(
+        f"{_FEATURES}.rolling",
+        "many readings",
+        _rolling(of=["temperature", "load"], window={"readings": 70}, stats=_ALL),
+        outcomes={"one layer": _depth(1), "many layers": _depth(16)},
+    ),
+    Subject(
+        f"{_FEATURES}.rolling",
+        "time",
+        _rolling(of=["temperature", "load"], window="90s", stats=_ALL, readings_max=20),
+        outcomes={
+            "overflow": lambda operator: operator.overflowed > 0,
+            "one layer": _depth(1),
+            "two layers": _depth(2),
+            "full ring": _depth(4),
+        },
+    ),
+    Subject(
+        f"{_FEATURES}.rolling",
+        "time, sums alone",
+        _rolling(of=["free"], window="10m", stats=["std"], readings_max=9),
+        outcomes={"overflow": lambda operator: operator.overflowed > 0},
+    ),
+    Subject(
+        f"{_FEATURES}.calendar",
+        "number",
+        _calendar(of=calendar.FIELDS, zone="Europe/Berlin"),
+    ),
+    Subject(
+        f"{_FEATURES}.calendar",
+        "cyclic",
+        _calendar(of=["month", "hour"], as_="cyclic", zone="Australia/Lord_Howe"),
+    ),
+)

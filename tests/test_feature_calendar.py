@@ -1,0 +1,120 @@
+"""stream_processor.features.calendar"""
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_processor.features import calendar
+from streamgauge.schema import Channel, Schema
+from tests.frames import batch_of, computed
+
+SCHEMA = Schema([Channel("a")])
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+ZONES = [
+    "UTC",
+    "Europe/Berlin",
+    "Asia/Kathmandu",
+    "Australia/Lord_Howe",
+    "America/St_Johns",
+    "Africa/Casablanca",
+]
+SECONDS = int((datetime(2040, 1, 1, tzinfo=UTC) - EPOCH).total_seconds())
+
+
+def microseconds(moment: datetime) -> int:
+    """Event time of a moment."""
+    return (moment - EPOCH) // timedelta(microseconds=1)
+
+
+def features(zone: str, moments: list[datetime], **options: Any) -> Any:
+    """Calendar features of these moments."""
+    operator = calendar.build(SCHEMA, 1, 0, zone=zone, **options)
+    return computed(operator, batch_of(SCHEMA, [microseconds(m) for m in moments], {}))
+
+
+@pytest.mark.parametrize("zone", ZONES)
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(seconds=st.lists(st.integers(631_152_000, SECONDS - 1), min_size=1, max_size=50))
+def test_numbers_equal_datetime(zone: str, seconds: list[int]) -> None:
+    """Hour, weekday, month and minute are what Python's datetime says, from 1990 to 2040."""
+    moments = [EPOCH + timedelta(seconds=s) for s in seconds]
+    local = [m.astimezone(ZoneInfo(zone)) for m in moments]
+    wanted = [[m.hour, m.weekday(), m.month, 60 * m.hour + m.minute] for m in local]
+    np.testing.assert_array_equal(features(zone, moments, of=list(calendar.FIELDS)), wanted)
+
+
+@pytest.mark.parametrize("zone", ZONES)
+def test_every_change_of_the_clock_is_found_to_the_second(zone: str) -> None:
+    """Just before and at each transition the offset is the zone's own."""
+    table = calendar.offsets(zone)
+    assert len(table) == 1 if zone == "UTC" else len(table) > 1 or zone == "Asia/Kathmandu"
+    for instant, offset in table[1:].tolist():
+        for moment in (instant, instant - 1_000_000):
+            local = (EPOCH + timedelta(microseconds=moment)).astimezone(ZoneInfo(zone))
+            found = table[np.searchsorted(table[:, 0], moment, side="right") - 1, 1]
+            assert timedelta(microseconds=int(found)) == local.utcoffset()
+        assert table[np.searchsorted(table[:, 0], instant, side="right") - 1, 1] == offset
+
+
+def test_every_day_of_a_leap_cycle() -> None:
+    """Months are right on each day, leap days and centuries included."""
+    moments = [datetime(1999, 12, 31, 12, tzinfo=UTC) + timedelta(days=d) for d in range(36_600)]
+    got = features("UTC", moments, of=["month", "weekday"])
+    np.testing.assert_array_equal(got, [[m.month, m.weekday()] for m in moments])
+
+
+def test_cyclic_is_the_position_on_the_circle() -> None:
+    """A quarter of the day, the week or the year is a quarter of the circle."""
+    monday = datetime(2024, 1, 1, tzinfo=UTC)
+    moments = [
+        monday,
+        monday + timedelta(hours=6),
+        monday + timedelta(days=1.75),
+        monday + timedelta(days=91.5),
+    ]
+    got = features("UTC", moments, of=["hour", "weekday", "month"], as_="cyclic")
+    assert list(got.columns[:2]) == ["hour_sin", "hour_cos"]
+    np.testing.assert_allclose(got.iloc[0], [0, 1, 0, 1, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(got.iloc[1, :2], [1, 0], atol=1e-12)
+    np.testing.assert_allclose(got.iloc[2, 2:4], [1, 0], atol=1e-12)
+    np.testing.assert_allclose(got.iloc[3, 4:], [1, 0], atol=1e-12)
+
+
+def test_cyclic_has_no_step_at_new_year() -> None:
+    """A second before and after the turn of a leap or common year lie next to each other."""
+    for year in (2024, 2025):
+        turn = datetime(year + 1, 1, 1, tzinfo=UTC)
+        moments = [turn - timedelta(seconds=1), turn]
+        got = features("UTC", moments, of=["month", "weekday", "hour"], as_="cyclic")
+        assert math.dist(got.iloc[0], got.iloc[1]) < 1e-4
+
+
+def test_refused_readings_have_no_features() -> None:
+    """NaN where the reading was not admitted; and the features come from no channel."""
+    operator = calendar.build(SCHEMA, 1, 0, of=["hour"])
+    batch = batch_of(SCHEMA, [0, 3_600_000_000], {})
+    batch.verdict[0] = 1
+    np.testing.assert_array_equal(computed(operator, batch), [[math.nan], [1.0]])
+    assert operator.channels == (frozenset(),)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"of": ["hours"]}, r"is \['hours'\]; name each of hour, weekday"),
+        ({"of": ["hour", "hour"]}, "at most once"),
+        ({"of": ["hour"], "as_": "sine"}, '\'sine\'; write "number" or "cyclic"'),
+        ({"of": ["hour"], "zone": "Mars/Base"}, "'Mars/Base' is no time zone; write an IANA name"),
+        ({"of": ["hour"], "zone": "../etc"}, "is no time zone"),
+    ],
+)
+def test_wrong_options_are_explained(options: dict[str, Any], message: str) -> None:
+    """Errors name what was found and what to write."""
+    with pytest.raises(ValueError, match=message):
+        calendar.build(SCHEMA, 1, 0, **options)
