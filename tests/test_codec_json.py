@@ -167,7 +167,8 @@ def test_unknown_fields_are_skipped() -> None:
     ("payload", "reason"),
     [
         (b"", "malformed"), (b"online", "malformed"), (b"21.5", "malformed"),
-        (b'"text"', "malformed"), (b"{", "malformed"), (b'{"device":"\xff"}', "malformed"), (b"[" * 100_000, "malformed"),
+        (b'"text"', "malformed"), (b"{", "malformed"), (b'{"device":"\xff"}', "malformed"),
+        (b"[" * 100_000, "malformed"),
         (b"[1]", "malformed"), (b"\xff\xfe{\x00}\x00", "malformed"), (b"null", "malformed"),
         (b'{"x":' + b"[" * 40 + b"]" * 40 + b',"load":"x"}', "malformed"),
         (b'{"x":' + b"[" * 10**5 + b"]" * 10**5 + b"}", "malformed"),
