@@ -175,11 +175,7 @@ class Journal:
                 os.fsync(self._file)
         except OSError as failed:
             os.ftruncate(self._file, end)
-            if failed.errno in _NO_SPACE:
-                raise JournalFull(
-                    f"no space for the journal in {self._folder}: {failed}"
-                ) from failed
-            raise
+            raise _full_or_same(failed, self._folder) from failed
 
     def _resume(self) -> None:
         """Continue the newest segment behind its last whole record, or begin the first one."""
