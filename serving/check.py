@@ -1,0 +1,127 @@
+"""The `check` command: every problem of a configuration at once, or what it amounts to."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+
+from stream_processor.settings import Problem, Problems, Settings, load
+from stream_processor.settings.cross import NO_SOURCE
+from stream_processor.settings.features import build_features
+from stream_processor.settings.kinds import Span
+from stream_processor.settings.model import TaskSettings
+from streamgauge.durations import text
+
+__all__ = ["check", "print_problems", "print_summary", "summary"]
+
+WRONG = 2
+"""Exit code where the configuration cannot be used."""
+
+
+def check(path: Path, env: Mapping[str, str], out: TextIO) -> int:
+    """Print what is wrong with the file, or a summary of it; the exit code, 0 or 2.
+
+    A file that lacks nothing but a source is good for replay, and passes with a note.
+    """
+    try:
+        settings = _load(path, env)
+    except Problems as found:
+        print_problems(path, found.problems, out)
+        return WRONG
+    print_summary(summary(settings), out)
+    return 0
+
+
+def _load(path: Path, env: Mapping[str, str]) -> Settings:
+    try:
+        return load(path, env)
+    except Problems as found:
+        if all(problem.message != NO_SOURCE for problem in found.problems):
+            raise
+    return load(path, env, for_replay=True)
+
+
+def print_problems(path: Path, problems: list[Problem], out: TextIO) -> None:
+    """A table on a terminal; elsewhere one line per problem, as editors and grep like them."""
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''} in {path}"
+    if not out.isatty():
+        for problem in problems:
+            place = f"{path}:{problem.line}" if problem.line else str(path)
+            found = f" = {problem.value}" if problem.value else ""
+            out.write(f"{place}: {problem.key}{found}: {problem.message}; {problem.remedy}\n")
+        out.write(f"{count}\n")
+        return
+    table = Table(title=count, title_justify="left")
+    table.add_column("line", justify="right")
+    for title in ("key", "found", "problem", "remedy"):
+        table.add_column(title, overflow="fold")
+    for problem in problems:
+        line = str(problem.line or "")
+        table.add_row(line, problem.key, problem.value, problem.message, problem.remedy)
+    Console(file=out, markup=False, highlight=False).print(table)
+
+
+def print_summary(rows: list[tuple[str, str]], out: TextIO) -> None:
+    """Two columns: what, and how it is configured."""
+    if not out.isatty():
+        out.writelines(f"{what}: {how}\n" for what, how in rows)
+        return
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for what, how in rows:
+        table.add_row(what, how)
+    Console(file=out, markup=False, highlight=False).print(table)
+
+
+def summary(settings: Settings) -> list[tuple[str, str]]:
+    """What the settings amount to, as pairs of a word and a sentence."""
+    devices = settings.devices
+    return [
+        ("stream", settings.stream.name),
+        ("devices", f"at most {devices.limit:,}, clocks without a zone are {devices.timezone}"),
+        *_sources(settings),
+        *_channels(settings),
+        *_features(settings),
+        *(("task", _task(name, task)) for name, task in settings.tasks.items()),
+        ("drift", settings.drift.detector.use if settings.drift.detector else "not watched"),
+        *(("sink", sink.use) for sink in settings.sinks),
+        *(("note", note) for note in settings.notes),
+    ]
+
+
+def _sources(settings: Settings) -> Iterator[tuple[str, str]]:
+    for source in settings.sources:
+        codec = f", decoded as {source.codec.use}" if source.codec else ""
+        yield "source", f"{source.use}{codec}"
+
+
+def _channels(settings: Settings) -> Iterator[tuple[str, str]]:
+    if not settings.channels:
+        yield "channels", "the numeric columns of the file that is replayed"
+    for name, channel in settings.channels.items():
+        limits = f" from {channel.range[0]:g} to {channel.range[1]:g}" if channel.range else ""
+        unit = f" {channel.unit}" if channel.unit else ""
+        yield "channel", f"{name}, {channel.kind}{limits}{unit}"
+
+
+def _features(settings: Settings) -> Iterator[tuple[str, str]]:
+    if settings.channels:
+        built = build_features(settings, settings.schema(), 1)
+        names = [name for operator in built for name in operator.names]
+        yield "features", f"{len(names)}: {', '.join(names)}"
+
+
+def _task(name: str, task: TaskSettings) -> str:
+    steps = (task.model,) if isinstance(task.model, str) else task.model
+    model = " | ".join(step if isinstance(step, str) else step["use"] for step in steps)
+    ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
+    return f"{name}: {task.kind} of {task.target}{ahead}; {model}"
+
+
+def _horizon(task: TaskSettings, horizon: Span) -> str:
+    if horizon.readings:
+        return horizon.text
+    return f"{horizon.text} (label at most {text(task.tolerance_of(horizon))} later)"

@@ -1,0 +1,162 @@
+"""Checks what no single key can tell: names that must exist, and keys that must fit each other."""
+
+from collections.abc import Sequence
+
+from stream_processor.features import calendar, rolling
+from stream_processor.settings.document import KeyPath
+from stream_processor.settings.features import Refused, build_features, choose_inputs
+from stream_processor.settings.kinds import check_name
+from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.problems import Findings
+from streamgauge.schema import Kind
+
+__all__ = ["NO_SOURCE", "check_channels", "check_whole"]
+
+NO_SOURCE = "no source, so nothing comes in"
+
+
+def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> None:
+    """Everything that does not depend on which channels there are."""
+    devices = settings.devices
+    if devices.expected is not None and devices.expected > devices.limit:
+        findings.add(
+            ("devices", "expected"),
+            f"more devices than devices.limit = {devices.limit} lets in",
+            f"set limit to {devices.expected} or more",
+        )
+    if not for_replay:
+        _check_sources(settings, findings)
+    elif not settings.sources:
+        findings.notes.append("no [[source]]: good for replay, not for run")
+    for i, entry in enumerate(settings.features.rolling):
+        path: KeyPath = ("features", "rolling", i, "stats")
+        _check_names(entry.stats, rolling.STATS, "statistic", path, findings)
+    clock = settings.features.calendar
+    if clock is not None:
+        path = ("features", "calendar")
+        _check_names(clock.of, calendar.FIELDS, "calendar field", path, findings)
+    for name, task in settings.tasks.items():
+        _check_task(name, task, findings)
+    if not settings.tasks and not findings.within("tasks"):
+        findings.notes.append("no [tasks.NAME]: readings are kept and shown, nothing is predicted")
+
+
+def _check_sources(settings: Settings, findings: Findings) -> None:
+    if not settings.sources and not findings.within("source"):
+        findings.add(("source",), NO_SOURCE, 'add [[source]] with use = "mqtt"')
+    decoded = any(source.codec is not None for source in settings.sources)
+    if decoded and not settings.channels and not findings.within("channels"):
+        findings.add(
+            ("channels",),
+            "no channels, so nothing is read from messages",
+            "add a table [channels.NAME] for each",
+        )
+
+
+def _check_names(
+    names: Sequence[str], known: Sequence[str], what: str, path: KeyPath, findings: Findings
+) -> None:
+    """Each of the names, listed at `path` or in its `of`, must be known."""
+    for i, name in enumerate(names):
+        if name not in known:
+            places: list[KeyPath] = [(*path, i), (*path, "of", i)]
+            found = (place for place in places if findings.document.found(place) is not None)
+            findings.unknown(next(found, path), f"unknown {what}", list(known), name)
+
+
+def _check_task(name: str, task: TaskSettings, findings: Findings) -> None:
+    path: KeyPath = ("tasks", name)
+    try:
+        check_name(name)
+    except ValueError as refused:
+        findings.refuse(path, str(refused))
+    if not findings.within(*path, "kind"):
+        _check_horizons(task, (*path, "horizons"), findings)
+    if task.model and not findings.within(*path, "model"):
+        _check_model(task, (*path, "model"), findings)
+
+
+def _check_horizons(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
+    given = findings.document.found(path) is not None
+    if task.kind == "regression" and given:
+        findings.add(path, "a regression has no horizon", 'remove it, or set kind = "forecast"')
+    if task.kind == "forecast" and not task.horizons and not findings.within(*path):
+        findings.add(path, "a forecast needs a horizon", 'add horizons = ["10m"]')
+    seen: set[tuple[int, int]] = set()
+    for i, horizon in enumerate(task.horizons):
+        key = (horizon.duration, horizon.readings)
+        if key in seen:
+            findings.add((*path, i), f"the horizon {horizon.text} stands here twice", "remove one")
+        seen.add(key)
+
+
+def _check_model(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
+    from models.spec import build
+
+    try:
+        build(task.model)
+    except ValueError as refused:
+        findings.refuse(path, str(refused))
+    except Exception as broken:  # noqa: BLE001 - a model of the user's own may fail in any way
+        message = f"{type(broken).__name__}: {broken}"
+        findings.add(path, message, "correct the name, or the module that it stands for")
+
+
+def check_channels(settings: Settings, findings: Findings) -> None:
+    """Everything that depends on which channels there are; nothing while there are none."""
+    channels = list(settings.channels)
+    if not channels:
+        return
+    _check_references(settings, channels, findings)
+    for name, task in settings.tasks.items():
+        if task.target and task.target not in channels:
+            path = ("tasks", name, "target")
+            findings.unknown(path, "no such channel", channels, task.target)
+    if not findings.within("features") and not findings.within("channels"):
+        _check_inputs(settings, findings)
+    boundless = [
+        name
+        for name, channel in settings.channels.items()
+        if channel.range is None and channel.kind is Kind.NUMBER
+    ]
+    if boundless:
+        findings.notes.append(
+            f"no range for {', '.join(boundless)}: only values beyond 1e24 are taken for faults"
+        )
+
+
+def _check_references(settings: Settings, channels: list[str], findings: Findings) -> None:
+    features = settings.features
+    _check_names(features.raw or (), channels, "channel", ("features", "raw"), findings)
+    for name in features.lags:
+        if name not in channels:
+            findings.unknown(("features", "lags", name), "unknown channel", channels, name)
+    for i, entry in enumerate(features.rolling):
+        _check_names(entry.of, channels, "channel", ("features", "rolling", i, "of"), findings)
+
+
+def _check_inputs(settings: Settings, findings: Findings) -> None:
+    try:
+        operators = build_features(settings, settings.schema(), 1)
+    except Refused as refused:
+        findings.refuse(refused.path, str(refused))
+        return
+    names = [name for operator in operators for name in operator.names]
+    used = [channels for operator in operators for channels in operator.channels]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        findings.add(
+            ("features",), f"two features are named {', '.join(twice)}", "ask for each once"
+        )
+    for name, task in settings.tasks.items():
+        path = ("tasks", name, "inputs")
+        for i, pattern in enumerate(task.inputs):
+            plain = pattern not in names and not set(pattern) & set("*?[!")
+            if plain:
+                findings.unknown((*path, i), "no feature of that name", names, pattern)
+        if not findings.within(*path) and not choose_inputs(task, names, used):
+            findings.add(
+                path,
+                "no feature is left for this task",
+                f'widen it, for example inputs = ["*"]; features: {", ".join(names) or "none"}',
+            )

@@ -1,0 +1,87 @@
+"""From [features] to operators, and which of their features a task may use."""
+
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from stream_processor.operator import FeatureOperator
+from stream_processor.settings.document import KeyPath
+from stream_processor.settings.model import Settings, TaskSettings
+from streamgauge.plugins import load
+from streamgauge.schema import Schema
+
+__all__ = ["Refused", "build_features", "choose_inputs", "feature_options"]
+
+
+class Refused(ValueError):
+    """A feature's plug-in does not take its options; `path` is the feature's key."""
+
+    def __init__(self, path: KeyPath, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+
+
+def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
+    """For each feature operator, in order, its key and the options of its plug-in's `build`.
+
+    The plug-in's name is the second part of the key: `("features", "rolling", 0)`.
+    """
+    features = settings.features
+    of = schema.names if features.raw is None else features.raw
+    if of:
+        yield ("features", "raw"), {"of": of}
+    if features.lags:
+        yield ("features", "lags"), {"lags": features.lags}
+    for i, entry in enumerate(features.rolling):
+        yield (
+            ("features", "rolling", i),
+            {
+                "of": entry.of,
+                "window": entry.window.written,
+                "stats": entry.stats,
+                "readings_max": entry.readings_max,
+            },
+        )
+    if features.calendar is not None:
+        of, encoding = features.calendar.of, features.calendar.encoding
+        zone = settings.devices.timezone
+        yield ("features", "calendar"), {"of": of, "as_": encoding, "zone": zone}
+
+
+def build_features(settings: Settings, schema: Schema, capacity: int) -> list[FeatureOperator]:
+    """All feature operators, each writing its columns after those of the one before.
+
+    `Refused` where one of them does not take its options.
+    """
+    built: list[FeatureOperator] = []
+    column = 0
+    for path, options in feature_options(settings, schema):
+        plugin = load("stream_processor.features", str(path[1]))
+        try:
+            operator: FeatureOperator = plugin.build(schema, capacity, column, **options)
+        except ValueError as refused:
+            raise Refused(path, str(refused)) from refused
+        built.append(operator)
+        column += len(operator.names)
+    return built
+
+
+def choose_inputs(
+    task: TaskSettings, names: Sequence[str], channels: Sequence[frozenset[str]]
+) -> tuple[int, ...]:
+    """Columns of the features that a task may use, in the features' order.
+
+    Patterns apply in the order given, "!" excludes. What a regression's target was computed into is
+    never an input: at that reading it would be the answer.
+    """
+    chosen: list[int] = []
+    for column, name in enumerate(names):
+        wanted = False
+        for pattern in task.inputs:
+            if fnmatchcase(name, pattern.removeprefix("!")):
+                wanted = not pattern.startswith("!")
+        if task.kind == "regression" and task.target in channels[column]:
+            wanted = False
+        if wanted:
+            chosen.append(column)
+    return tuple(chosen)

@@ -1,0 +1,166 @@
+"""Kinds of values in a configuration: durations, sizes, time zones, spans, and how each is read.
+
+A reader raises ValueError("what is wrong; what to write instead").
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from streamgauge import durations
+
+__all__ = [
+    "AtLeastOne",
+    "Duration",
+    "Ever",
+    "Horizon",
+    "Limits",
+    "Name",
+    "Port",
+    "Raw",
+    "Size",
+    "Span",
+    "Steps",
+    "Zone",
+    "check_name",
+]
+
+_SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)\s*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+LONGEST = 36_525 * 86_400 * 10**6
+"""A century: beyond it, times in microseconds come near the end of int64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of event time, or a number of readings of one device: one of the two is 0."""
+
+    text: str
+    """As people write it: "10m", "1 reading", "10 readings"."""
+    duration: int
+    """Microseconds."""
+    readings: int
+
+    @property
+    def written(self) -> str | dict[str, int]:
+        """As it stands in the file, in its shortest form."""
+        return {"readings": self.readings} if self.readings else self.text
+
+
+def _duration(value: Any) -> int:
+    try:
+        duration = durations.microseconds(value if isinstance(value, str) else repr(value))
+    except OverflowError:
+        duration = LONGEST + 1
+    if not 0 < duration <= LONGEST:
+        raise ValueError(f"{value!r} is out of bounds; write a duration above 0, at most 36525d")
+    return duration
+
+
+def _ever(value: Any) -> int | None:
+    return None if value == "never" else _duration(value)
+
+
+def _span(value: Any) -> Span:
+    if not isinstance(value, dict):
+        duration = _duration(value)
+        return Span(durations.text(duration), duration, 0)
+    readings = value.get("readings")
+    if set(value) != {"readings"} or type(readings) is not int:
+        raise ValueError('neither time nor readings; write "10m" or { readings = 10 }')
+    if not 0 < readings <= 1_000_000:
+        raise ValueError(f"{readings} readings are out of bounds; write a number from 1 to 1000000")
+    return Span(f"{readings} reading{'s' if readings > 1 else ''}", 0, readings)
+
+
+def _size(value: Any) -> int:
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or float(match[1]) == 0:
+        raise ValueError(
+            'not a size; write a number and one of B, KB, MB, GB, TB, for example "5GB"'
+        )
+    return round(float(match[1]) * _SIZES[match[2]])
+
+
+def _zone(value: Any) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, TypeError, OSError):
+        raise ValueError(
+            f'{value!r} is no time zone; write an IANA name such as "UTC" or "Europe/Berlin"'
+        ) from None
+    return str(value)
+
+
+def _limits(value: Any) -> tuple[float, float]:
+    if not isinstance(value, list) or len(value) != 2 or not all(map(_is_number, value)):
+        raise ValueError("not a range; write [lowest, highest], for example [-40, 125]")
+    # Whole numbers that no float holds raise OverflowError, which the reader reports.
+    low, high = map(float, value)
+    if math.isnan(low) or math.isnan(high) or low >= high:
+        raise ValueError(f"{low:g} is not below {high:g}; write the lowest value, then the highest")
+    return low, high
+
+
+def check_name(value: str) -> str:
+    """The name itself, if it may stand in a path, a topic and a metric label."""
+    if _NAME.fullmatch(value) is None:
+        raise ValueError(
+            f"{value!r} is no name; write letters, digits, '_', '.' and '-', at most 100"
+        )
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _raw(value: Any) -> Any:
+    if isinstance(value, bool):
+        return None if value else ()
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _steps(value: Any) -> str | tuple[str | dict[str, Any], ...]:
+    steps = value if isinstance(value, list) else [value]
+    if not steps:
+        raise ValueError('no steps; write for example ["linear_model.LinearRegression"]')
+    for step in steps:
+        if not _is_step(step):
+            raise ValueError(
+                f'{step!r} is not a step; write its name or {{ use = "its name", ... }}'
+            )
+    first = steps[0]
+    alone = len(steps) == 1 and isinstance(first, str) and ":" in first
+    return first if alone else tuple(steps)
+
+
+def _is_step(step: Any) -> bool:
+    return isinstance(step.get("use") if isinstance(step, dict) else step, str)
+
+
+Duration = Annotated[int, BeforeValidator(_duration)]
+"""Microseconds; written "10m"."""
+Ever = Annotated[int | None, BeforeValidator(_ever)]
+"""Microseconds, or None; written "30d" or "never"."""
+Horizon = Annotated[Span, BeforeValidator(_span)]
+"""A span; written "10m" or { readings = 10 }."""
+Size = Annotated[int, BeforeValidator(_size)]
+"""Bytes; written "5GB"."""
+Zone = Annotated[str, BeforeValidator(_zone)]
+"""IANA name of a time zone."""
+Limits = Annotated[tuple[float, float], BeforeValidator(_limits)]
+"""Lowest and highest allowed value; written [-40, 125]."""
+Raw = Annotated[tuple[str, ...] | None, BeforeValidator(_raw)]
+"""Names of channels, or None for all of them; written true, false or a list."""
+Steps = Annotated[str | tuple[str | dict[str, Any], ...], BeforeValidator(_steps)]
+"""Steps of a River pipeline, or "module:function", as `models.spec.build` takes them."""
+AtLeastOne = Annotated[int, Field(ge=1)]
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Name = Annotated[str, AfterValidator(check_name)]
+"""What may stand in a path, a topic and a metric label."""

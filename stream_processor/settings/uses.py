@@ -1,0 +1,129 @@
+"""Checks the plug-ins that a configuration names, and their options against their signatures."""
+
+import dataclasses
+import inspect
+import typing
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from stream_processor.settings.document import KeyPath
+from stream_processor.settings.model import PluginUse, Settings, SourceSettings
+from stream_processor.settings.problems import Findings
+from stream_processor.settings.read import MISSING, check
+from streamgauge import plugins
+
+__all__ = ["check_uses"]
+
+Options = dict[str, inspect.Parameter]
+
+CODECS = "ingest.codecs"
+SOURCES = "ingest.sources"
+SINKS = "monitoring.sinks"
+DETECTORS = "monitoring.detectors"
+
+
+def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings:
+    """The settings with every plug-in's options checked and typed.
+
+    Options of type `Path` become absolute; a source's or codec's `zone` is `devices.timezone`
+    unless given.
+    """
+    uses = _Uses(folder, settings.devices.timezone, findings)
+    detector = settings.drift.detector
+    if detector is not None:
+        detector = uses.plugin(DETECTORS, detector, ("drift", "detector"))
+    return dataclasses.replace(
+        settings,
+        sources=tuple(uses.source(s, ("source", i)) for i, s in enumerate(settings.sources)),
+        sinks=tuple(uses.sink(s, ("sink", i)) for i, s in enumerate(settings.sinks)),
+        drift=dataclasses.replace(settings.drift, detector=detector),
+    )
+
+
+class _Uses:
+    def __init__(self, folder: Path, zone: str, findings: Findings) -> None:
+        self.folder = folder
+        self.zone = zone
+        self.findings = findings
+
+    def sink(self, use: PluginUse, path: KeyPath) -> PluginUse:
+        """A sink beside the store, which every service has."""
+        if use.use == "store":
+            self.findings.add(path, "the store is always there", "remove it; see [store]")
+            return use
+        return self.plugin(SINKS, use, path)
+
+    def plugin(self, package: str, use: PluginUse, path: KeyPath) -> PluginUse:
+        """One plug-in and its options."""
+        known = self._options(package, use.use, path)
+        if known is None:
+            return use
+        self._refuse_unknown(use.options, list(known), path)
+        return PluginUse(use.use, self._typed(known, use.options, path))
+
+    def source(self, source: SourceSettings, path: KeyPath) -> SourceSettings:
+        """A source and its codec, whose options stand in one table; the source's come first."""
+        own = self._options(SOURCES, source.use, path)
+        if own is None:
+            return source
+        codec = source.codec or _default_codec(source.use)
+        decoding = self._options(CODECS, codec.use, (*path, "codec")) if codec else {}
+        if decoding is None:
+            return source
+        for key in codec.options if codec else ():
+            place = (*path, "codec", key)
+            self.findings.add(place, "a codec in a table of its own", f"write {key} beside codec")
+        self._refuse_unknown(source.options, [*own, *decoding], path)
+        rest = {key: value for key, value in source.options.items() if key not in own}
+        return SourceSettings(
+            source.use,
+            PluginUse(codec.use, self._zoned(decoding, rest, path)) if codec else None,
+            self._zoned(own, source.options, path),
+        )
+
+    def _zoned(self, known: Options, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+        default = {"zone": self.zone} if "zone" in known else {}
+        return default | self._typed(known, given, path)
+
+    def _options(self, package: str, name: str, path: KeyPath) -> Options | None:
+        if not name:
+            return None
+        try:
+            module = plugins.load(package, name)
+        except plugins.UnknownPlugin as unknown:
+            shorthand = isinstance(self.findings.document.found(path), str)
+            self.findings.refuse(path if shorthand else (*path, "use"), str(unknown))
+            return None
+        return _typed_options(module)
+
+    def _refuse_unknown(self, given: dict[str, Any], known: list[str], path: KeyPath) -> None:
+        for key in given:
+            if key not in known:
+                self.findings.unknown((*path, key), "unknown option", known)
+
+    def _typed(self, known: Options, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+        typed: dict[str, Any] = {}
+        for key, parameter in known.items():
+            if key in given:
+                value = check(parameter.annotation, given[key], (*path, key), self.findings)
+                if value is not MISSING:
+                    typed[key] = self.folder / value if isinstance(value, Path) else value
+            elif parameter.default is parameter.empty:
+                self.findings.add((*path, key), "missing", f"add {key} = ...")
+        return typed
+
+
+def _default_codec(source: str) -> PluginUse | None:
+    """The codec that a source of undecoded messages names in its `CODEC`."""
+    name = getattr(plugins.load(SOURCES, source), "CODEC", "")
+    return PluginUse(name) if name else None
+
+
+def _typed_options(module: ModuleType) -> Options:
+    function = "open" if hasattr(module, "open") else "build"
+    hints = typing.get_type_hints(getattr(module, function), include_extras=True)
+    return {
+        name: parameter.replace(annotation=hints.get(name, Any))
+        for name, parameter in plugins.options(module, function).items()
+    }

@@ -1,0 +1,105 @@
+"""The `check` command: what it prints and how it exits."""
+
+import io
+from pathlib import Path
+
+from serving.check import check, print_problems, print_summary
+from stream_processor.settings import Problem
+
+GOOD = """\
+[channels.power]
+unit = "kW"
+range = [0, 500]
+[channels.load]
+[features]
+lags = { power = [1, 2] }
+[tasks.ahead]
+kind = "forecast"
+target = "power"
+horizons = ["10m", { readings = 3 }]
+model = ["preprocessing.StandardScaler", { use = "linear_model.LinearRegression", l2 = 0.1 }]
+"""
+
+
+class Terminal(io.StringIO):
+    """Text that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def checked(folder: Path, text: str, **env: str) -> tuple[int, list[str]]:
+    """Exit code and lines of a check of this text."""
+    path = folder / "pipeline.toml"
+    path.write_text(text)
+    out = io.StringIO()
+    return check(path, env, out), out.getvalue().replace(str(path), "FILE").splitlines()
+
+
+def test_every_problem_is_one_line_that_editors_understand(tmp_path: Path) -> None:
+    """File, line, key, value, problem and remedy; the count at the end; exit code 2."""
+    wrong = GOOD.replace('target = "power"', 'target = "powr"').replace("[0, 500]", "[500, 0]")
+    wrong += '[[source]]\nuse = "none"\n'
+    code, lines = checked(tmp_path, wrong)
+    assert code == 2
+    assert lines[0] == (
+        "FILE:3: channels.power.range = [500, 0]: 500 is not below 0; "
+        "write the lowest value, then the highest"
+    )
+    assert lines[1] == (
+        "FILE:9: tasks.ahead.target = \"powr\": no such channel; did you mean 'power'?"
+    )
+    assert lines[2].startswith('FILE:13: source[0].use = "none": ')
+    assert lines[3:] == ["3 problems in FILE"]
+
+
+def test_a_good_file_is_summed_up(tmp_path: Path) -> None:
+    """Channels, features by name, tasks with horizons and model, notes; exit code 0."""
+    code, lines = checked(tmp_path, GOOD)
+    assert code == 0
+    assert "stream: stream" in lines
+    assert "channel: power, number from 0 to 500 kW" in lines
+    assert "channel: load, number" in lines
+    assert "features: 4: power, load, power_lag1, power_lag2" in lines
+    assert (
+        "task: ahead: forecast of power, 10m (label at most 1m later) ahead, 3 readings ahead; "
+        "preprocessing.StandardScaler | linear_model.LinearRegression"
+    ) in lines
+    assert "drift: adwin" in lines
+    assert any(line.startswith("note: no range for load") for line in lines)
+
+
+def test_a_file_without_a_source_is_good_for_replay(tmp_path: Path) -> None:
+    """A missing source alone is a note, also where channels come with the data."""
+    code, lines = checked(tmp_path, "[tasks.ahead]" + GOOD.split("[tasks.ahead]")[1])
+    assert code == 0
+    assert "channels: the numeric columns of the file that is replayed" in lines
+    assert "note: no [[source]]: good for replay, not for run" in lines
+
+
+def test_a_missing_source_is_not_listed_among_other_problems(tmp_path: Path) -> None:
+    """Whoever writes a configuration for replay is not told to add a source."""
+    code, lines = checked(tmp_path, GOOD.replace('"power"', '"powr"'))
+    assert code == 2
+    assert lines[-1] == "1 problem in FILE"
+
+
+def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
+    """The file's own path is the key."""
+    out = io.StringIO()
+    assert check(tmp_path / "none.toml", {}, out) == 2
+    assert "No such file" in out.getvalue()
+
+
+def test_a_terminal_gets_tables() -> None:
+    """On a terminal problems and summary are tables, and brackets in them are no markup."""
+    out = Terminal()
+    problem = Problem("source[0].use", '"[red]"', 3, "unknown", "choose one of: mqtt")
+    print_problems(Path("pipeline.toml"), [problem], out)
+    print_summary([("note", "[[source]]")], out)
+    text = out.getvalue()
+    assert "1 problem in pipeline.toml" in text
+    assert "line" in text
+    assert "source[0]" in text
+    assert "[red]" in text
+    assert "[[source]]" in text
