@@ -1,0 +1,117 @@
+"""Who may ask: API keys, browser sessions, and the limit on wrong guesses."""
+
+import hmac
+import secrets
+from collections import OrderedDict, deque
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
+from ipaddress import ip_address
+
+from serving.api.problems import Problem
+
+__all__ = ["KEY_VARIABLE", "Access", "OpenBind", "is_loopback", "keys_in", "refuse_open_bind"]
+
+KEY_VARIABLE = "STREAMGAUGE_API_KEY"
+SESSION_LASTS = 12 * 3600 * 10**6
+SESSIONS_KEPT = 1_000
+GUESSES = 5
+GUESSES_PER = 60 * 10**6
+ADDRESSES_KEPT = 10_000
+
+
+class OpenBind(ValueError):
+    """The API would be open to the network without a key."""
+
+
+def keys_in(environ: Mapping[str, str]) -> list[str]:
+    """The API keys in `STREAMGAUGE_API_KEY`, separated by commas; an empty one is no key."""
+    parts = environ.get(KEY_VARIABLE, "").split(",")
+    return [part.strip() for part in parts if part.strip()]
+
+
+def is_loopback(host: str) -> bool:
+    """True where only this machine can connect: localhost, 127.0.0.0/8, ::1."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def refuse_open_bind(host: str, keys: Sequence[str]) -> None:
+    """OpenBind, with the remedy, when `host` can be reached from elsewhere and there is no key."""
+    if keys or is_loopback(host):
+        return
+    raise OpenBind(
+        f"serve.host is {host!r}, which other machines can reach, and no API key is set; set "
+        f'{KEY_VARIABLE} (python -c "import secrets; print(secrets.token_urlsafe(32))" makes one) '
+        'or bind to "127.0.0.1"'
+    )
+
+
+class Access:
+    """The keys of the service and the sessions of browsers that showed one.
+
+    Keys are kept and compared as SHA-256 digests in constant time. A session is a random token that
+    ends after twelve hours, at logout, or when the service restarts. After five wrong keys within
+    a minute an address has to wait. Used by one event loop only.
+    """
+
+    def __init__(self, keys: Sequence[str], clock: Callable[[], int]) -> None:
+        self._digests = [sha256(key.encode()).digest() for key in keys]
+        self._clock = clock
+        self._sessions: OrderedDict[bytes, int] = OrderedDict()
+        self._guesses: OrderedDict[str, deque[int]] = OrderedDict()
+
+    @property
+    def is_open(self) -> bool:
+        """True when there are no keys, so that everybody on this machine may ask."""
+        return not self._digests
+
+    def knows(self, key: bytes) -> bool:
+        """True when this is one of the keys."""
+        given = sha256(key).digest()
+        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
+        return any(matches)
+
+    def log_in(self, key: str, address: str) -> str:
+        """A new session's token for a browser that showed a key; Problem 401 or 429 otherwise."""
+        self._refuse_guessing(address)
+        if not self.knows(key.encode()):
+            self._guesses.setdefault(address, deque(maxlen=GUESSES)).append(self._clock())
+            while len(self._guesses) > ADDRESSES_KEPT:
+                self._guesses.popitem(last=False)
+            raise Problem(
+                401,
+                f"this is none of the service's API keys; enter one of those in {KEY_VARIABLE}",
+                headers={"WWW-Authenticate": 'Bearer realm="streamgauge"'},
+            )
+        token = secrets.token_urlsafe(32)
+        self._sessions[sha256(token.encode()).digest()] = self._clock() + SESSION_LASTS
+        while len(self._sessions) > SESSIONS_KEPT:
+            self._sessions.popitem(last=False)
+        return token
+
+    def _refuse_guessing(self, address: str) -> None:
+        guesses = self._guesses.get(address, deque[int]())
+        wait = GUESSES_PER - (self._clock() - guesses[0]) if len(guesses) == GUESSES else 0
+        if wait > 0:
+            seconds = -(-wait // 10**6)
+            raise Problem(
+                429,
+                f"{GUESSES} wrong keys came from {address} within a minute; "
+                f"wait {seconds} seconds, then enter the right one",
+                headers={"Retry-After": str(seconds)},
+            )
+
+    def has_session(self, token: str | None) -> bool:
+        """True when the token is that of a session that has not ended."""
+        if token is None:
+            return False
+        return self._sessions.get(sha256(token.encode()).digest(), 0) > self._clock()
+
+    def log_out(self, token: str | None) -> None:
+        """End the session."""
+        if token is not None:
+            self._sessions.pop(sha256(token.encode()).digest(), None)

@@ -1,0 +1,93 @@
+"""The application: every route, and what stands before them."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from fastapi import Depends, FastAPI
+from fastapi.staticfiles import StaticFiles
+from starlette.middleware import Middleware
+
+from ingest.rejects import Reject
+from serving.api import devices, drift, health, metrics, page, problems, rejects, stream, tasks
+from serving.api.access import Access
+from serving.api.guard import AnswerHeaders, KnownHosts, RawPaths, authorised
+from serving.api.history import History
+from serving.api.service import Part, Service, States
+from serving.live import Live
+from stream_processor.views import Board
+from streamgauge import __version__
+
+__all__ = ["create_app"]
+
+_GUARDED = (
+    devices.routes,
+    tasks.routes,
+    drift.routes,
+    rejects.routes,
+    stream.routes,
+    health.status,
+    metrics.routes,
+)
+_OPEN = (health.health, page.routes)
+
+
+def _no_rejects() -> Sequence[Reject]:
+    return ()
+
+
+def _no_states() -> States:
+    return {}
+
+
+def create_app(
+    board: Board,
+    history: History,
+    live: Live,
+    ready: Callable[[], list[Part]],
+    keys: Sequence[str],
+    stream_name: str,
+    clock: Callable[[], int],
+    *,
+    rejects: Callable[[], Sequence[Reject]] = _no_rejects,
+    states: Callable[[], States] = _no_states,
+    hosts: Sequence[str] = (),
+) -> FastAPI:
+    """The HTTP API and the live page over a running pipeline.
+
+    All callables are asked from server threads. `ready` says which parts work, `rejects` gives the
+    newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
+    `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
+    loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
+    Host header must be loopback or one of `hosts`.
+    """
+    guards = [Middleware(AnswerHeaders)]
+    if hosts or not keys:
+        guards.append(Middleware(KnownHosts, hosts=hosts))
+    guards.append(Middleware(RawPaths))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        live.close()
+
+    app = FastAPI(
+        title="streamgauge",
+        summary="Online learning for fleets of IoT sensors: predictions, scores and drift, live.",
+        version=__version__,
+        docs_url=None,  # both documentation pages load scripts from another host
+        redoc_url=None,
+        middleware=guards,
+        lifespan=lifespan,
+    )
+    access = Access(keys, clock)
+    app.state.service = Service(
+        board, history, live, ready, rejects, states, access, stream_name, clock
+    )
+    app.state.metrics = metrics.registry(app.state.service)
+    problems.install(app)
+    for routes in _GUARDED:
+        app.include_router(routes, dependencies=[Depends(authorised)])
+    for routes in _OPEN:
+        app.include_router(routes)
+    app.mount("/static", StaticFiles(directory=page.DASHBOARD), name="static")
+    return app

@@ -1,0 +1,164 @@
+"""/v1/devices: the devices, their newest readings and their predictions."""
+
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from serving.api.problems import Problem, described
+from serving.api.service import Read, Service
+from serving.api.values import Instant, Number
+from stream_processor.views import Board, DeviceView
+
+__all__ = ["routes"]
+
+routes = APIRouter(tags=["devices"])
+SEARCHED_AT_ONCE = 5_000
+
+Device = Annotated[
+    str,
+    Path(
+        description="The device's id, percent-encoded where it holds other than A-Z a-z 0-9 - . _ ~"
+    ),
+]
+
+
+class DeviceModel(BaseModel):
+    """A device and its newest reading."""
+
+    id: str
+    time: Instant | None = Field(description="Event time of the newest reading.")
+    received: Instant | None = Field(description="When the newest reading came.")
+    readings: int = Field(description="Readings admitted since the device became known.")
+    values: dict[str, Number] = Field(description="Last usable value of each channel.")
+
+
+class DevicePage(BaseModel):
+    """A page of devices in alphabetical order."""
+
+    items: list[DeviceModel]
+    next: str | None = Field(description="Give it as `after` for the next page; null on the last.")
+
+
+class PredictionModel(BaseModel):
+    """A prediction and, once known, its outcome."""
+
+    id: str
+    task: str
+    horizon: str
+    made_at: Instant
+    target_time: Instant | None = Field(
+        description="What the prediction is for; null while a horizon in readings is not reached."
+    )
+    prediction: Number
+    last_value: Number = Field(description="The target's last value when the prediction was made.")
+    status: str = Field(description="pending, labelled, expired or warming_up.")
+    label: Number
+    residual: Number = Field(description="label - prediction")
+    model_version: int = Field(description="Labels that the device's model had learned.")
+
+
+class DevicePredictions(BaseModel):
+    """The newest predictions of a device."""
+
+    device: str
+    items: list[PredictionModel] = Field(description="The newest per task and horizon.")
+    history: list[PredictionModel] = Field(description="Per task, newest first.")
+
+
+def unknown(device: str) -> Problem:
+    """The device is not there."""
+    return Problem(
+        404,
+        f"no device {device!r} is known; a device appears with its first admitted reading, "
+        "GET /v1/devices lists those there are and GET /v1/rejects what was not admitted",
+    )
+
+
+def _model(view: DeviceView) -> DeviceModel:
+    return DeviceModel(
+        id=view.id,
+        time=view.time,
+        received=view.received,
+        readings=view.readings,
+        values=dict(view.values),
+    )
+
+
+def _matching(board: Board, search: str, after: str, limit: int) -> list[str]:
+    """The first ids after `after` that contain `search`, whatever their case."""
+    if not search:
+        return board.device_ids(after, limit)
+    wanted, found = search.casefold(), list[str]()
+    while len(found) < limit and (ids := board.device_ids(after, SEARCHED_AT_ONCE)):
+        found += [device for device in ids if wanted in device.casefold()]
+        after = ids[-1]
+    return found[:limit]
+
+
+@routes.get("/v1/devices", operation_id="list_devices", responses=described(401, 422))
+def list_devices(
+    service: Read,
+    after: Annotated[str, Query(description="`next` of the page before.")] = "",
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    search: Annotated[str, Query(description="Only ids that contain this text.")] = "",
+) -> DevicePage:
+    """Known devices in alphabetical order, by pages."""
+    ids = _matching(service.board, search, after, limit + 1)
+    views = [service.board.device(device) for device in ids[:limit]]
+    following = ids[limit - 1] if len(ids) > limit else None
+    return DevicePage(items=[_model(view) for view in views if view is not None], next=following)
+
+
+# Above /v1/devices/{device}, which would take "a/predictions" for a device.
+@routes.get(
+    "/v1/devices/{device:path}/predictions",
+    operation_id="get_device_predictions",
+    responses=described(401, 404, 422),
+)
+def get_device_predictions(
+    service: Read,
+    device: Device,
+    task: Annotated[str | None, Query(description="Only this task.")] = None,
+    horizon: Annotated[str | None, Query(description="Only this horizon.")] = None,
+    history: Annotated[
+        int, Query(ge=0, le=10_000, description="Add the newest N of each task from the store.")
+    ] = 0,
+) -> DevicePredictions:
+    """The newest predictions of a device, per task and horizon, and those before them."""
+    device = unquote(device)
+    views = service.board.predictions(device)
+    if views is None:
+        raise unknown(device)
+    items = [
+        PredictionModel.model_validate(view, from_attributes=True)
+        for view in views
+        if task in (None, view.task) and horizon in (None, view.horizon)
+    ]
+    past = _history(service, device, task, horizon, history) if history else []
+    return DevicePredictions(device=device, items=items, history=past)
+
+
+def _history(
+    service: Service, device: str, task: str | None, horizon: str | None, limit: int
+) -> list[PredictionModel]:
+    tasks = {view.task: None for view in service.board.tasks() if task in (None, view.task)}
+    found: list[dict[str, Any]] = []
+    for name in tasks:
+        found += [
+            {"horizon": horizon or "", **one, "task": name}
+            for one in service.history.predictions(device, name, horizon, limit)
+        ]
+    return [PredictionModel.model_validate(one) for one in found]
+
+
+@routes.get(
+    "/v1/devices/{device:path}", operation_id="get_device", responses=described(401, 404, 422)
+)
+def get_device(service: Read, device: Device) -> DeviceModel:
+    """One device and its newest reading."""
+    view = service.board.device(unquote(device))
+    if view is None:
+        raise unknown(unquote(device))
+    return _model(view)

@@ -1,0 +1,117 @@
+"""What stands before every route: the key, the Host header, and the headers of each answer."""
+
+from collections.abc import Sequence
+from typing import Annotated
+from urllib.parse import unquote
+
+from fastapi import Request, Security
+from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.api.access import is_loopback
+from serving.api.problems import Problem, response
+from serving.api.service import Read
+
+__all__ = ["COOKIE", "AnswerHeaders", "KnownHosts", "RawPaths", "authorised"]
+
+COOKIE = "streamgauge_session"
+
+_BEARER = HTTPBearer(auto_error=False, description="An API key as a bearer token.")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
+_COOKIE = APIKeyCookie(name=COOKIE, auto_error=False, description="Set by POST /login.")
+
+_ANSWER_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+
+
+async def authorised(
+    request: Request,
+    service: Read,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+    key: Annotated[str | None, Security(_HEADER)],
+    session: Annotated[str | None, Security(_COOKIE)],
+) -> None:
+    """Problem 401 unless the request shows a key or a session, or the service has no keys."""
+    access = service.access
+    if access.is_open or access.has_session(session):
+        return
+    given = bearer.credentials if bearer else key
+    if given is not None and access.knows(given.encode("latin-1")):
+        return
+    found = "no API key came with the request" if given is None else "the API key is unknown"
+    raise Problem(
+        401,
+        f"{found}; send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY', "
+        "or log in on the page",
+        headers={"WWW-Authenticate": 'Bearer realm="streamgauge"'},
+    )
+
+
+class KnownHosts:
+    """Refuses requests whose Host header is neither loopback nor one of `hosts`.
+
+    Without keys this is what keeps a web page elsewhere from reading the API through the browser of
+    somebody on this machine (DNS rebinding).
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str]) -> None:
+        self.app = app
+        self.hosts = frozenset(host.lower() for host in hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("host", "")
+        host = given if given.endswith("]") else given.rpartition(":")[0] or given
+        if is_loopback(host) or host.lower() in self.hosts:
+            await self.app(scope, receive, send)
+            return
+        problem = Problem(
+            421,
+            f"the request names the host {given[:100]!r}, which is not this service; "
+            "use a loopback address, or add the name to serve.hosts",
+        )
+        await response(problem, scope["path"])(scope, receive, send)
+
+
+class RawPaths:
+    """Leaves the paths under /v1 percent-encoded, so that a device id may contain a slash.
+
+    Routes decode their own parameters with :func:`urllib.parse.unquote`.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path")
+        if scope["type"] == "http" and raw and scope["path"].startswith("/v1/"):
+            encoded = raw.partition(b"?")[0].decode("latin-1")
+            if unquote(encoded) == scope["path"]:
+                scope = {**scope, "path": encoded}
+        await self.app(scope, receive, send)
+
+
+class AnswerHeaders:
+    """Adds the headers that confine what a browser does with an answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def confined(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _ANSWER_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, confined)

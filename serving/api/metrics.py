@@ -1,0 +1,143 @@
+"""/metrics: the fleet's counters and scores as Prometheus text.
+
+Never a label per device: ten thousand of them would make every scrape 15 MB.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request, Response
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    InfoMetricFamily,
+    Metric,
+    UnknownMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from serving.api.problems import described
+from serving.api.service import Service
+from serving.api.tasks import skill
+from streamgauge import __version__
+from streamgauge.output import SCORE_COLUMNS
+
+__all__ = ["registry", "routes"]
+
+routes = APIRouter(tags=["metrics"])
+
+_BY = {
+    "readings": ("verdict", "Readings by what was decided about them."),
+    "flags": ("flag", "Values that cleaning changed, by what it did."),
+    "rejected": ("reason", "Messages and readings that were not admitted."),
+}
+_GAUGES = {"devices": "Devices known now."}
+_COUNTERS = {
+    "predictions": "Predictions made.",
+    "labels": "Labels that met their prediction.",
+    "expired": "Predictions whose label did not come in time.",
+    "overflowed": "Predictions pushed out before their label could come.",
+    "devices_refused": "Readings of devices beyond the limit.",
+}
+_COUNTED_SCORES = ("labels", "expired", "overflowed")
+
+
+def _usable(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _counts(counts: Mapping[str, Any]) -> Iterable[Metric]:
+    for name, (label, words) in _BY.items():
+        family = CounterMetricFamily(f"streamgauge_{name}", words, labels=[label])
+        for key, value in sorted(counts.get(name, {}).items()):
+            family.add_metric([str(key)], value)
+        yield family
+    for name, words in _GAUGES.items():
+        yield GaugeMetricFamily(f"streamgauge_{name}", words, counts.get(name, 0))
+    for name, value in counts.items():
+        if name not in _BY and name not in _GAUGES and _usable(value):
+            words = _COUNTERS.get(name, f"{name} of the walk.")
+            yield CounterMetricFamily(f"streamgauge_{name}", words, value)
+
+
+def _scores(service: Service) -> Iterable[Metric]:
+    names = [name for name in SCORE_COLUMNS if name not in _COUNTED_SCORES]
+    labels = ["task", "horizon"]
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {
+        name: GaugeMetricFamily(
+            f"streamgauge_task_{name}", f"Over all devices: {name}.", labels=labels
+        )
+        for name in names
+    }
+    for name in _COUNTED_SCORES:
+        words = f"Over all devices: {name}."
+        families[name] = CounterMetricFamily(f"streamgauge_task_{name}", words, labels=labels)
+    words = "1 - mae / persistence_mae: above 0 beats the last value."
+    families["skill"] = GaugeMetricFamily("streamgauge_task_skill_ratio", words, labels=labels)
+    for task in sorted({view.task for view in service.board.tasks()}):
+        for view in service.board.scores(task):
+            found = {**view.scores, "skill": skill(dict(view.scores))}
+            for name, family in families.items():
+                if _usable(found.get(name)):
+                    family.add_metric([view.task, view.horizon], float(found[name] or 0.0))
+    return families.values()
+
+
+def _parts(service: Service) -> Iterable[Metric]:
+    up = GaugeMetricFamily("streamgauge_part_up", "1 when the part works.", labels=["part"])
+    for part in service.ready():
+        up.add_metric([part.name], float(part.ok))
+    yield up
+    families: dict[str, CounterMetricFamily | UnknownMetricFamily] = {}
+    for kind, states in sorted(service.states().items()):
+        for name, state in sorted(states.items()):
+            for key, value in sorted(state.items()):
+                if _usable(value):
+                    metric = re.sub(r"\W", "_", f"streamgauge_{kind}_{key}", flags=re.ASCII)
+                    if metric not in families:
+                        families[metric] = _family(metric, kind, key)
+                    families[metric].add_metric([name], float(value))
+    yield from families.values()
+
+
+def _family(metric: str, kind: str, key: str) -> CounterMetricFamily | UnknownMetricFamily:
+    words = f"{key} of each {kind}."
+    if metric.endswith("_total"):
+        return CounterMetricFamily(metric, words, labels=["name"])
+    return UnknownMetricFamily(metric, words, labels=["name"])
+
+
+class _Walk(Collector):
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def describe(self) -> Iterable[Metric]:
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        build = {"version": __version__, "stream": self._service.stream_name}
+        yield InfoMetricFamily("streamgauge_build", "What runs.", build)
+        yield from _counts(self._service.board.counts())
+        yield from _scores(self._service)
+        yield from _parts(self._service)
+
+
+def registry(service: Service) -> CollectorRegistry:
+    """The collectors of one application: the walk's counters and those of the process."""
+    found = CollectorRegistry()
+    found.register(_Walk(service))
+    ProcessCollector(namespace="streamgauge", registry=found)
+    return found
+
+
+@routes.get(
+    "/metrics", operation_id="get_metrics", response_class=Response, responses=described(401)
+)
+def get_metrics(request: Request, accept: Annotated[str, Header()] = "") -> Response:
+    """The fleet's counters and scores, for Prometheus."""
+    encode, media_type = choose_encoder(accept)
+    return Response(encode(request.app.state.metrics), headers={"Content-Type": media_type})

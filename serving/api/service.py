@@ -1,0 +1,54 @@
+"""What the routes read: one immutable value, given to the application when it is composed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+
+from ingest.rejects import Reject
+from serving.api.access import Access
+from serving.api.history import History
+from serving.live import Live
+from stream_processor.views import Board
+
+__all__ = ["Part", "Read", "Service", "States"]
+
+States = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Kind ("source", "sink", "journal") → name → what its `state()` said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the service and whether it does its work now."""
+
+    name: str
+    ok: bool
+    why: str
+    """What is wrong and what to do; "" when nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """See :func:`serving.api.app.create_app`."""
+
+    board: Board
+    history: History
+    live: Live
+    ready: Callable[[], list[Part]]
+    rejects: Callable[[], Sequence[Reject]]
+    """The newest dead letters, oldest first."""
+    states: Callable[[], States]
+    access: Access
+    stream_name: str
+    clock: Callable[[], int]
+    """Microseconds UTC."""
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+Read = Annotated[Service, Depends(_service)]
+"""A route's parameter: the service that it reads."""

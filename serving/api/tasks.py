@@ -1,0 +1,152 @@
+"""/v1/tasks: what is predicted, and how well."""
+
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Path, Query
+from pydantic import BaseModel, Field
+
+from serving.api.problems import Problem, described
+from serving.api.service import Read
+from serving.api.values import Instant, Number
+from stream_processor.views import Board, ScoreView
+from streamgauge.output import SCORE_COLUMNS
+
+__all__ = ["require", "routes", "skill"]
+
+routes = APIRouter(tags=["tasks"])
+
+Task = Annotated[str, Path(description="The task's name, as in [tasks.NAME].")]
+
+
+class TaskModel(BaseModel):
+    """A task at one horizon, as configured."""
+
+    task: str
+    horizon: str
+    kind: str
+    target: str
+    unit: str
+    model: str
+    compiled: bool
+    why: str = Field(description="What was compiled and what was not.")
+    inputs: list[str]
+
+
+class TaskList(BaseModel):
+    """Every task at every horizon."""
+
+    items: list[TaskModel]
+
+
+class ScoreModel(BaseModel):
+    """Scores of one task and horizon."""
+
+    task: str
+    horizon: str
+    device: str | None = Field(description="null = over all devices")
+    scores: dict[str, Number] = Field(
+        description=f"{', '.join(SCORE_COLUMNS)}; null where not defined yet. persistence_* is "
+        "what the last value scores on the very same labels, rolling_* covers the last labels."
+    )
+    skill: Number = Field(description="1 - mae / persistence_mae: above 0 beats the last value.")
+
+
+class ScoreList(BaseModel):
+    """Scores, per horizon of the task."""
+
+    items: list[ScoreModel]
+
+
+class PastScore(BaseModel):
+    """Overall scores at one moment."""
+
+    time: Instant
+    scores: dict[str, Number]
+    skill: Number
+
+
+class PastScores(BaseModel):
+    """Overall scores over time, newest first."""
+
+    items: list[PastScore]
+
+
+def skill(scores: dict[str, Any]) -> float | None:
+    """1 - mae / persistence_mae; None where either is unknown or the last value is never wrong."""
+    mae, persistence = scores.get("mae"), scores.get("persistence_mae")
+    return 1.0 - mae / persistence if mae is not None and persistence else None
+
+
+def require(board: Board, task: str) -> None:
+    """Problem 404 unless the task is configured."""
+    known = sorted({view.task for view in board.tasks()})
+    if task not in known:
+        raise Problem(
+            404, f"no task {task!r} is configured; there are: {', '.join(known) or 'none'}"
+        )
+
+
+def _model(view: ScoreView) -> ScoreModel:
+    scores = dict(view.scores)
+    return ScoreModel(
+        task=view.task,
+        horizon=view.horizon,
+        device=view.device or None,
+        scores=scores,
+        skill=skill(scores),
+    )
+
+
+@routes.get("/v1/tasks", operation_id="list_tasks", responses=described(401))
+def list_tasks(service: Read) -> TaskList:
+    """Every task at every horizon, as configured."""
+    views = service.board.tasks()
+    return TaskList(items=[TaskModel.model_validate(v, from_attributes=True) for v in views])
+
+
+@routes.get(
+    "/v1/tasks/{task}/scores", operation_id="get_scores", responses=described(401, 404, 422)
+)
+def get_scores(
+    service: Read,
+    task: Task,
+    device: Annotated[str | None, Query(description="Of this device, not over all.")] = None,
+    devices: Annotated[
+        int,
+        Query(ge=0, le=1000, description="Add this many devices, worst against persistence first."),
+    ] = 0,
+) -> ScoreList:
+    """How well a task predicts, beside what the last value would have scored."""
+    name, board = unquote(task), service.board
+    require(board, name)
+    if device and board.device(device) is None:
+        raise Problem(404, f"no device {device!r} is known; GET /v1/devices lists those there are")
+    views = board.scores(name, device or "")
+    if devices:
+        views = [*views, *board.device_scores(name, devices)]
+    return ScoreList(items=[_model(view) for view in views])
+
+
+@routes.get(
+    "/v1/tasks/{task}/scores/history",
+    operation_id="get_score_history",
+    responses=described(401, 404, 422),
+)
+def get_score_history(
+    service: Read,
+    task: Task,
+    horizon: Annotated[str, Query(description="The horizon, as configured.")] = "",
+    hours: Annotated[float, Query(gt=0, le=24 * 366, description="How far back.")] = 24.0,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+) -> PastScores:
+    """Overall scores of a task and horizon over time, newest first."""
+    name = unquote(task)
+    require(service.board, name)
+    since = service.clock() - round(hours * 3600e6)
+    found = service.history.score_history(name, horizon, since, limit)
+    items = []
+    for one in found:
+        scores = {key: one.get(key) for key in SCORE_COLUMNS}
+        items.append(PastScore(time=one["time"], scores=scores, skill=skill(scores)))
+    return PastScores(items=items)

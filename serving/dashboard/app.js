@@ -1,0 +1,287 @@
+// The page: one stream, its devices, and one device with one task, live.
+
+import * as api from "./api.js";
+import { Chart } from "./chart.js";
+import { LiveStream } from "./live.js";
+import { DeviceList } from "./list.js";
+import { Series } from "./series.js";
+import { ago, clock, count, element, number, percent, put, timeOfDay, verdict } from "./text.js";
+
+const STATUS_EVERY = 2000;
+const SCORES_EVERY = 5000;
+const HISTORY = 300;
+
+const byId = (id) => document.getElementById(id);
+const chart = new Chart(byId("chart"), byId("tip"), byId("spoken"));
+const list = new DeviceList((device) => choose(device, now.task));
+const now = { device: "", task: null, tasks: [], series: new Series(), choice: 0, rates: [] };
+const down = new Set();
+
+// ---- connection ----------------------------------------------------------------------------
+
+function connection(what, works) {
+  if (works) down.delete(what);
+  else down.add(what);
+  const lost = down.size > 0;
+  const text = lost ? "connection lost, retrying" : "live";
+  byId("connection").dataset.state = lost ? "lost" : "live";
+  put("connection", text);
+}
+
+const live = new LiveStream({
+  prediction: (one) => arrived(one),
+  outcome: (one) => arrived(one),
+  drift: (one) => drifted(one),
+  dropped: () => loadHistory(now.choice),
+  open: () => {
+    connection("stream", true);
+    // What happened between the last history and now is in the history.
+    loadHistory(now.choice);
+  },
+  lost: () => connection("stream", false),
+});
+
+async function attempt(work) {
+  try {
+    await work();
+    connection("api", true);
+    return true;
+  } catch (error) {
+    if (error instanceof api.Unreachable) connection("api", false);
+    else if (error instanceof api.Refused) connection("api", true);
+    else throw error;
+    return false;
+  }
+}
+
+// ---- the chosen device ---------------------------------------------------------------------
+
+function choose(device, task) {
+  if (!device || !task) return;
+  now.device = device;
+  now.task = task;
+  now.series = new Series();
+  now.choice += 1;
+  history.replaceState(null, "", `#${new URLSearchParams({ device, task: keyOf(task) })}`);
+  put("device-name", device);
+  byId("task").value = keyOf(task);
+  list.mark(device);
+  chart.leave();
+  draw();
+  live.follow(device, task.task);
+  attempt(loadDevice);
+  attempt(loadScores);
+}
+
+async function loadHistory(choice) {
+  await attempt(async () => {
+    const { device, task } = now;
+    const [found, drift] = await Promise.all([
+      api.predictions(device, task.task, task.horizon, HISTORY),
+      api.drift(device),
+    ]);
+    if (choice !== now.choice) return;
+    for (const one of [...found.history].reverse()) now.series.take(one);
+    for (const one of found.items) if (one.horizon === task.horizon) now.series.take(one);
+    for (const one of drift.items) now.series.mark(one);
+    draw();
+  });
+}
+
+function arrived(one) {
+  if (one.device !== now.device || one.task !== now.task.task) return;
+  if (one.horizon !== now.task.horizon) return;
+  now.series.take(one);
+  draw();
+}
+
+function drifted(one) {
+  now.series.mark(one);
+  draw();
+}
+
+const STATUS = {
+  warming_up: ["warming up", "warming"],
+  pending: ["predicting", "good"],
+  labelled: ["predicting", "good"],
+  expired: ["no label came", "bad"],
+};
+
+function draw() {
+  const { series, task } = now;
+  const unit = task ? task.unit : "";
+  const points = series.points();
+  const drift = series.drift.filter((one) => one.task === "" || one.task === task?.task);
+  chart.show(points, drift, unit);
+  byId("no-points").hidden = points.length > 0;
+  const newest = series.newest;
+  put("tile-prediction", number(newest ? newest.prediction : null, unit));
+  put("tile-last", number(newest ? newest.last : null, unit));
+  const due = newest && newest.time !== null ? `Prediction for ${timeOfDay(newest.time)}` : "Prediction";
+  put("tile-prediction-label", due);
+  const chip = byId("model-status");
+  chip.hidden = !newest;
+  if (newest) {
+    const [words, look] = STATUS[newest.status] ?? [newest.status, ""];
+    put("model-status", words);
+    chip.className = `chip ${look}`;
+  }
+  drawDrift(drift, unit);
+}
+
+function drawDrift(drift, unit) {
+  byId("no-drift").hidden = drift.length > 0;
+  const rows = drift.slice(0, 6).map((one) => {
+    const row = element("tr");
+    const rose = one.kind === "drift_up";
+    const means = `${number(one.before)} → ${number(one.after)}`;
+    row.append(
+      element("td", "", clock(one.time)),
+      element("td", rose ? "bad" : "good", rose ? "error rose" : "error fell"),
+      element("td", "number", unit ? `${means} ${unit}` : means),
+    );
+    return row;
+  });
+  byId("drift").replaceChildren(...rows);
+}
+
+async function loadDevice() {
+  const choice = now.choice;
+  const view = await api.device(now.device);
+  if (choice !== now.choice) return;
+  const when = view.time === null ? "no reading yet" : `newest reading ${clock(Date.parse(view.time))}`;
+  const came = view.received === null ? "" : `, came ${ago(Date.parse(view.received), now.clock)}`;
+  put("device-meta", `${count(view.readings)} readings, ${when}${came}`);
+  const rows = Object.entries(view.values).map(([channel, value]) => {
+    const row = element("tr");
+    row.append(element("td", "", channel), element("td", "number", number(value)));
+    return row;
+  });
+  byId("channels").replaceChildren(...rows);
+}
+
+// ---- tasks and scores ----------------------------------------------------------------------
+
+const keyOf = (task) => JSON.stringify([task.task, task.horizon]);
+
+function showTasks(tasks) {
+  now.tasks = tasks;
+  const options = tasks.map((task) => {
+    const option = element("option", "", task.horizon ? `${task.task}, ${task.horizon}` : task.task);
+    option.value = keyOf(task);
+    return option;
+  });
+  byId("task").replaceChildren(...options);
+}
+
+function scoreRow(task, score) {
+  const row = element("tr");
+  const model = element("td", "", task.model);
+  const badge = element("span", `chip ${task.compiled ? "good" : ""}`, task.compiled ? "compiled" : "River");
+  badge.title = task.why;
+  model.append(" ", badge);
+  row.append(
+    element("td", "", task.task),
+    element("td", "", task.horizon || "–"),
+    model,
+    element("td", "number", count(score.scores.labels ?? 0)),
+    element("td", "number", number(score.scores.mae, task.unit)),
+    element("td", "number", number(score.scores.persistence_mae, task.unit)),
+    element("td", `number ${verdict(score.skill)}`, percent(score.skill)),
+  );
+  return row;
+}
+
+async function loadScores() {
+  const choice = now.choice;
+  const names = [...new Set(now.tasks.map((task) => task.task))];
+  const overall = (await Promise.all(names.map((name) => api.scores(name)))).flatMap((one) => one.items);
+  const rows = now.tasks.flatMap((task) => {
+    const score = overall.find((one) => one.task === task.task && one.horizon === task.horizon);
+    return score ? [scoreRow(task, score)] : [];
+  });
+  byId("tasks").replaceChildren(...rows);
+  if (!now.device) return;
+  const own = (await api.scores(now.task.task, { device: now.device })).items;
+  const score = own.find((one) => one.horizon === now.task.horizon);
+  if (choice !== now.choice || !score) return;
+  put("tile-mae", number(score.scores.mae, now.task.unit));
+  put("tile-persistence", number(score.scores.persistence_mae, now.task.unit));
+  put("tile-skill", percent(score.skill));
+  byId("tile-skill").className = verdict(score.skill);
+}
+
+// ---- the stream ----------------------------------------------------------------------------
+
+function rate(readings, time) {
+  now.rates.push([time, readings]);
+  if (now.rates.length > 6) now.rates.shift();
+  const [[then, before]] = now.rates;
+  return time > then ? ((readings - before) * 1000) / (time - then) : null;
+}
+
+async function loadStatus() {
+  const found = await api.status();
+  now.clock = Date.parse(found.time);
+  const readings = Object.values(found.counts.readings ?? {}).reduce((sum, n) => sum + n, 0);
+  const perSecond = rate(readings, now.clock);
+  document.title = `${found.name} · streamgauge`;
+  put("stream-name", found.name);
+  put("count-devices", count(found.counts.devices));
+  put("count-readings", count(readings));
+  put("count-rate", perSecond === null ? "–" : count(Math.round(perSecond * 10) / 10));
+  put("count-predictions", count(found.counts.predictions));
+  put("count-labels", count(found.counts.labels));
+  byId("logout").hidden = !found.login;
+  const broken = found.parts.filter((part) => !part.ok);
+  byId("banner").hidden = broken.length === 0;
+  put("banner", broken.map((part) => `${part.name}: ${part.why}`).join(" · "));
+}
+
+function repeat(work, every) {
+  const again = async () => {
+    if (!document.hidden) await attempt(work);
+    setTimeout(again, every);
+  };
+  setTimeout(again, every);
+}
+
+async function refresh() {
+  await list.refresh();
+  if (!now.device) choose(list.first(), now.task ?? now.tasks[0]);
+  if (now.device) await loadDevice();
+  await loadScores();
+}
+
+async function start() {
+  await loadStatus();
+  showTasks((await api.tasks()).items);
+  const wanted = new URLSearchParams(location.hash.slice(1));
+  const task = now.tasks.find((one) => keyOf(one) === wanted.get("task")) ?? now.tasks[0];
+  now.task = task ?? null;
+  list.task = task ? task.task : "";
+  await list.refresh();
+  choose(wanted.get("device") || list.first(), task);
+  connection("api", true);
+}
+
+byId("task").addEventListener("change", (event) => {
+  const task = now.tasks.find((one) => keyOf(one) === event.target.value);
+  now.task = task;
+  list.task = task.task;
+  attempt(() => list.refresh());
+  choose(now.device, task);
+});
+byId("logout").addEventListener("click", async () => {
+  await fetch("/logout", { method: "POST" });
+  location.assign("/");
+});
+document.addEventListener("visibilitychange", () => {
+  // A browser keeps only six connections to one server: a hidden page gives its own back.
+  if (document.hidden) live.stop();
+  else if (now.device) live.connect();
+});
+
+while (!(await attempt(start))) await new Promise((resolve) => setTimeout(resolve, STATUS_EVERY));
+repeat(loadStatus, STATUS_EVERY);
+repeat(refresh, SCORES_EVERY);

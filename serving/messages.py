@@ -1,0 +1,184 @@
+"""What a live listener is told: one JSON object per prediction, outcome, drift or score."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from serving.api.values import iso
+from streamgauge.events import Event, EventKind
+from streamgauge.output import SCORE_COLUMNS, Output, Scores
+from streamgauge.predictions import (
+    BASE,
+    DUE,
+    LABEL,
+    LANE,
+    MADE,
+    RESIDUAL,
+    ROW,
+    SEQUENCE,
+    STATUS,
+    VALUE,
+    VERSION,
+    prediction_id,
+)
+from streamgauge.schedule import Lane
+from streamgauge.words import Status, Step
+
+__all__ = ["KINDS", "Message", "Wanted", "newest"]
+
+KINDS = ("prediction", "outcome", "drift", "scores")
+
+_STATUS = {status: status.name.lower() for status in Status}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a listener asked for; None = any."""
+
+    device: str | None = None
+    task: str | None = None
+    kinds: frozenset[str] = frozenset(KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One event of a live stream."""
+
+    id: str
+    kind: str
+    data: dict[str, Any]
+
+    def json(self) -> str:
+        """`data` as JSON; NaN and infinities become null."""
+        return msgspec.json.encode(self.data).decode()
+
+
+def newest(output: Output, wanted: Wanted, limit: int, number: int) -> tuple[list[Message], int]:
+    """The newest messages of an output that a listener asked for, and how many were left out.
+
+    At most `limit`, oldest first. `number` is the output's, for the messages' ids. Filters on
+    columns; only what is returned becomes an object.
+    """
+    records = _records(output, wanted)
+    events = _events(output, wanted)
+    scores = _scores(output, wanted)
+    found = len(records) + len(events) + len(scores)
+    room = max(0, limit - len(events) - len(scores))
+    data = [
+        *(_outcome(output, i) for i in records[len(records) - min(room, len(records)) :].tolist()),
+        *(_drift(output, event) for event in events),
+        *(_score(output, score, i) for score, i in scores),
+    ][-limit:]
+    first = found - len(data)
+    messages = [Message(f"{number}.{first + i}", *one) for i, one in enumerate(data)]
+    return messages, first
+
+
+def _records(output: Output, wanted: Wanted) -> NDArray[np.intp]:
+    predictions = output.predictions
+    codes = predictions.codes
+    chosen = np.ones(len(codes), np.bool_)
+    if "prediction" not in wanted.kinds:
+        chosen &= ~predictions.made
+    if "outcome" not in wanted.kinds:
+        chosen &= predictions.made
+    if wanted.task is not None:
+        lanes = np.array([lane.task == wanted.task for lane in predictions.lanes], np.bool_)
+        chosen &= lanes[codes[:, LANE]]
+    if wanted.device is not None:
+        chosen &= np.isin(codes[:, ROW], _rows(output, wanted.device, codes[:, ROW]))
+    return np.flatnonzero(chosen)
+
+
+def _rows(output: Output, device: str, rows: Iterable[Any]) -> list[int]:
+    names = output.predictions.names
+    return [
+        row for row in np.unique(np.asarray(rows)).tolist() if row >= 0 and names[row] == device
+    ]
+
+
+def _lane(output: Output, lane: int) -> Lane | None:
+    return output.predictions.lanes[lane] if lane >= 0 else None
+
+
+def _fits(output: Output, wanted: Wanted, row: int, lane: int) -> bool:
+    about = _lane(output, lane)
+    if wanted.task is not None and (about is None or about.task != wanted.task):
+        return False
+    return wanted.device is None or output.device(row) == wanted.device
+
+
+def _events(output: Output, wanted: Wanted) -> list[Event]:
+    if "drift" not in wanted.kinds:
+        return []
+    return [
+        event
+        for event in output.events
+        if event.kind is not EventKind.EVICTED and _fits(output, wanted, event.row, event.lane)
+    ]
+
+
+def _scores(output: Output, wanted: Wanted) -> list[tuple[Scores, int]]:
+    """Those over all devices, or those of the device that was asked for."""
+    if "scores" not in wanted.kinds:
+        return []
+    found: list[tuple[Scores, int]] = []
+    for scores in output.scores:
+        rows = [-1] if wanted.device is None else _rows(output, wanted.device, scores.row)
+        found += [
+            (scores, i)
+            for i in np.flatnonzero(np.isin(scores.row, rows)).tolist()
+            if _fits(output, wanted, int(scores.row[i]), int(scores.lane[i]))
+        ]
+    return found
+
+
+def _outcome(output: Output, i: int) -> tuple[str, dict[str, Any]]:
+    predictions = output.predictions
+    code: Sequence[int] = predictions.codes[i].tolist()
+    number: Sequence[float] = predictions.numbers[i].tolist()
+    lane, device = predictions.lanes[code[LANE]], output.device(code[ROW])
+    made = code[0] == Step.PREDICT
+    data = {
+        "id": prediction_id(lane, device, code[SEQUENCE]),
+        "device": device,
+        "task": lane.task,
+        "horizon": lane.horizon,
+        "made_at": iso(code[MADE]),
+        "target_time": None if made and lane.readings else iso(code[DUE]),
+        "prediction": number[VALUE],
+        "last_value": number[BASE],
+        "status": _STATUS[Status(code[STATUS])],
+        "model_version": code[VERSION],
+    }
+    if made:
+        return "prediction", data
+    return "outcome", data | {"label": number[LABEL], "residual": number[RESIDUAL]}
+
+
+def _drift(output: Output, event: Event) -> tuple[str, dict[str, Any]]:
+    lane = _lane(output, event.lane)
+    return "drift", {
+        "time": iso(event.time),
+        "device": output.device(event.row) or None,
+        "task": lane.task if lane else "",
+        "horizon": lane.horizon if lane else "",
+        "kind": event.kind.name.lower(),
+        "before": event.before,
+        "after": event.after,
+    }
+
+
+def _score(output: Output, scores: Scores, i: int) -> tuple[str, dict[str, Any]]:
+    lane = _lane(output, int(scores.lane[i]))
+    return "scores", {
+        "time": iso(scores.time),
+        "device": output.device(int(scores.row[i])) or None,
+        "task": lane.task if lane else "",
+        "horizon": lane.horizon if lane else "",
+        "scores": dict(zip(SCORE_COLUMNS, scores.numbers[i].tolist(), strict=True)),
+    }

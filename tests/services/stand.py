@@ -1,0 +1,253 @@
+"""A small service for the tests of the API and the page.
+
+Board and history stand in for the pipeline's: they answer with the real dataclasses, from figures
+computed by formula. Application, live push and HTTP server are the product's own.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ingest.rejects import Reject
+from serving.api.app import create_app
+from serving.api.server import HttpServer
+from serving.api.service import Part, States
+from serving.live import Live
+from stream_processor.views import DeviceView, PredictionView, ScoreView, TaskView
+from streamgauge.events import Event, EventKind
+from streamgauge.output import SCORE_COLUMNS, Output, Scores
+from streamgauge.predictions import Predictions, prediction_id
+from streamgauge.schedule import Lane
+from streamgauge.words import Status, Step
+
+EVIL = "<img src=x onerror=document.title='owned'>"
+SLASHED = "site a/pump 1"
+DEVICES = sorted(["pump-1", "pump-2", EVIL, SLASHED, "pump-1/predictions", "Ölpumpe 7"])
+START = 1_772_366_400 * 10**6
+MINUTE = 60 * 10**6
+AHEAD = 10
+LABELLED = 150
+
+
+def lane(task: str, horizon: str, *, delay: int = 0, readings: int = 0) -> Lane:
+    """A lane whose target is channel 0."""
+    return Lane(task, horizon, 0, delay, readings, 0, False, (0, 1), 100, "last")
+
+
+LANES = (lane("power", "10m", delay=AHEAD * MINUTE), lane("power", "1 reading", readings=1))
+
+
+def actual(minute: int) -> float:
+    """Power in that minute."""
+    noise = 0.9 * math.sin(minute * 12.9898) * math.cos(minute * 4.1414)
+    return 42.0 + 9.0 * math.sin(minute / 11.0) + 3.0 * math.sin(minute / 3.7) + noise
+
+
+def served(minute: int) -> float:
+    """What is predicted for that minute."""
+    return 42.0 + 8.6 * math.sin((minute - 0.4) / 11.0) + 2.6 * math.sin((minute - 0.3) / 3.7)
+
+
+def identity(device: str, minute: int) -> str:
+    """Id of the prediction that was made for that minute, 10 minutes before."""
+    return prediction_id(LANES[0], device, minute)
+
+
+@dataclass
+class StandBoard:
+    """Six pumps, one task at two horizons. `readings` may be raised while it is served."""
+
+    ids: list[str] = field(default_factory=lambda: list(DEVICES))
+    readings: int = 1200
+
+    def device_ids(self, after: str = "", limit: int = 100) -> list[str]:
+        return [device for device in self.ids if device > after or not after][:limit]
+
+    def device(self, device: str) -> DeviceView | None:
+        if device not in self.ids:
+            return None
+        time = START + LABELLED * MINUTE
+        values = {"power": actual(LABELLED), "flow": 3.25, "humidity": math.nan}
+        return DeviceView(device, time, time + 40_000, self.readings, values)
+
+    def predictions(self, device: str) -> list[PredictionView] | None:
+        if device not in self.ids:
+            return None
+        made = START + LABELLED * MINUTE
+        return [
+            PredictionView(
+                id=prediction_id(LANES[k], device, LABELLED + AHEAD),
+                task="power",
+                horizon=LANES[k].horizon,
+                made_at=made,
+                target_time=(made + AHEAD * MINUTE, None)[k],
+                prediction=(served(LABELLED + AHEAD), math.nan)[k],
+                last_value=actual(LABELLED),
+                status=("pending", "warming_up")[k],
+                label=None,
+                residual=None,
+                model_version=LABELLED,
+            )
+            for k in range(2)
+        ]
+
+    def tasks(self) -> list[TaskView]:
+        model = "StandardScaler | LinearRegression"
+        return [
+            TaskView(
+                "power", one.horizon, "forecast", "power", "kW", model, k == 0, "all of it", ()
+            )
+            for k, one in enumerate(LANES)
+        ]
+
+    def scores(self, task: str, device: str = "") -> list[ScoreView]:
+        return [self._score(one.horizon, device) for one in LANES if one.task == task]
+
+    def device_scores(self, task: str, limit: int = 100) -> list[ScoreView]:
+        return [self._score("10m", device) for device in reversed(self.ids)][:limit]
+
+    def _score(self, horizon: str, device: str) -> ScoreView:
+        mae = 0.9 + 0.35 * (self.ids.index(device) if device else 2)
+        known = {"labels": 1200.0, "mae": mae, "rmse": 1.4, "persistence_mae": 2.0, "r2": math.nan}
+        return ScoreView("power", horizon, device, {k: known.get(k) for k in SCORE_COLUMNS})
+
+    def counts(self) -> dict[str, Any]:
+        return {
+            "readings": {"admitted": self.readings, "late": 3},
+            "flags": {"out_of_range": 2},
+            "rejected": {"not_json": 4},
+            "predictions": 2400,
+            "labels": 2300,
+            "expired": 5,
+            "overflowed": 0,
+            "devices": len(self.ids),
+            "devices_refused": 1,
+        }
+
+
+class StandHistory:
+    """The past of every pump: a label for every minute, warming up in the first thirty."""
+
+    def predictions(
+        self, device: str, task: str, horizon: str | None, limit: int
+    ) -> list[dict[str, Any]]:
+        if horizon == "1 reading":
+            return []
+        newest = range(LABELLED + AHEAD, AHEAD, -1)
+        return [self._one(device, minute) for minute in newest][:limit]
+
+    def _one(self, device: str, minute: int) -> dict[str, Any]:
+        known = minute <= LABELLED
+        warming = minute < 30 and not known
+        value = actual(minute - AHEAD) if minute < 40 else served(minute)
+        return {
+            "id": identity(device, minute),
+            "horizon": "10m",
+            "made_at": START + (minute - AHEAD) * MINUTE,
+            "target_time": START + minute * MINUTE,
+            "prediction": value,
+            "last_value": actual(minute - AHEAD),
+            "label": actual(minute) if known else None,
+            "residual": actual(minute) - value if known else math.nan,
+            "status": "labelled" if known else "warming_up" if warming else "pending",
+            "model_version": minute,
+        }
+
+    def drift(self, limit: int, device: str | None) -> list[dict[str, Any]]:
+        one = {"task": "power", "horizon": "10m", "before": 0.8, "after": 2.1, "kind": "drift_up"}
+        devices = [device] if device else ["pump-1", ""]
+        return [{"time": START + 88 * MINUTE, "device": name, **one} for name in devices][:limit]
+
+    def score_history(
+        self, task: str, horizon: str, since_us: int, limit: int
+    ) -> list[dict[str, Any]]:
+        times = range(START + 60 * MINUTE, since_us, -MINUTE)
+        return [{"time": t, "mae": 1.0, "persistence_mae": math.nan} for t in times][:limit]
+
+
+def output(
+    device: str = "pump-1",
+    minutes: Sequence[int] = (LABELLED + AHEAD + 1,),
+    *,
+    names: Sequence[str | None] = DEVICES,
+    events: Sequence[Event] = (),
+    scores: Sequence[Scores] = (),
+) -> Output:
+    """For each minute: the prediction for it, and the outcome of the one ten minutes before."""
+    row = list(names).index(device)
+    codes, numbers = [], []
+    for minute in minutes:
+        made, due = START + (minute - AHEAD) * MINUTE, START + minute * MINUTE
+        codes.append((Step.PREDICT, 0, row, minute, made, due, Status.PENDING, minute))
+        numbers.append((served(minute), actual(minute - AHEAD), math.nan, math.nan))
+        past = minute - AHEAD
+        codes.append((Step.LEARN, 0, row, past, made - AHEAD * MINUTE, made, Status.LABELLED, past))
+        residual = actual(past) - served(past)
+        numbers.append((served(past), actual(past - AHEAD), actual(past), residual))
+    table = Predictions(
+        np.array(codes, np.int64).reshape(-1, 8), np.array(numbers).reshape(-1, 4), names, LANES
+    )
+    return Output(table, events, scores)
+
+
+def drift(device: str, minute: int) -> Event:
+    """A drift of the error of the first lane."""
+    row = DEVICES.index(device) if device else -1
+    return Event(EventKind.DRIFT_UP, row, 0, START + minute * MINUTE, 0, 0.8, 2.1, 50.0)
+
+
+def dead_letters() -> Sequence[Reject]:
+    """Two, oldest first."""
+    return [
+        Reject(START, "not_json", "no JSON at byte 0", "sensors/a", b"\xff{"),
+        Reject(START + MINUTE, "no_device", "no field 'id'", "sensors/b", b"{}"),
+    ]
+
+
+def states() -> States:
+    """One source and one sink."""
+    return {
+        "source": {"mqtt": {"ok": True, "why": "", "received_total": 1200, "queued": 7}},
+        "sink": {"store": {"ok": True, "why": "", "written_total": 2400}},
+    }
+
+
+@dataclass
+class Stand:
+    """What a test may turn: the board's figures, the parts and the clock."""
+
+    board: StandBoard = field(default_factory=StandBoard)
+    live: Live = field(default_factory=lambda: Live(interval=0.02))
+    parts: list[Part] = field(default_factory=lambda: [Part("source mqtt", True, "")])
+    now: int = START + LABELLED * MINUTE
+    keys: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+
+    def app(self) -> Any:
+        """The application over this stand."""
+        return create_app(
+            self.board,
+            StandHistory(),
+            self.live,
+            lambda: self.parts,
+            self.keys,
+            "pumps of <b>hall 3</b>",
+            lambda: self.now,
+            rejects=dead_letters,
+            states=states,
+            hosts=self.hosts,
+        )
+
+    @contextmanager
+    def served(self, port: int = 0) -> Iterator[HttpServer]:
+        """The application behind a real server on a free loopback port."""
+        server = HttpServer(self.app(), self.live, host="127.0.0.1", port=port)
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
