@@ -262,6 +262,15 @@ def test_answers_confine_the_browser(client: Client) -> None:
         assert headers["x-content-type-options"] == "nosniff"
 
 
+def test_the_page_can_be_left_out() -> None:
+    """An API without the page has no login either, and answers everything else."""
+    with Stand(with_page=False).served() as server, Client(base_url=server.url) as client:
+        for path in ("/", "/static/app.js"):
+            assert client.get(path).status_code == 404
+        assert client.post("/login", json={"key": "k"}).status_code == 404
+        assert client.get("/v1/tasks").status_code == 200
+
+
 def test_a_service_without_a_store_has_no_past() -> None:
     """The empty history answers every question with nothing."""
     none = NoHistory()

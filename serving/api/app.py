@@ -28,7 +28,6 @@ _GUARDED = (
     health.status,
     metrics.routes,
 )
-_OPEN = (health.health, page.routes)
 
 
 def _no_rejects() -> Sequence[Reject]:
@@ -51,6 +50,7 @@ def create_app(
     rejects: Callable[[], Sequence[Reject]] = _no_rejects,
     states: Callable[[], States] = _no_states,
     hosts: Sequence[str] = (),
+    with_page: bool = True,
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
@@ -58,7 +58,7 @@ def create_app(
     newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
-    Host header must be loopback or one of `hosts`.
+    Host header must be loopback or one of `hosts`. `with_page` = False leaves out the page and its login.
     """
     guards = [Middleware(AnswerHeaders)]
     if hosts or not keys:
@@ -87,7 +87,8 @@ def create_app(
     problems.install(app)
     for routes in _GUARDED:
         app.include_router(routes, dependencies=[Depends(authorised)])
-    for routes in _OPEN:
-        app.include_router(routes)
-    app.mount("/static", StaticFiles(directory=page.DASHBOARD), name="static")
+    app.include_router(health.health)
+    if with_page:
+        app.include_router(page.routes)
+        app.mount("/static", StaticFiles(directory=page.DASHBOARD), name="static")
     return app

@@ -226,6 +226,7 @@ class Stand:
     now: int = START + LABELLED * MINUTE
     keys: Sequence[str] = ()
     hosts: Sequence[str] = ()
+    with_page: bool = True
 
     def app(self) -> Any:
         """The application over this stand."""
@@ -240,6 +241,7 @@ class Stand:
             rejects=dead_letters,
             states=states,
             hosts=self.hosts,
+            with_page=self.with_page,
         )
 
     @contextmanager
