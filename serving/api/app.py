@@ -58,7 +58,8 @@ def create_app(
     newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
-    Host header must be loopback or one of `hosts`. `with_page` = False leaves out the page and its login.
+    Host header must be loopback or one of `hosts`. Without `with_page` there is neither the page
+    nor a login.
     """
     guards = [Middleware(AnswerHeaders)]
     if hosts or not keys:
