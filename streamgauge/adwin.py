@@ -2,11 +2,11 @@
 
 Bifet and Gavaldà (2007), "Learning from time-changing data with adaptive windowing", as River 0.26
 computes it, operation by operation: `river.drift.ADWIN` and this kernel agree to the last bit in
-total, variance, width and alarms. The window is an exponential histogram: bucket row r holds at most
-`max_buckets` buckets of 2**r values each.
+total, variance, width and alarms. The window is an exponential histogram: bucket row r holds at
+most `max_buckets` buckets of 2**r values each.
 
-State is one layered block (:func:`window`). Layer 0 is the head of a device's window, layer 1 + r its
-bucket row r: the number of buckets, their totals, their variances, oldest first.
+State is one layered block (:func:`window`). Layer 0 is the head of a device's window, layer 1 + r
+its bucket row r: the number of buckets, their totals, their variances, oldest first.
 """
 
 import math
@@ -32,14 +32,16 @@ LAYERS = 41
 def window(capacity: int, max_buckets: int) -> Block:
     """The windows of `capacity` devices, empty."""
     if max_buckets < 2:
-        raise ValueError(f"max_buckets is {max_buckets}; at least 2 are needed to merge two and keep one")
+        raise ValueError(
+            f"max_buckets is {max_buckets}; at least 2 are needed to merge two and keep one"
+        )
     slots = max_buckets + 1
     fields = [Field("count"), Field("totals", (slots,)), Field("variances", (slots,))]
     return Block(fields, capacity, layers=LAYERS)
 
 
 def settings(delta: float, clock: int, min_window_length: int, grace_period: int) -> Floats:
-    """The settings as the kernel takes them; ValueError for what River's own would compute nonsense."""
+    """The settings as the kernel takes them; ValueError for those that make no sense."""
     if not 0.0 < delta < 1.0:
         raise ValueError(f"delta is {delta}; it is a probability, between 0 and 1")
     if clock < 1:

@@ -1,0 +1,41 @@
+"""Choose how a fleet runs: compiled where every step has a compiled equivalent, else as River."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from models.learner import Learner, Make
+from models.river_fleet import RiverFleet
+from streamgauge.plugins import find
+
+__all__ = ["Compiled", "compile"]
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A lane's learner, and how it came to be what it is."""
+
+    learner: Learner
+    compiled: bool
+    why: str
+    """What was compiled and what was not, in words."""
+
+
+def compile(  # noqa: A001 - the module is the name's space; nothing here needs the builtin
+    make: Make, lane: int, inputs: Sequence[int], feature_names: Sequence[str], capacity: int
+) -> Compiled:
+    """The quickest learner that gives River's own answers for the estimators that `make` gives.
+
+    `inputs` are the columns of `schedule.x` that the lane uses, `feature_names` the names of all
+    columns; `capacity` is the number of device rows. Every file of `models/compiled` is asked: its
+    `build(estimator, lane, inputs, names, capacity)` returns a learner, or why it has none.
+    """
+    estimator = make()
+    names = [feature_names[column] for column in inputs]
+    reasons = []
+    for name, module in find("models.compiled").items():
+        built = module.build(estimator, lane, inputs, names, capacity)
+        if not isinstance(built, str):
+            return Compiled(built, compiled=True, why=f"all of it runs compiled ({name})")
+        reasons.append(f"not {name}: {built}")
+    why = f"runs as River, one instance per device; {'; '.join(reasons)}"
+    return Compiled(RiverFleet(make, lane, inputs, names), compiled=False, why=why)

@@ -1,0 +1,294 @@
+"""`[StandardScaler] | [Clip] | LinearRegression with SGD`, one model per device, in one kernel.
+
+The arithmetic is River 0.26's, operation by operation and in its order, so the answers are River's
+own to the last bit: NaN means that the feature is absent from the reading, which then changes
+neither its statistics nor its weight; the scaler learns before the regression sees the reading; the
+gradient is clipped before it meets the features and before the l2 penalty; the intercept has its
+own rate and no penalty.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from river import compose, linear_model, optim, preprocessing
+
+from models.clip import Clip
+from models.learner import Blobs, Estimator
+from streamgauge.arrays import Floats, Ints
+from streamgauge.kernels import kernel
+from streamgauge.schedule import LANE, ROW, STEP, TARGET, Schedule
+from streamgauge.state import Block, Field, reset_rows
+from streamgauge.words import Step
+
+__all__ = ["ScalerLinear", "build"]
+
+Run = Callable[[Ints, Floats, Floats, Floats, Floats, Floats, int, int], None]
+
+PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
+# Columns of a device's row: two numbers, then blocks of one number per feature: the weights and,
+# with a scaler, means, counts, and where it divides by the deviation, variances and deviations.
+INTERCEPT, LEARNED, WEIGHT = range(3)
+# Columns of the settings; those of the features in `schedule.x` follow.
+RATE, INTERCEPT_RATE, CLIP_GRADIENT, L2, LIMIT, HALF, INPUTS = range(7)
+
+
+@kernel
+def _standardized(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
+    """z = (x - mean) / deviation, 0 where the feature never varied; the answer."""
+    f = len(z)
+    mean, deviation, limit = WEIGHT + f, WEIGHT + 4 * f, settings[LIMIT]
+    answer: float = 0.0
+    for j in range(f):
+        v = x[int(settings[INPUTS + j])]
+        if v == v:
+            s = row[deviation + j]
+            v = (v - row[mean + j]) / s if s != 0.0 else 0.0
+            z[j] = limit if v > limit else -limit if v < -limit else v
+            answer += row[WEIGHT + j] * z[j]
+    answer += row[INTERCEPT]
+    return answer
+
+
+@kernel
+def _centred(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
+    """z = x - mean; the answer."""
+    f = len(z)
+    mean, limit = WEIGHT + f, settings[LIMIT]
+    answer: float = 0.0
+    for j in range(f):
+        v = x[int(settings[INPUTS + j])]
+        if v == v:
+            v -= row[mean + j]
+            z[j] = limit if v > limit else -limit if v < -limit else v
+            answer += row[WEIGHT + j] * z[j]
+    answer += row[INTERCEPT]
+    return answer
+
+
+@kernel
+def _unscaled(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
+    """z = x; the answer."""
+    limit = settings[LIMIT]
+    answer: float = 0.0
+    for j in range(len(z)):
+        v = x[int(settings[INPUTS + j])]
+        if v == v:
+            z[j] = limit if v > limit else -limit if v < -limit else v
+            answer += row[WEIGHT + j] * z[j]
+    answer += row[INTERCEPT]
+    return answer
+
+
+@kernel
+def _learn_means(row: Floats, x: Floats, settings: Floats, f: int) -> None:
+    mean, count = WEIGHT + f, WEIGHT + 2 * f
+    for j in range(f):
+        v = x[int(settings[INPUTS + j])]
+        if v == v:
+            row[count + j] += 1.0
+            row[mean + j] += (v - row[mean + j]) / row[count + j]
+
+
+@kernel
+def _learn_moments(row: Floats, x: Floats, settings: Floats, f: int) -> None:
+    mean, count = WEIGHT + f, WEIGHT + 2 * f
+    variance, deviation, half = WEIGHT + 3 * f, WEIGHT + 4 * f, settings[HALF]
+    for j in range(f):
+        v = x[int(settings[INPUTS + j])]
+        if v == v:
+            row[count + j] += 1.0
+            n, old = row[count + j], row[mean + j]
+            row[mean + j] += (v - old) / n
+            q = row[variance + j]
+            q += ((v - old) * (v - row[mean + j]) - q) / n
+            row[variance + j] = q
+            # River takes `variance ** 0.5` at every transform; it only changes here.
+            row[deviation + j] = q**half
+
+
+@kernel
+def _descend(row: Floats, x: Floats, settings: Floats, z: Floats, error: float) -> None:
+    """One step of SGD on the squared loss; `error` = answer - target."""
+    clip = settings[CLIP_GRADIENT]
+    gradient = 2.0 * error
+    gradient = clip if gradient > clip else -clip if gradient < -clip else gradient
+    row[INTERCEPT] -= settings[INTERCEPT_RATE] * gradient
+    row[LEARNED] += 1.0
+    rate, l2 = settings[RATE], settings[L2]
+    for j in range(len(z)):
+        v = x[int(settings[INPUTS + j])]
+        if v == v:
+            g = z[j] * gradient
+            if l2 != 0.0:
+                g += row[WEIGHT + j] * l2
+            row[WEIGHT + j] -= rate * g
+
+
+@kernel
+def _run_standardized(
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats,
+    state: Floats, settings: Floats, lane: int, n: int,
+) -> None:  # fmt: skip
+    f = len(settings) - INPUTS
+    z = np.empty(f)
+    for i in range(n):
+        if codes[i, LANE] != lane:
+            continue
+        row = state[codes[i, ROW]]
+        if codes[i, STEP] == PREDICT:
+            answers[i] = _standardized(row, x[i], settings, z)
+        elif codes[i, STEP] == LEARN:
+            _learn_moments(row, x[i], settings, f)
+            error = _standardized(row, x[i], settings, z) - numbers[i, TARGET]
+            _descend(row, x[i], settings, z, error)
+
+
+@kernel
+def _run_centred(
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats,
+    state: Floats, settings: Floats, lane: int, n: int,
+) -> None:  # fmt: skip
+    f = len(settings) - INPUTS
+    z = np.empty(f)
+    for i in range(n):
+        if codes[i, LANE] != lane:
+            continue
+        row = state[codes[i, ROW]]
+        if codes[i, STEP] == PREDICT:
+            answers[i] = _centred(row, x[i], settings, z)
+        elif codes[i, STEP] == LEARN:
+            _learn_means(row, x[i], settings, f)
+            error = _centred(row, x[i], settings, z) - numbers[i, TARGET]
+            _descend(row, x[i], settings, z, error)
+
+
+@kernel
+def _run_unscaled(
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats,
+    state: Floats, settings: Floats, lane: int, n: int,
+) -> None:  # fmt: skip
+    z = np.empty(len(settings) - INPUTS)
+    for i in range(n):
+        if codes[i, LANE] != lane:
+            continue
+        row = state[codes[i, ROW]]
+        if codes[i, STEP] == PREDICT:
+            answers[i] = _unscaled(row, x[i], settings, z)
+        elif codes[i, STEP] == LEARN:
+            error = _unscaled(row, x[i], settings, z) - numbers[i, TARGET]
+            _descend(row, x[i], settings, z, error)
+
+
+class ScalerLinear:
+    """The fleet: `blocks["model"]` has one row per device, in which every model lives.
+
+    Fields: intercept, learned (labels), weight, mean, count, variance, deviation, the last five
+    with one value per input; those that the pipeline does not have are absent.
+    """
+
+    def __init__(
+        self, run: Run, fields: Sequence[Field], settings: Floats, lane: int, capacity: int
+    ) -> None:
+        self.lane = lane
+        self.block = Block(fields, capacity)
+        self.blocks: Mapping[str, Block] = {"model": self.block}
+        self.blobs: Blobs | None = None
+        # Arithmetic refuses nothing.
+        self.failures: Mapping[str, int] = {}
+        self._run, self._state, self._settings = run, self.block.array, settings
+        # Compiles now, or loads from the cache, instead of at the first reading.
+        self.run(Schedule(1, 1))
+
+    def run(self, schedule: Schedule) -> None:
+        """Predict and learn, step by step; see `models.learner.Learner`."""
+        self._run(
+            schedule.codes,
+            schedule.numbers,
+            schedule.x,
+            schedule.answers,
+            self._state,
+            self._settings,
+            self.lane,
+            schedule.n,
+        )
+
+    def evict(self, rows: Ints) -> None:
+        """Forget these rows."""
+        reset_rows(self.blocks, rows)
+
+
+def build(
+    estimator: Estimator, lane: int, inputs: Sequence[int], names: Sequence[str], capacity: int
+) -> ScalerLinear | str:
+    """The compiled fleet of this pipeline, or why there is none.
+
+    `inputs` are the columns of `schedule.x` that this lane uses, in the order in which River would
+    see them; `names` (their names) do not matter to this kind of model.
+    """
+    parts = _parts(estimator)
+    if isinstance(parts, str):
+        return parts
+    scaler, clip, model = parts
+    reason = _refusal(scaler, model)
+    if reason:
+        return reason
+    limit = clip.limit if clip else math.inf
+    settings = [
+        model.optimizer.lr.learning_rate,
+        model.intercept_lr.learning_rate,
+        model.clip_gradient,
+        model.l2,
+        limit,
+        # `** 0.5` written out would compile to a square root, which rounds differently than pow.
+        0.5,
+        *inputs,
+    ]
+    run, fields = _variant(scaler, len(inputs), model.intercept)
+    return ScalerLinear(run, fields, np.array(settings, np.float64), lane, capacity)
+
+
+def _variant(scaler: Any, f: int, intercept: float) -> tuple[Run, list[Field]]:
+    fields = [Field("intercept", (), float(intercept)), Field("learned"), Field("weight", (f,))]
+    if scaler is None:
+        return _run_unscaled, fields
+    fields += [Field("mean", (f,)), Field("count", (f,))]
+    if not scaler.with_std:
+        return _run_centred, fields
+    return _run_standardized, [*fields, Field("variance", (f,)), Field("deviation", (f,))]
+
+
+def _parts(estimator: Any) -> tuple[Any, Any, Any] | str:
+    """(scaler or None, clip or None, regression) of a pipeline, or why it is another."""
+    steps = list(estimator.steps.values()) if type(estimator) is compose.Pipeline else [estimator]
+    model = steps.pop()
+    if type(model) is not linear_model.LinearRegression:
+        return f"the model is {type(model).__name__}, not LinearRegression"
+    scaler = clip = None
+    if steps and type(steps[0]) is preprocessing.StandardScaler:
+        scaler = steps.pop(0)
+    if steps and type(steps[0]) is Clip:
+        clip = steps.pop(0)
+    if steps:
+        names = ", ".join(type(step).__name__ for step in steps)
+        return f"only StandardScaler, then Clip, may come before LinearRegression; found {names}"
+    return scaler, clip, model
+
+
+def _refusal(scaler: Any, model: Any) -> str:
+    """The first option that has no compiled equivalent, in words; empty if all have one."""
+    optimizer, constant = model.optimizer, optim.schedulers.Constant
+    loss, start = type(model.loss), type(model.initializer)
+    learned = model.weights or (scaler and scaler.counts)
+    checks = (
+        (type(optimizer) is optim.SGD, f"optimizer {type(optimizer).__name__}, not SGD"),
+        (type(getattr(optimizer, "lr", None)) is constant, "a learning rate that is not constant"),
+        (type(model.intercept_lr) is constant, "an intercept_lr that is not constant"),
+        (loss is optim.losses.Squared, f"loss {loss.__name__}, not Squared"),
+        (model.l1 == 0, "an l1 penalty"),
+        (start is optim.initializers.Zeros, f"initializer {start.__name__}, not Zeros"),
+        (scaler is None or scaler.window_size is None, "a scaler with a window"),
+        (not learned, "a model that has learned already"),
+    )
+    return next((f"it has {found}" for fits, found in checks if not fits), "")

@@ -1,0 +1,193 @@
+"""River pipelines from a configuration: `["preprocessing.StandardScaler", {use = "...", ...}]`."""
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+import river
+from river import base, compose
+
+from models.clip import Clip
+from models.learner import Estimator, Make
+
+__all__ = ["NotAModel", "Step", "build"]
+
+Step = str | Mapping[str, Any]
+"""A name, or a table whose `use` is the name and whose other keys are the options."""
+
+
+class NotAModel(ValueError):
+    """The steps describe no model that answers a regression."""
+
+
+# Our own steps beside River's.
+OWN: Mapping[str, Callable[..., Any]] = {"clip": Clip}
+# Their positional arguments are steps themselves.
+COMPOSED = (compose.Pipeline, compose.TransformerUnion, compose.TransformerProduct)
+# River draws a new seed where none is given; a replay must give what the live run gave.
+SEED = 0
+
+
+def build(steps: Step | Sequence[Step]) -> Make:
+    """A function that gives a new estimator each time, as described by `steps`.
+
+    `steps` is one step or several in order. A step is the name of a class below `river`
+    ("preprocessing.StandardScaler"), "clip", or a table {use = name, option = value, ...} in which
+    an option may be such a table itself. A single "module:function" is a Python function without
+    arguments that returns an estimator. Options named `seed` are 0 unless given.
+
+    Raises NotAModel, a ValueError, with the step, what was found, and what there is.
+    """
+    parts = [steps] if isinstance(steps, str | Mapping) else list(steps)
+    only = parts[0] if len(parts) == 1 else None
+    if isinstance(only, str) and ":" in only:
+        make, where = _function(only), f"model {only!r}"
+    else:
+        make, where = _pipeline(parts), "model"
+    _check(make(), where)
+    return make
+
+
+def _pipeline(parts: Sequence[Step]) -> Make:
+    if not parts:
+        raise NotAModel("model: no steps; name at least one, such as linear_model.LinearRegression")
+
+    def make() -> Estimator:
+        made = [_step(part, f"model step {k}") for k, part in enumerate(parts, 1)]
+        estimator: Estimator = made[0] if len(made) == 1 else compose.Pipeline(*made)
+        return estimator
+
+    return make
+
+
+def _function(name: str) -> Make:
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except ImportError as error:
+        raise NotAModel(
+            f"model {name!r}: cannot import {module!r} ({error}); "
+            "it must be installed or on PYTHONPATH"
+        ) from error
+    except AttributeError as error:
+        raise NotAModel(f"model {name!r}: {module} has no {function!r}") from error
+    if not callable(found):
+        raise NotAModel(f"model {name!r}: {function} is {found!r}, not a function")
+
+    def make() -> Estimator:
+        try:
+            estimator: Estimator = found()
+        except Exception as error:
+            raise NotAModel(f"model {name!r}: {type(error).__name__}: {error}") from error
+        return estimator
+
+    return make
+
+
+def _step(part: Any, where: str) -> Any:
+    """An instance of what one step or nested table describes."""
+    if isinstance(part, str):
+        return _instance(part, {}, where)
+    if not isinstance(part, Mapping) or not isinstance(part.get("use"), str):
+        raise NotAModel(f'{where}: {part!r} is neither a name nor a table with use = "name"')
+    options = {key: value for key, value in part.items() if key != "use"}
+    return _instance(part["use"], options, where)
+
+
+def _instance(name: str, options: Mapping[str, Any], where: str) -> Any:
+    where = f"{where} ({name})"
+    made = OWN[name] if name in OWN else _river_class(name, where)
+    parameters = inspect.signature(made).parameters
+    nested = _step if made in COMPOSED else _value
+    positional: list[Any] = []
+    named: dict[str, Any] = {"seed": SEED} if "seed" in parameters else {}
+    for option, value in options.items():
+        _check_option(option, parameters, where)
+        inside = f"{where}, {option}"
+        if parameters[option].kind is inspect.Parameter.VAR_POSITIONAL:
+            elements = value if isinstance(value, list | tuple) else [value]
+            positional += [nested(element, inside) for element in elements]
+        else:
+            named[option] = _value(value, inside)
+    try:
+        return made(*positional, **named)
+    except Exception as error:
+        raise NotAModel(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _check_option(option: str, parameters: Mapping[str, Any], where: str) -> None:
+    if option not in parameters:
+        there = f"its options are {', '.join(parameters)}" if parameters else "it has no options"
+        hint = _meant(option, parameters)
+        raise NotAModel(f"{where}: unknown option {option!r};{hint} {there}")
+
+
+def _value(value: Any, where: str) -> Any:
+    """An option's value; tables with `use`, also in lists, become instances."""
+    if isinstance(value, Mapping) and "use" in value:
+        return _step(value, where)
+    if isinstance(value, Mapping):
+        return {key: _value(inner, f"{where}.{key}") for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(inner, where) for inner in value]
+    return value
+
+
+def _river_class(name: str, where: str) -> type:
+    path, _, last = name.removeprefix("river.").rpartition(".")
+    modules = sorted(m.name for m in pkgutil.iter_modules(river.__path__) if m.name[0] != "_")
+    if not path or path.partition(".")[0] not in modules:
+        known = [*modules, *OWN]
+        hint = _meant(path or last, known)
+        raise NotAModel(
+            f"{where}: not a module.Class of River;{hint} modules are {', '.join(modules)}; "
+            f"own steps are {', '.join(OWN)}"
+        )
+    try:
+        module = importlib.import_module(f"river.{path}")
+    except ImportError as error:
+        raise NotAModel(f"{where}: river.{path} cannot be imported ({error})") from error
+    classes = [key for key, value in vars(module).items() if _is_public_class(key, value)]
+    if last not in classes:
+        hint = _meant(last, classes)
+        raise NotAModel(
+            f"{where}: river.{path} has no {last!r};{hint} there are {', '.join(sorted(classes))}"
+        )
+    found: type = getattr(module, last)
+    return found
+
+
+def _is_public_class(name: str, value: Any) -> bool:
+    return inspect.isclass(value) and not name.startswith("_") and not inspect.isabstract(value)
+
+
+def _meant(found: str, known: Iterable[str]) -> str:
+    by_lower = {name.lower(): name for name in known}
+    close = get_close_matches(found.lower(), by_lower, n=1)
+    return f" did you mean {by_lower[close[0]]}?" if close else ""
+
+
+def _check(estimator: Any, where: str) -> None:
+    """Refuse what cannot answer a regression, naming the step."""
+    pipeline = isinstance(estimator, compose.Pipeline)
+    steps = list(estimator.steps.values()) if pipeline else [estimator]
+    for k, step in enumerate(steps[:-1], 1):
+        if not hasattr(step, "transform_one"):
+            raise NotAModel(
+                f"{where} step {k}: {type(step).__name__} does not transform features, "
+                "so only the last step can be one"
+            )
+    last = type(steps[-1]).__name__
+    if not (callable(getattr(steps[-1], "predict_one", None)) and hasattr(steps[-1], "learn_one")):
+        raise NotAModel(
+            f"{where}: the last step, {last}, does not predict; end with a regressor, such as "
+            "linear_model.LinearRegression"
+        )
+    if isinstance(steps[-1], base.Base) and not isinstance(steps[-1], base.Regressor):
+        raise NotAModel(
+            f"{where}: the last step, {last}, is not a regressor; end with one, such as "
+            "linear_model.LinearRegression"
+        )
