@@ -1,0 +1,367 @@
+"""The MQTT source against a real Mosquitto: versions, QoS, TLS, logins, outages, redelivery."""
+
+import itertools
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
+
+from ingest.rejects import Rejects
+from ingest.source import Source
+from ingest.sources import mqtt
+from ingest.sources._turns import Turns
+from streamgauge.schema import Channel, Schema
+from tests.services.mosquitto import Mosquitto, mosquitto
+from tests.services.ports import wait_for
+
+TOPIC = "pumps/p1/telemetry"
+
+
+class Reader:
+    """A running source and everything that was taken from it."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        self.rejects = Rejects()
+        ticks = itertools.count(1_000_000)
+        options = {"topics": ["pumps/+/telemetry"], "client_id": "reader"} | options
+        schema = Schema([Channel("n")])
+        self.source: Source = mqtt.open(
+            schema, 3, lambda: next(ticks), self.rejects, url=url, **options
+        )
+        self.numbers: list[int] = []
+        self.tokens: list[Any] = []
+
+    @property
+    def state(self) -> dict[str, Any]:
+        return self.source.state()
+
+    def take(self, *, acknowledge: bool = True, limit: int = 1_000) -> int:
+        """Take once; how many messages came."""
+        delivery = self.source.take(limit, 0.05)
+        if delivery is None:
+            return 0
+        assert delivery.source == 3
+        assert len(delivery.payloads) == len(delivery.topics) == len(delivery.received)
+        assert delivery.received == sorted(delivery.received)
+        assert all(topic.startswith("pumps/") for topic in delivery.topics)
+        self.numbers += [json.loads(payload)["n"] for payload in delivery.payloads]
+        self.tokens += delivery.tokens
+        if acknowledge:
+            self.source.acknowledge(delivery.tokens)
+        return len(delivery.payloads)
+
+    def until(self, condition: Callable[[], object], *, acknowledge: bool = True) -> None:
+        """Take until the condition holds."""
+        wait_for(lambda: (self.take(acknowledge=acknowledge), condition())[1], what=str(self.state))
+
+
+@contextmanager
+def reading(url: str, *, connected: bool = True, **options: Any) -> Iterator[Reader]:
+    """A source that is running and, unless told otherwise, connected."""
+    reader = Reader(url, **options)
+    reader.source.start()
+    try:
+        if connected:
+            wait_for(lambda: reader.state["ok"], what="a subscription")
+        yield reader
+    finally:
+        reader.source.stop()
+
+
+@contextmanager
+def publisher(broker: Mosquitto, **login: str) -> Iterator[Callable[..., None]]:
+    """`send(first, n, qos=..., retain=..., topic=...)` publishes numbered messages, and waits until
+    the broker has them."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id="publisher")
+    if login:
+        client.username_pw_set(**login)
+    if broker.url.startswith("mqtts"):
+        client.tls_set(str(broker.ca))
+    client.connect("localhost", broker.port)
+    client.loop_start()
+
+    def send(
+        first: int, n: int = 1, *, qos: int = 1, retain: bool = False, topic: str = TOPIC
+    ) -> None:
+        sent = [
+            client.publish(topic, b'{"n":%d}' % i, qos, retain) for i in range(first, first + n)
+        ]
+        for message in sent:
+            message.wait_for_publish(10)
+
+    try:
+        yield send
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    """A broker that keeps sessions in memory."""
+    with mosquitto(tmp_path / "broker") as running:
+        yield running
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+@pytest.mark.parametrize("qos", [0, 1])
+def test_every_message_once_and_in_order(broker: Mosquitto, version: str, qos: int) -> None:
+    """Far more messages than the broker's window arrive, in order, with topic and arrival time."""
+    with reading(broker.url, version=version, qos=qos) as reader, publisher(broker) as send:
+        send(0, 500, qos=qos)
+        reader.until(lambda: len(reader.numbers) >= 500)
+        assert reader.numbers == list(range(500))
+        assert reader.state["received"] == 500
+        assert reader.state["queued"] == 0
+
+
+def test_take_never_waits_to_fill(broker: Mosquitto) -> None:
+    """What is there is given at once, no more than the limit, and nothing is None."""
+    with reading(broker.url) as reader, publisher(broker) as send:
+        assert reader.source.take(10, 0.0) is None
+        send(0, 5)
+        wait_for(lambda: reader.state["queued"] == 5)
+        assert reader.take(limit=3) == 3
+        assert reader.take(limit=3) == 2
+        assert not reader.source.finished
+
+
+# The client leaves the socket of a handshake that failed to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_tls_checks_the_certificate(tmp_path: Path) -> None:
+    """A known authority is accepted, an unknown one refused, unless told to accept anything."""
+    with mosquitto(tmp_path / "broker", tls=True) as broker:
+        with reading(broker.url, ca=str(broker.ca)) as reader, publisher(broker) as send:
+            send(1)
+            reader.until(lambda: reader.numbers == [1])
+        with reading(broker.url, connected=False) as reader:
+            wait_for(lambda: "certificate verify failed" in reader.state["why"])
+            assert not reader.state["ok"]
+        with reading(broker.url, insecure=True) as reader:
+            assert reader.state["connected"]
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_a_login_is_needed(tmp_path: Path, version: str) -> None:
+    """The right password connects; a wrong one leaves a reason to read and the source running."""
+    with mosquitto(tmp_path / "broker", passwords={"gauge": "secret"}) as broker:
+        login: dict[str, Any] = {"username": "gauge", "password": "secret"}
+        with reading(broker.url, version=version, **login) as reader:
+            with publisher(broker, **login) as send:
+                send(1)
+            reader.until(lambda: reader.numbers == [1])
+        login["password"] = "wrong"
+        with reading(broker.url, version=version, connected=False, **login) as reader:
+            wait_for(lambda: "refuses us" in reader.state["why"])
+            assert not reader.state["ok"]
+            assert reader.source.take(1, 0.0) is None
+
+
+def test_a_broker_that_comes_later(tmp_path: Path) -> None:
+    """Absent at the start, the broker is found once it is there."""
+    broker = Mosquitto(tmp_path / "broker")
+    with reading(broker.url, connected=False) as reader:
+        wait_for(lambda: "is the broker running?" in reader.state["why"])
+        broker.start()
+        try:
+            wait_for(lambda: reader.state["ok"])
+            with publisher(broker) as send:
+                send(7)
+                reader.until(lambda: reader.numbers == [7])
+        finally:
+            broker.stop()
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_a_broker_that_restarts_and_forgets(broker: Mosquitto, version: str) -> None:
+    """After a restart without memory the source subscribes again, and acknowledgements of the old
+    connection do not touch the new one's messages, whose ids are the same."""
+    with reading(broker.url, version=version) as reader:
+        with publisher(broker) as send:
+            send(0, 3)
+            reader.until(lambda: len(reader.numbers) == 3, acknowledge=False)
+        old, reader.tokens = reader.tokens, []
+        broker.restart()
+        wait_for(lambda: reader.state["reconnects"] == 1 and reader.state["ok"])
+        with publisher(broker) as send:
+            wait_for(lambda: (send(10), reader.state["queued"])[1], what="a new subscription")
+            reader.until(lambda: 10 in reader.numbers, acknowledge=False)
+        assert {mid for _, mid, _ in old} & {mid for _, mid, _ in reader.tokens}
+        reader.source.acknowledge(old)
+        assert reader.state["stale_acks"] == 3
+        waiting = len(reader.tokens)
+    with reading(broker.url, version=version) as again:
+        again.until(lambda: len(again.numbers) >= waiting)
+        assert set(again.numbers) == {10}
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_what_was_not_acknowledged_comes_again(broker: Mosquitto, version: str) -> None:
+    """A crash between taking and acknowledging loses nothing: the next source with the same client
+    id gets exactly those messages, and what came meanwhile."""
+    with publisher(broker) as send:
+        with reading(broker.url, version=version) as first:
+            send(0, 10)
+            first.until(lambda: len(first.numbers) == 10, acknowledge=False)
+            first.source.acknowledge(first.tokens[:4])
+        send(10, 5)
+        with reading(broker.url, version=version) as second:
+            second.until(lambda: len(second.numbers) >= 11)
+            assert second.numbers == list(range(4, 15))
+        with reading(broker.url, version=version) as third:
+            send(99)
+            third.until(lambda: third.numbers)
+            assert third.numbers == [99]
+
+
+def test_a_clean_session_keeps_nothing(broker: Mosquitto) -> None:
+    """With clean = true what came while away is not waited for."""
+    with publisher(broker) as send:
+        with reading(broker.url, clean=True, client_id=""):
+            pass
+        send(1)
+        with reading(broker.url, clean=True, client_id="") as reader:
+            send(2)
+            reader.until(lambda: reader.numbers)
+            assert reader.numbers == [2]
+
+
+def test_the_derived_client_id_lasts(broker: Mosquitto) -> None:
+    """Without a client id, a restarted source still gets what came meanwhile."""
+    with publisher(broker) as send:
+        with reading(broker.url, client_id=""):
+            pass
+        send(1)
+        with reading(broker.url, client_id="") as reader:
+            reader.until(lambda: reader.numbers == [1])
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_retained_messages_are_counted_not_read(broker: Mosquitto, version: str) -> None:
+    """What the broker repeats on subscribing is no news; more of it than the window holds does not
+    stall what follows."""
+    with publisher(broker) as send:
+        for k in range(60):
+            send(k, retain=True, topic=f"pumps/p{k}/telemetry")
+        with reading(broker.url, version=version) as reader:
+            reader.until(lambda: reader.state["retained"] == 60)
+            send(100, retain=True)
+            reader.until(lambda: reader.numbers)
+            assert reader.numbers == [100]
+
+
+def test_long_messages_are_rejected_without_a_stall(broker: Mosquitto) -> None:
+    """More oversized messages than the window holds are rejected, acknowledged and passed."""
+    with reading(broker.url, max_bytes=50) as reader, publisher(broker) as send:
+        for k in range(40):
+            send(int(f"1{k:060d}"))
+        send(5)
+        reader.until(lambda: reader.numbers == [5])
+        assert reader.rejects.counts == {"too_large": 40}
+        assert "more than max_bytes = 50" in reader.rejects.newest[0].detail
+    with reading(broker.url) as again, publisher(broker) as send:
+        send(6)
+        again.until(lambda: again.numbers)
+        assert again.numbers == [6]
+
+
+def test_a_full_queue_drops_qos_0_and_counts(broker: Mosquitto) -> None:
+    """The queue stays within its bound; the oldest messages are kept."""
+    with reading(broker.url, qos=0, queue=10) as reader, publisher(broker) as send:
+        send(0, 50, qos=0)
+        wait_for(lambda: reader.state["dropped_qos0"] == 40)
+        assert reader.state["queued"] == 10
+        reader.until(lambda: len(reader.numbers) == 10)
+        assert reader.numbers == list(range(10))
+
+
+@pytest.mark.parametrize("version", ["3.1.1", "5"])
+def test_a_full_queue_leaves_qos_1_with_the_broker(broker: Mosquitto, version: str) -> None:
+    """When the worker stands still memory stays bounded, and every message comes, in order, once
+    the worker goes on."""
+    with (
+        reading(broker.url, version=version, queue=5, keepalive=1) as reader,
+        publisher(broker) as send,
+    ):
+        send(0, 60)
+        # An MQTT 5 broker is told how much we hold and sends no more; another one is cut off.
+        full = {"3.1.1": "severed", "5": "queued"}[version]
+        wait_for(lambda: reader.state[full] >= {"severed": 1, "queued": 5}[full])
+        assert reader.state["queued"] <= 5
+        reader.until(lambda: set(reader.numbers) == set(range(60)))
+        assert reader.state["dropped_clean"] == 0
+        first_seen = list(dict.fromkeys(reader.numbers))
+        assert first_seen == list(range(60))
+
+
+def test_a_topic_that_is_not_text(broker: Mosquitto) -> None:
+    """A client that hands over a broken topic is survived, and its message rejected in its turn."""
+    with reading(broker.url) as reader:
+        message = MQTTMessage(mid=1, topic=b"pumps/\xff/telemetry")
+        message.payload = b"{}"
+        reader.source._on_message(None, None, message)  # type: ignore[attr-defined]  # as paho would
+        assert reader.source.take(1, 0.0) is None
+        assert reader.rejects.counts == {"malformed": 1}
+
+
+def test_a_refused_subscription_is_told(broker: Mosquitto) -> None:
+    """A broker that lets us in but does not let us subscribe leaves a reason to read."""
+    with reading(broker.url) as reader:
+        refusal = ReasonCode(PacketTypes.SUBACK, "Not authorized")
+        reader.source._on_subscribe(None, None, 1, [refusal], None)  # type: ignore[attr-defined]  # as paho would
+        assert "refuses the subscription to pumps/+/telemetry" in reader.state["why"]
+        assert not reader.state["ok"]
+
+
+def test_acknowledgements_follow_arrival() -> None:
+    """Undelivered messages wait for delivered ones before them; none is acknowledged twice."""
+    sent: list[int] = []
+    turns = Turns(lambda mid, _: sent.append(mid))
+    turns.new_connection()
+    first = turns.with_delivery([turns.token(1, 1)])
+    turns.without_delivery([turns.token(2, 1)])
+    assert sent == []
+    second = turns.with_delivery([turns.token(3, 1)])
+    turns.acknowledge(first)
+    assert sent == [1]
+    turns.acknowledge(second)
+    turns.without_delivery([turns.token(4, 1), turns.token(0, 0)])
+    assert sent == [1, 2, 3, 4]
+    turns.new_connection()
+    turns.acknowledge(turns.with_delivery([(1, 5, 1)]))
+    assert (sent, turns.stale) == ([1, 2, 3, 4], 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"url": "localhost:1883"}, "mqtt://host:1883"), ({"url": "mqtt://"}, "mqtt://host"),
+        ({"url": "mqtt://u:p@h"}, "MQTT_PASSWORD"), ({"url": "mqtt://h:99999"}, "no broker"),
+        ({"url": "mqtt://h/path"}, "no broker"), ({"topics": []}, "at least one"),
+        ({"topics": ["a/#/b"]}, "topic filter"), ({"topics": ["a+/b"]}, "topic filter"),
+        ({"topics": [""]}, "topic filter"), ({"version": "4"}, "3.1.1"), ({"qos": 2}, "0 or 1"),
+        ({"queue": 0}, "at least 1"), ({"ca": "x.pem"}, "mqtts://"),
+        ({"url": "mqtts://h", "ca": "/no/such.pem"}, "readable PEM"),
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing(options: dict[str, Any], match: str) -> None:
+    """A wrong option is refused before anything is connected, with what to write instead."""
+    with pytest.raises(ValueError, match=match):
+        Reader(**({"url": "mqtt://localhost"} | options))
+
+
+def test_stop_ends_the_thread(broker: Mosquitto) -> None:
+    """A stopped source leaves no thread behind and says so."""
+    before = set(threading.enumerate())
+    with reading(broker.url) as reader:
+        assert set(threading.enumerate()) - before
+    wait_for(lambda: not set(threading.enumerate()) - before)
+    assert reader.state["why"] == "stopped"
