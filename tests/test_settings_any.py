@@ -99,6 +99,7 @@ def test_any_table_is_settings_or_problems(table: dict[str, Any], name: str) -> 
     loads_or_explains(f"{head}{added}{BASE.replace('[channels.power]', '[channels.pow]')}")
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_is_settings_or_problems(text: str) -> None:
     """A file that is no TOML at all is a problem, too."""

@@ -12,6 +12,7 @@ from stream_processor.settings.environment import refuse_secrets, resolve
 from stream_processor.settings.model import ChannelSettings, Settings
 from stream_processor.settings.problems import Findings, Problem, Problems
 from stream_processor.settings.read import read
+from stream_processor.settings.trial import try_detector, try_sources
 from stream_processor.settings.uses import check_uses
 
 __all__ = ["load", "load_text", "with_channels"]
@@ -78,6 +79,9 @@ def _settings(
     settings = check_uses(settings, folder, findings)
     check_whole(settings, findings, for_replay=for_replay)
     check_channels(settings, findings)
+    try_detector(settings, findings)
+    if not for_replay:
+        try_sources(settings, findings)
     keys = (*settings.serve.api_keys, env.get(API_KEY, ""))
     return dataclasses.replace(
         settings,
