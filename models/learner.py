@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from streamgauge.arrays import Ints
+from streamgauge.calls import Call
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block
 
@@ -62,6 +63,10 @@ class Learner(Protocol):
     @property
     def blobs(self) -> Blobs | None:
         """None where the blocks hold everything."""
+        ...
+
+    def call(self, schedule: Schedule) -> Call | None:
+        """:meth:`run` as one kernel call over STEPS; None where Python has to do it."""
         ...
 
     def run(self, schedule: Schedule) -> None:

@@ -76,6 +76,9 @@ class RiverFleet:
         self._quiet.run(np.seterr, all="ignore")
         self._pick = _picker(inputs)
 
+    def call(self, schedule: Schedule) -> None:
+        """None: River's objects cannot be called from a kernel."""
+
     def run(self, schedule: Schedule) -> None:
         """Predict and learn, step by step; see `models.learner.Learner`."""
         self._quiet.run(self._walk, schedule)

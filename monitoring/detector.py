@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from streamgauge.calls import Call
 from streamgauge.events import Events
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block
@@ -17,11 +18,10 @@ class Detector(Protocol):
     lane: int
     blocks: Mapping[str, Block]
 
-    def process(self, schedule: Schedule, start: int, events: Events) -> int:
-        """Look at the steps from `start` on, those of this lane that brought a label.
+    def call(self, schedule: Schedule, events: Events) -> Call:
+        """The kernel call that looks at the schedule's STEPS, those of this lane with a label.
 
-        Appends an event per alarm. Returns `schedule.n`, or the step at which `events` was full:
-        the caller empties it and calls again with that step as `start`. Cutting a schedule anywhere
+        It appends an event per alarm; the log has room for one per step. Cutting a schedule anywhere
         changes neither events nor state. Residuals that are not finite are skipped.
         """
         ...

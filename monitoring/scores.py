@@ -12,6 +12,7 @@ import numpy as np
 
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
+from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schedule import (
@@ -266,13 +267,13 @@ class Scorer:
             self.parameters,
         )
 
-    def process(self, schedule: Schedule, codes: Ints, numbers: Floats, at: int) -> int:
-        """Judge the schedule's steps and write a record of each from row `at` of the given columns
-        on (see `Predictions`); returns the next free row."""
-        return score(
-            schedule.codes, schedule.numbers, schedule.answers, *self._bound, codes, numbers,
-            schedule.n, at,
-        )  # fmt: skip
+    def call(self, schedule: Schedule, codes: Ints, numbers: Floats) -> Call:
+        """Judge the schedule's STEPS and write a record of each, from row AT of the given columns on
+        (see `Predictions`); sets AT to the next free row."""
+        given = (schedule.codes, schedule.numbers, schedule.answers)
+        return Call(
+            score, (*given, *self._bound, codes, numbers, Now.STEPS, Now.AT), (Now.AT,)
+        )
 
     def cell(self, row: int) -> Floats:
         """float64[len(FIELDS), lanes]: a copy of the scores of one device row, -1 for over all."""

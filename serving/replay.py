@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from ingest.rejects import Reject, Rejects
 from ingest.sources import file
 from stream_processor.pipeline import Pipeline
-from stream_processor.settings.load import load, with_channels
+from stream_processor.settings import load, with_channels
 from stream_processor.settings.problems import Problems
 from stream_processor.table import Table
 from streamgauge.output import SCORE_COLUMNS

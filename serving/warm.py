@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from stream_processor.pipeline import Pipeline
-from stream_processor.settings.load import load
+from stream_processor.settings import load
 from streamgauge.kernels import cache_folder
 
 __all__ = ["compile_kernels"]

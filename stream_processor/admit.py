@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from stream_processor.clean.range import FINE, REFUSED, examine, limits
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Field, Keys
@@ -86,8 +87,9 @@ def _admit(
     state: NDArray[np.float64],
     counts: NDArray[np.float64],
     rules: NDArray[np.float64],
-) -> None:
+) -> int:
     max_ahead = int(rules[-1, 0])
+    refused = 0
     for i in range(n):
         if verdict[i] == _ADMITTED:
             device = state[row[i]]
@@ -103,6 +105,8 @@ def _admit(
                     word = _OUT_OF_RANGE if left == REFUSED else _EMPTY
             verdict[i] = word
         counts[0, verdict[i]] += 1.0
+        refused += verdict[i] != _ADMITTED
+    return refused
 
 
 class Admit:
@@ -136,18 +140,10 @@ class Admit:
         rules = np.vstack([limits(schema), [float(max_ahead_us), 0.0, 0.0]])
         self._bound = (state.array, counts.array, rules)
 
-    def process(self, batch: Batch, features: Features) -> None:
-        """Write verdicts and flags, remove bad values; does not touch the features."""
-        _admit(
-            batch.n,
-            batch.row,
-            batch.time,
-            batch.received,
-            batch.values,
-            batch.flags,
-            batch.verdict,
-            *self._bound,
-        )
+    def call(self, batch: Batch, features: Features) -> Call:
+        """Write verdicts and flags, remove bad values; REFUSED is how many were not admitted."""
+        columns = (batch.row, batch.time, batch.received, batch.values, batch.flags, batch.verdict)
+        return Call(_admit, (Now.N, *columns, *self._bound), (Now.REFUSED,))
 
     def verdicts(self) -> dict[str, int]:
         """Readings so far by verdict, in lower case."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
 from streamgauge.schedule import (
     BASE,
@@ -342,24 +343,27 @@ class LabelJoin:
         self._pending = pending
         self._stack = ring.stack[:pending]
 
-    def join(self, batch: Batch, features: Features, start: int, schedule: Schedule) -> int:
-        """Fill the schedule from reading `start` on; returns the first reading not yet done."""
-        done, schedule.n = join(
-            batch.row,
-            batch.time,
-            batch.verdict,
-            batch.values,
-            features.x,
-            self.parameters,
-            self.blocks["head"].array,
-            self._stack,
-            schedule.codes,
-            schedule.numbers,
-            schedule.x,
-            start,
-            batch.n,
+    def call(self, batch: Batch, features: Features, schedule: Schedule) -> Call:
+        """Fill the schedule with what readings DONE to N bring; sets DONE and STEPS."""
+        return Call(
+            join,
+            (
+                batch.row,
+                batch.time,
+                batch.verdict,
+                batch.values,
+                features.x,
+                self.parameters,
+                self.blocks["head"].array,
+                self._stack,
+                schedule.codes,
+                schedule.numbers,
+                schedule.x,
+                Now.DONE,
+                Now.N,
+            ),
+            (Now.DONE, Now.STEPS),
         )
-        return done
 
     def expire(self, clock: int, start: int, rows: int, schedule: Schedule) -> int:
         """Fill the schedule with what is overdue at `clock`; the first device row not yet done."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call
 from streamgauge.state import Block
 
 __all__ = ["FeatureOperator", "Operator"]
@@ -21,8 +22,9 @@ class Operator(Protocol):
         """State by name, empty for an operator that remembers nothing."""
         ...
 
-    def process(self, batch: Batch, features: Features) -> None:
-        """Work on readings 0 to `batch.n`; leave others, and other operators' columns, alone."""
+    def call(self, batch: Batch, features: Features) -> Call:
+        """The kernel call that works on readings 0 to N of this batch; it leaves the others, and
+        other operators' columns, alone."""
         ...
 
 

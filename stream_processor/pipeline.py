@@ -13,10 +13,10 @@ from ingest.source import Codec
 from ingest.sources.file import frame
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
-from stream_processor.settings.load import load, with_channels
+from stream_processor.settings import load, with_channels
 from stream_processor.settings.model import Settings
 from stream_processor.table import Table
-from stream_processor.walk import Walk
+from stream_processor.walk import PART, Walk
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Readings
 from streamgauge.output import Output
@@ -74,17 +74,18 @@ class Pipeline:
             if delivery.payloads:
                 codec = self._codecs[delivery.source]
                 assert codec is not None, "a source without a codec delivered messages"
-                codec.decode(delivery, self._batch, self.rejects)
-                self._walk()
+                batch = self.walk.batch if len(delivery.payloads) <= PART else self._batch
+                codec.decode(delivery, batch, self.rejects)
+                self._walk(batch)
             elif delivery.readings is not None:
                 self._fill(delivery.readings)
-                self._walk()
+                self._walk(self._batch)
             else:
                 self._tick(delivery.clock)
 
-    def _walk(self) -> None:
-        if self.walk.readings(self._batch):
-            self._explain()
+    def _walk(self, batch: Batch) -> None:
+        if batch.n and self.walk.readings(batch):
+            self._explain(batch)
 
     def _tick(self, clock: int) -> None:
         self.walk.tick(clock)
@@ -112,9 +113,9 @@ class Pipeline:
         batch.flags[:n] = 0
         batch.verdict[:n] = 0
 
-    def _explain(self) -> None:
+    def _explain(self, batch: Batch) -> None:
         """Keep the readings that were not admitted, with their reason."""
-        batch, devices = self._batch, self.walk.stages.devices
+        devices = self.walk.stages.devices
         refused = np.flatnonzero(batch.verdict[: batch.n])
         for k in refused[: len(refused) if self.rejects.listened else SHOWN].tolist():
             time = np.datetime64(int(batch.time[k]), "us")
@@ -124,7 +125,7 @@ class Pipeline:
                 received=int(batch.received[k]),
             )
 
-    def sealed(self) -> Iterator[Output]:
+    def sealed(self) -> list[Output]:
         """Results since the last call, oldest first."""
         with self.lock:
             return self.walk.sealed()

@@ -6,7 +6,7 @@ Everything is chosen while building; the walk only calls. Batches are cut into p
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,7 @@ from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Floats, Ints
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Chain, Now
 from streamgauge.devices import Devices
 from streamgauge.events import EventKind, Events
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
@@ -70,16 +71,36 @@ class Walk:
         self.clock = 0
         """Newest log clock seen, microseconds UTC."""
         self.blocks = stages.blocks()
+        self._columns = Batch(PART, len(stages.schema))
+        self.batch = self._columns.part(0, PART)
+        """To be filled with readings, up to PART of them without growing."""
         names = [name for op in stages.features for name in op.names]
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
         self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names))
-        self._events = Events(self._schedule.capacity)
-        self._codes = np.zeros((ROOM + self._schedule.capacity, 8), np.int64)
-        self._numbers = np.zeros((ROOM + self._schedule.capacity, 4))
-        self._at = 0
+        room = ROOM + self._schedule.capacity
+        self._events = Events(room)
+        self._codes = np.zeros((room, 8), np.int64)
+        self._numbers = np.zeros((room, 4))
+        self._now = np.zeros(len(Now), np.int64)
         self._sealed: list[Output] = []
         self._scores: list[Scores] = []
+        self._chain()
+
+    def _chain(self) -> None:
+        """Bind every kernel call to the arrays above, once."""
+        stages, schedule, now = self.stages, self._schedule, self._now
+        given = (self._columns, self._features)
+        before = [stages.admit.call(*given), *(op.call(*given) for op in stages.features)]
+        calls = [(learner, learner.call(schedule)) for learner in stages.learners]
+        answer = [stages.join.call(*given, schedule), *(call for _, call in calls if call)]
+        after = [stages.scorer.call(schedule, self._codes, self._numbers)]
+        after += [detector.call(schedule, self._events) for detector in stages.detectors]
+        self._judge = Chain(after, now)
+        self._in_python = [learner for learner, call in calls if call is None]
+        if not self._in_python:
+            answer += after
+        self._first, self._next = Chain([*before, *answer], now), Chain(answer, now)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -88,47 +109,54 @@ class Walk:
     @property
     def gathered(self) -> int:
         """Records that wait to be sealed."""
-        return self._at
+        return int(self._now[Now.AT])
 
     def readings(self, batch: Batch) -> int:
-        """Walk a batch: admit, compute, predict, learn, judge. Returns how many were refused."""
+        """Walk a batch: admit, compute, predict, learn, judge. Returns how many were refused.
+
+        The verdicts are written into the batch. `walk.batch` itself is walked in place.
+        """
         if self.stages.devices.has_fresh:
             self._open()
-        if batch.n <= PART:
-            return self._part(batch)
-        starts = range(0, batch.n, PART)
-        return sum(self._part(batch.part(k, min(k + PART, batch.n))) for k in starts)
+        if batch is self.batch and batch.capacity == PART:
+            return self._part(batch.n)
+        refused = 0
+        for start in range(0, batch.n, PART):
+            stop = min(start + PART, batch.n)
+            self._columns.take(batch, start, stop)
+            refused += self._part(stop - start)
+            batch.verdict[start:stop] = self._columns.verdict[: stop - start]
+        if batch is self.batch:
+            # It grew, so its arrays are no longer those that the calls are bound to.
+            self.batch = self._columns.part(0, PART)
+        return refused
 
     def _open(self) -> None:
         rows = self.stages.devices.fresh()
         for block in self.blocks.values():
             block.open_device(rows)
-
-    def _part(self, batch: Batch) -> int:
-        stages = self.stages
-        features = self._features
-        schedule = self._schedule
-        refused = stages.admit.process(batch, features)
-        for operator in stages.features:
-            operator.process(batch, features)
-        done = 0
-        while done < batch.n:
-            done = stages.join.join(batch, features, done, schedule)
-            self._steps()
-        return refused
-
-    def _steps(self) -> None:
-        """Answer, learn, judge and watch what the schedule holds."""
-        schedule = self._schedule
-        for learner in self.stages.learners:
-            learner.run(schedule)
-        self._at = self.stages.scorer.process(schedule, self._codes, self._numbers, self._at)
-        for detector in self.stages.detectors:
-            start = detector.process(schedule, 0, self._events)
-            while start < schedule.n:
+    def _part(self, n: int) -> int:
+        """Walk the first n readings of the bound columns; returns how many were refused."""
+        now, chain = self._now, self._first
+        now[Now.N], now[Now.DONE] = n, 0
+        while True:
+            chain.run()
+            if self._in_python:
+                self._schedule.n = int(now[Now.STEPS])
+                for learner in self._in_python:
+                    learner.run(self._schedule)
+                self._judge.run()
+            if now[Now.AT] >= ROOM:
                 self._seal()
-                start = detector.process(schedule, start, self._events)
-        if self._at >= ROOM:
+            if now[Now.DONE] >= n:
+                return int(now[Now.REFUSED])
+            chain = self._next
+
+    def _expired(self) -> None:
+        """Judge what the label join found to be overdue."""
+        self._now[Now.STEPS] = self._schedule.n
+        self._judge.run()
+        if self._now[Now.AT] >= ROOM:
             self._seal()
 
     def tick(self, clock: int) -> None:
@@ -138,7 +166,7 @@ class Walk:
         done = 0
         while done < rows:
             done = self.stages.join.expire(clock, done, rows, self._schedule)
-            self._steps()
+            self._expired()
         if self.evict_after is not None:
             idle = self._idle(rows, clock - self.evict_after)
             if len(idle):
@@ -156,7 +184,7 @@ class Walk:
             done = row
             while done <= row:
                 done = self.stages.join.drop(self.clock, done, self._schedule)
-                self._steps()
+                self._expired()
             self._events.append(EventKind.EVICTED, row=row, time=self.clock)
         self._seal()
         reset_rows(self.blocks, rows)
@@ -173,19 +201,19 @@ class Walk:
         self._scores.append(Scores(clock, np.arange(shape[0]), everyone, numbers.reshape(shape)))
 
     def _seal(self) -> None:
-        if not (self._at or len(self._events) or self._scores):
+        n = self.gathered
+        if not (n or len(self._events) or self._scores):
             return
-        codes: Ints = self._codes[: self._at].copy()
-        numbers: Floats = self._numbers[: self._at].copy()
-        names = self.stages.devices.ids
-        records = Predictions(codes, numbers, names, self.stages.lanes)
+        codes: Ints = self._codes[:n].copy()
+        numbers: Floats = self._numbers[:n].copy()
+        records = Predictions(codes, numbers, self.stages.devices.ids, self.stages.lanes)
         self._sealed.append(Output(records, tuple(self._events), tuple(self._scores)))
-        self._at = 0
+        self._now[Now.AT] = 0
         self._events.clear()
         self._scores = []
 
-    def sealed(self) -> Iterator[Output]:
+    def sealed(self) -> list[Output]:
         """Everything since the last call, oldest first."""
         self._seal()
         ready, self._sealed = self._sealed, []
-        return iter(ready)
+        return ready

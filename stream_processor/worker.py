@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ TAKE = 4_096
 """Messages taken from a source at a time."""
 WAIT = 0.02
 """Seconds that an idle worker waits for the first message."""
+RETRY = 0.1
+"""Seconds between two tries to write a delivery to a full journal."""
 TICK = 10**6
 """Microseconds of our clock between two ticks."""
 SEAL = 0.05
@@ -59,10 +62,11 @@ class Worker:
         self.replayed = 0
         """Deliveries taken back from the journal at start."""
         self.checkpoints: dict[str, Any] = {"ok": True, "why": "", "count": 0}
+        self.journal_state: dict[str, Any] = {"ok": True, "why": ""}
         self._path = folder / CHECKPOINT
         self._key = key
         self._clock = clock
-        self._place = journal.start
+        self._place = self._handed = 0
         self._positions: list[Position | None] = [None] * len(sources)
         self._every = pipeline.settings.state.checkpoint_every / 1e6
         self._stop = threading.Event()
@@ -88,7 +92,7 @@ class Worker:
                 if position is not None:
                     source.resume(position)
             self._positions = list(place["sources"])
-        for position, delivery in self.journal.read(self._place):
+        for position, delivery in self.journal.entries(self._place):
             self.pipeline.feed(delivery)
             self._place = position
             self.replayed += 1
@@ -111,11 +115,6 @@ class Worker:
     @property
     def alive(self) -> bool:
         return self._thread.is_alive() and not self.failure
-
-    @property
-    def finished(self) -> bool:
-        """True when no source will ever give more and all was worked off."""
-        return all(source.finished for source in self.sources)
 
     def _run(self) -> None:
         try:
@@ -153,18 +152,42 @@ class Worker:
             self._work(None, Delivery(clock=clock))
 
     def _work(self, source: Source | None, delivery: Delivery) -> None:
-        if delivery.readings is None:
-            self._place = self.journal.append(delivery)
+        if delivery.readings is None and not self._journal(delivery):
+            return
         if source is not None and delivery.tokens:
             source.acknowledge(delivery.tokens)
         if delivery.position is not None:
             self._positions[delivery.source] = delivery.position
         self.pipeline.feed(delivery)
 
+    def _journal(self, delivery: Delivery) -> bool:
+        """Append, waiting while the journal or the disk is full; False when told to stop first.
+
+        Nothing is acknowledged meanwhile, so the senders keep what does not fit here.
+        """
+        while True:
+            try:
+                self._place = self.journal.append(delivery)
+            except OSError as full:
+                self.journal_state = {"ok": False, "why": str(full)}
+                self._save()
+                if self._stop.wait(RETRY):
+                    return False
+            else:
+                if not self.journal_state["ok"]:
+                    self.journal_state = {"ok": True, "why": ""}
+                return True
+
     def _hand_out(self) -> None:
-        for output in self.pipeline.sealed():
+        """Give the sinks what was computed. Only the last piece carries the place reached: a sink
+        that kept an earlier piece alone must take the last one again."""
+        outputs = self.pipeline.sealed()
+        for k, output in enumerate(outputs):
+            place = self._place if k == len(outputs) - 1 else self._handed
             for sink in self.sinks:
-                sink.write(output)
+                sink.write(replace(output, position=place))
+        if outputs:
+            self._handed = self._place
 
     def _definition(self) -> dict[str, Any]:
         return self.pipeline.settings.definition()

@@ -47,6 +47,12 @@ class Batch:
             setattr(self, name, getattr(grown, name))
         self.capacity = grown.capacity
 
+    def take(self, other: "Batch", start: int, stop: int) -> None:
+        """Become a copy of another batch's readings `start` to `stop`."""
+        self.n = stop - start
+        for name in _COLUMNS:
+            getattr(self, name)[: self.n] = getattr(other, name)[start:stop]
+
     def part(self, start: int, stop: int) -> "Batch":
         """Readings `start` to `stop`, sharing this batch's memory."""
         view = Batch.__new__(Batch)

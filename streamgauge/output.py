@@ -50,6 +50,9 @@ class Output:
     predictions: Predictions
     events: Sequence[Event] = ()
     scores: Sequence[Scores] = field(default_factory=tuple)
+    position: int = 0
+    """Place in the log up to which this output was computed. After a restart the walk repeats what
+    lies behind its checkpoint: the same results come again with the same positions."""
 
     def device(self, row: int) -> str:
         """Id of the device in that row when this output was made; "" for -1, the fleet."""

@@ -35,7 +35,7 @@ def batch_of(
 def computed(operator: FeatureOperator, batch: Batch) -> pd.DataFrame:
     """The features of an operator that was built with column 0, by name."""
     features = Features(operator.names, operator.channels, batch.capacity)
-    operator.process(batch, features)
+    operator.call(batch, features).run(n=batch.n)
     return pd.DataFrame(features.x[: batch.n], columns=list(operator.names))
 
 

@@ -23,7 +23,7 @@ ONE = Schema([Channel("a", low=0.0, high=10.0)])
 
 def verdicts(admit: Admit, batch: Batch) -> list[Verdict]:
     """Verdicts of a batch."""
-    admit.process(batch, NO_FEATURES)
+    admit.call(batch, NO_FEATURES).run(n=batch.n)
     return [Verdict(word) for word in batch.verdict[: batch.n]]
 
 

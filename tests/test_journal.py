@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -206,6 +207,28 @@ def test_trim_deletes_whole_files_before_a_position(tmp_path: Path) -> None:
     assert numbers(journal, positions[-1]) == [b'{"n":30}']
 
 
+def test_trimming_while_another_thread_appends(tmp_path: Path) -> None:
+    """A checkpoint's thread may trim at any moment: nothing that is kept is harmed or lost."""
+    journal = Journal(tmp_path, segment_bytes=500)
+    place, done = [0], threading.Event()
+
+    def trim() -> None:
+        while not done.is_set():
+            journal.trim(place[0])
+
+    thread = threading.Thread(target=trim)
+    thread.start()
+    positions = [0]
+    for i in range(2_000):
+        positions.append(journal.append(messages(i, 1)))
+        place[0] = positions[max(0, i - 20)]
+    done.set()
+    thread.join()
+    journal.trim(place[0])
+    assert numbers(journal, place[0]) == [b'{"n":%d}' % i for i in range(1_979, 2_000)]
+    assert journal.size < 5_000
+
+
 def test_a_full_journal_refuses_and_recovers(tmp_path: Path) -> None:
     """At its bound it refuses whole deliveries, changes nothing, and takes them after a trim."""
     journal = Journal(tmp_path, max_bytes=5_000)
@@ -274,6 +297,7 @@ def test_a_bound_too_small(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
+import threading
 from pathlib import Path
 from ingest.journal import Journal
 from streamgauge.delivery import Delivery

@@ -121,7 +121,7 @@ def run(data, lanes, cuts, capacity, pending=PENDING):  # noqa: ANN001, ANN201
         features.x[: batch.n, 0] = np.arange(start, stop)
         done = 0
         while done < batch.n:
-            done = join.join(batch, features, done, schedule)
+            done, schedule.n = join.call(batch, features, schedule).run(done=done, n=batch.n)
             for code, number, x in zip(
                 schedule.codes[: schedule.n], schedule.numbers, schedule.x, strict=False
             ):

@@ -17,6 +17,7 @@ from river import compose, linear_model, optim, preprocessing
 from models.clip import Clip
 from models.learner import Blobs, Estimator
 from streamgauge.arrays import Floats, Ints
+from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
 from streamgauge.schedule import LANE, ROW, STEP, TARGET, Schedule
 from streamgauge.state import Block, Field, reset_rows
@@ -203,16 +204,12 @@ class ScalerLinear:
 
     def run(self, schedule: Schedule) -> None:
         """Predict and learn, step by step; see `models.learner.Learner`."""
-        self._run(
-            schedule.codes,
-            schedule.numbers,
-            schedule.x,
-            schedule.answers,
-            self._state,
-            self._settings,
-            self.lane,
-            schedule.n,
-        )
+        self.call(schedule).run(steps=schedule.n)
+
+    def call(self, schedule: Schedule) -> Call:
+        """:meth:`run` as one kernel call over STEPS."""
+        columns = (schedule.codes, schedule.numbers, schedule.x, schedule.answers)
+        return Call(self._run, (*columns, self._state, self._settings, self.lane, Now.STEPS))
 
     def evict(self, rows: Ints) -> None:
         """Forget these rows."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from streamgauge import adwin
 from streamgauge.arrays import Floats, Ints
+from streamgauge.calls import Call, Now
 from streamgauge.events import AFTER, BEFORE, KIND, SIZE, TIME, EventKind, Events
 from streamgauge.events import LANE as EVENT_LANE
 from streamgauge.events import ROW as EVENT_ROW
@@ -78,19 +79,18 @@ class AdwinDetector:
         self.process(Schedule(1, 1), 0, Events(1))
 
     def process(self, schedule: Schedule, start: int, events: Events) -> int:
-        """Feed labelled steps from `start` on; see `monitoring.detector.Detector`."""
-        return _watch(
-            schedule.codes,
-            schedule.numbers,
-            events.codes,
-            events.numbers,
-            events.count,
-            self._stack,
-            self._depth,
-            self._limits,
-            start,
-            schedule.n,
-        )
+        """Feed labelled steps from `start` on; the step at which `events` was full, else `n`."""
+        return int(_watch(*self._arrays(schedule, events), start, schedule.n))
+
+    def call(self, schedule: Schedule, events: Events) -> Call:
+        """Feed all STEPS, for a log of events that has room; see `monitoring.detector.Detector`."""
+        return Call(_watch, (*self._arrays(schedule, events), 0, Now.STEPS))
+
+    def _arrays(
+        self, schedule: Schedule, events: Events
+    ) -> tuple[Ints, Floats, Ints, Floats, Ints, Floats, Ints, Floats]:
+        log = (events.codes, events.numbers, events.count)
+        return (schedule.codes, schedule.numbers, *log, self._stack, self._depth, self._limits)
 
 
 def build(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block
@@ -166,5 +167,5 @@ class _Calendar:
         plan = np.array([FIELDS.index(name) for name in of], np.int64)
         self._bound = (column, cyclic, plan, table)
 
-    def process(self, batch: Batch, features: Features) -> None:
-        _calendar(batch.n, batch.time, batch.verdict, features.x, *self._bound)
+    def call(self, batch: Batch, features: Features) -> Call:
+        return Call(_calendar, (Now.N, batch.time, batch.verdict, features.x, *self._bound))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from stream_processor.features._columns import column_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Field
@@ -96,5 +97,6 @@ class _Lags:
             np.array(plan, np.int64).reshape(-1, 4),
         )
 
-    def process(self, batch: Batch, features: Features) -> None:
-        _lag(batch.n, batch.row, batch.verdict, batch.values, features.x, *self._bound)
+    def call(self, batch: Batch, features: Features) -> Call:
+        columns = (batch.row, batch.verdict, batch.values, features.x)
+        return Call(_lag, (Now.N, *columns, *self._bound))

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from stream_processor.features._columns import column_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block
@@ -44,5 +45,5 @@ class _Raw:
         sources = np.array([column_of(schema, name, "features.raw") for name in of], np.int64)
         self._bound = (column, sources)
 
-    def process(self, batch: Batch, features: Features) -> None:
-        _copy(batch.n, batch.verdict, batch.values, features.x, *self._bound)
+    def call(self, batch: Batch, features: Features) -> Call:
+        return Call(_copy, (Now.N, batch.verdict, batch.values, features.x, *self._bound))

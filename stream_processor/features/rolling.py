@@ -23,6 +23,7 @@ from stream_processor.features._windows import (
 )
 from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.durations import microseconds, text
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
@@ -189,16 +190,9 @@ class _Rolling:
         """Readings dropped from full time windows, over all devices known now."""
         return int(self.blocks["sums"].view("queue")[:, OVERFLOWED].sum())
 
-    def process(self, batch: Batch, features: Features) -> None:
-        _roll(
-            batch.n,
-            batch.row,
-            batch.time,
-            batch.verdict,
-            batch.values,
-            features.x,
-            *self._bound,
-        )
+    def call(self, batch: Batch, features: Features) -> Call:
+        columns = (batch.row, batch.time, batch.verdict, batch.values, features.x)
+        return Call(_roll, (Now.N, *columns, *self._bound))
 
 
 def _layers(span: int, limit: int) -> tuple[int, int]:

@@ -57,7 +57,7 @@ def _process(
     features.x[:] = _CANARY
     written = ("values", "flags", "verdict")
     before = {name: getattr(batch, name)[batch.n :].copy() for name in written}
-    operator.process(batch, features)
+    operator.call(batch, features).run(n=batch.n)
     n, last = batch.n, features.x.shape[1] - 1
     others = (features.x[:, :COLUMN], features.x[:, last], features.x[n:])
     assert all((part == _CANARY).all() for part in others), "wrote features that are not its own"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stream_processor.features import lags
 from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.state import Block
 from tests.contracts import operators
 from tests.contracts.invariance import cuts
@@ -111,9 +112,12 @@ class Broken:
         self.fault = fault
         self.hidden = np.zeros(CAPACITY)
 
-    def process(self, batch: Batch, features: Features) -> None:
-        self.right.process(batch, features)
-        self.fault(self, batch, features)
+    def call(self, batch: Batch, features: Features) -> Call:
+        def kernel(n: int) -> None:
+            self.right.call(batch, features).run(n=n)
+            self.fault(self, batch, features)
+
+        return Call(kernel, (Now.N,))
 
 
 def forgets_each_batch(self: Broken, batch: Batch, features: Features) -> None:

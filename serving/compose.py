@@ -1,0 +1,146 @@
+"""From settings to a running service: sources, worker, sinks, API and page."""
+
+import fcntl
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+from ingest.journal import Journal
+from ingest.source import Source
+from monitoring.sinks import store
+from serving.api.access import refuse_open_bind
+from serving.api.app import create_app
+from serving.api.server import HttpServer
+from serving.api.service import Part
+from serving.live import Live
+from stream_processor.key import key_file, signing_key
+from stream_processor.pipeline import Pipeline
+from stream_processor.settings.model import Settings
+from stream_processor.worker import Worker
+from streamgauge.output import Sink
+from streamgauge.plugins import load
+
+__all__ = ["InUse", "Running"]
+
+
+class InUse(Exception):
+    """Another process works on the same state folder."""
+
+
+class Running:
+    """All parts of one service. `start` raises what is wrong with the state, the port or the key;
+    `stop` ends everything in order and loses nothing that was acknowledged."""
+
+    def __init__(
+        self, settings: Settings, env: Mapping[str, str], clock: Callable[[], int]
+    ) -> None:
+        refuse_open_bind(settings.serve.host, settings.serve.api_keys)
+        folder = settings.state.dir
+        folder.mkdir(parents=True, exist_ok=True)
+        self._lock = _only_one(folder)
+        self.pipeline = Pipeline(settings)
+        self.live = Live()
+        self.history = store.open(
+            self.pipeline.walk.stages.lanes,
+            settings.stream.name,
+            folder,
+            clock,
+            keep=settings.store.keep,
+            max_size=settings.store.max_size,
+        )
+        self.sinks = [self.history, *_sinks(settings, self.pipeline, clock), self.live]
+        self.sources = _sources(settings, self.pipeline, clock)
+        sync = settings.state.durability == "power"
+        self.journal = Journal(
+            folder / "journal", max_bytes=settings.state.journal_max, sync=sync
+        )
+        self.worker = Worker(
+            self.pipeline,
+            self.sources,
+            self.sinks,
+            self.journal,
+            folder,
+            signing_key(key_file(env)),
+            clock,
+        )
+        app = create_app(
+            self.pipeline.board,
+            self.history,
+            self.live,
+            self._parts,
+            settings.serve.api_keys,
+            settings.stream.name,
+            clock,
+            rejects=self._rejects,
+            states=self._states,
+        )
+        self.server = HttpServer(
+            app, self.live, host=settings.serve.host, port=settings.serve.port
+        )
+
+    def start(self) -> None:
+        """Take the state back, then listen and work."""
+        self.worker.start()
+        self.server.start()
+
+    def stop(self) -> None:
+        """End the server, then the worker with a last checkpoint, then the sinks."""
+        self.server.stop()
+        self.worker.stop()
+        self._lock.close()
+
+    def _states(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        uses = [source.use for source in self.pipeline.settings.sources]
+        names = [f"{use}-{k}" if uses.count(use) > 1 else use for k, use in enumerate(uses)]
+        sinks = {type(sink).__name__.lower(): sink.state() for sink in self.sinks}
+        return {
+            "source": {n: s.state() for n, s in zip(names, self.sources, strict=True)},
+            "sink": sinks,
+            "state": {"checkpoint": self.worker.checkpoints, "journal": self.worker.journal_state},
+        }
+
+    def _parts(self) -> list[Part]:
+        why = "" if self.worker.alive else f"the worker ended: {self.worker.failure or 'stopped'}"
+        parts = [Part("worker", not why, why)]
+        for kind, states in self._states().items():
+            for name, state in states.items():
+                parts.append(Part(f"{kind} {name}", bool(state["ok"]), str(state["why"])))
+        return parts
+
+    def _rejects(self) -> Sequence[Any]:
+        return list(self.pipeline.rejects.newest)
+
+
+def _only_one(folder: Path) -> IO[str]:
+    """A lock on the state folder, held while the returned file is open."""
+    file = (folder / "lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise InUse(
+            f"{folder} is in use by another streamgauge; stop it, or give [state] another dir"
+        ) from None
+    return file
+
+
+def _sources(
+    settings: Settings, pipeline: Pipeline, clock: Callable[[], int]
+) -> list[Source]:
+    schema = pipeline.walk.stages.schema
+    return [
+        load("ingest.sources", source.use).open(
+            schema, k, clock, pipeline.rejects, **source.options
+        )
+        for k, source in enumerate(settings.sources)
+    ]
+
+
+def _sinks(settings: Settings, pipeline: Pipeline, clock: Callable[[], int]) -> list[Sink]:
+    lanes, stream = pipeline.walk.stages.lanes, settings.stream.name
+    return [
+        load("monitoring.sinks", sink.use).open(
+            lanes, stream, settings.state.dir, clock, **sink.options
+        )
+        for sink in settings.sinks
+    ]

@@ -1,0 +1,68 @@
+"""`streamgauge run`: the service, until it is told to stop."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ingest.journal import JournalDamaged
+from serving.api.access import OpenBind
+from serving.api.server import CannotListen
+from serving.compose import InUse, Running
+from stream_processor.checkpoint import CheckpointRefused
+from stream_processor.settings import load
+from stream_processor.settings.model import Settings
+from stream_processor.settings.problems import Problems
+
+__all__ = ["clock", "run", "serve"]
+
+REFUSALS = (CannotListen, CheckpointRefused, InUse, JournalDamaged, OpenBind, MemoryError, OSError)
+
+
+def clock() -> int:
+    """Our clock, microseconds UTC."""
+    return time.time_ns() // 1_000
+
+
+def run(config: Path) -> int:
+    """Run the service that the file describes; returns the exit code."""
+    try:
+        settings = load(config, os.environ)
+    except Problems as wrong:
+        print(wrong, file=sys.stderr)
+        return 2
+    return serve(settings, lambda running: print(f"streamgauge listens on {running.server.url}"))
+
+
+def serve(settings: Settings, ready: Callable[[Running], None]) -> int:
+    """Run until a signal comes or the worker ends; `ready` is called once all parts run."""
+    stop = threading.Event()
+    for word in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(word, lambda *_: stop.set())
+    try:
+        running = Running(settings, os.environ, clock)
+    except REFUSALS as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    try:
+        running.start()
+        ready(running)
+        _until_stopped(running, stop)
+    except REFUSALS as refusal:
+        print(refusal, file=sys.stderr)
+        return 1
+    finally:
+        running.stop()
+    if running.worker.failure:
+        print(f"the worker ended: {running.worker.failure}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _until_stopped(running: Running, stop: threading.Event) -> None:
+    """Return when `stop` is set or the worker ended by itself."""
+    while not stop.wait(0.2) and running.worker.alive:
+        pass
