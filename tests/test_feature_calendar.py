@@ -51,15 +51,29 @@ def test_numbers_equal_datetime(zone: str, seconds: list[int]) -> None:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_change_of_the_clock_is_found_to_the_second(zone: str) -> None:
-    """Just before and at each transition the offset is the zone's own."""
+    """At each transition, and a microsecond before, features follow the zone's own clock."""
     table = calendar.offsets(zone)
-    assert len(table) == 1 if zone == "UTC" else len(table) > 1 or zone == "Asia/Kathmandu"
-    for instant, offset in table[1:].tolist():
-        for moment in (instant, instant - 1_000_000):
-            local = (EPOCH + timedelta(microseconds=moment)).astimezone(ZoneInfo(zone))
-            found = table[np.searchsorted(table[:, 0], moment, side="right") - 1, 1]
-            assert timedelta(microseconds=int(found)) == local.utcoffset()
-        assert table[np.searchsorted(table[:, 0], instant, side="right") - 1, 1] == offset
+    assert (len(table) > 1) == (zone not in {"UTC", "Asia/Kathmandu"})
+    changes = [EPOCH + timedelta(microseconds=int(instant)) for instant in table[1:, 0]]
+    moments = [change - timedelta(microseconds=us) for change in changes for us in (1, 0)]
+    local = [m.astimezone(ZoneInfo(zone)) for m in moments]
+    wanted = np.array([60 * m.hour + m.minute for m in local], float).reshape(-1, 1)
+    np.testing.assert_array_equal(features(zone, moments, of=["minute_of_day"]), wanted)
+    # A transition that changes nothing would prove nothing.
+    assert np.all(wanted[::2] + 1 != wanted[1::2])
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(seconds=st.lists(st.integers(631_152_000, SECONDS - 1), min_size=1, max_size=50))
+def test_the_position_in_the_year_equals_datetime(seconds: list[int]) -> None:
+    """The cyclic month is the part of the year that is over, leap years included."""
+    moments = [EPOCH + timedelta(seconds=s) for s in seconds]
+    begins = [datetime(m.year, 1, 1, tzinfo=UTC) for m in moments]
+    ends = [datetime(m.year + 1, 1, 1, tzinfo=UTC) for m in moments]
+    part = np.array([(m - b) / (e - b) for m, b, e in zip(moments, begins, ends, strict=True)])
+    got = features("UTC", moments, of=["month"], as_="cyclic")
+    np.testing.assert_allclose(got["month_sin"], np.sin(2 * np.pi * part), atol=1e-12)
+    np.testing.assert_allclose(got["month_cos"], np.cos(2 * np.pi * part), atol=1e-12)
 
 
 def test_every_day_of_a_leap_cycle() -> None:

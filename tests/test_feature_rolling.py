@@ -166,13 +166,23 @@ def test_an_outlier_leaves_no_trace() -> None:
 
 
 def test_no_drift() -> None:
-    """After a million readings far from zero the sums are as good as computed afresh."""
+    """Over a million readings far from zero no sum strays, where reverting alone is 2e-5 off."""
     n = 1_000_000
     values = 1e6 + np.random.default_rng(3).normal(0.0, 1e-2, n)
-    build: dict[str, Any] = {"of": ["a"], "window": {"readings": 20}, "stats": ["var"]}
-    ours = computed(rolling.build(ONE, 1, 0, **build), batch_of(ONE, np.arange(n), {"a": values}))
-    tail = [values[i - 19 : i + 1].var(ddof=1) for i in range(n - 100, n)]
-    np.testing.assert_allclose(ours["a_var_20"].tail(100), tail, rtol=1e-5)
+    operator = rolling.build(ONE, 1, 0, of=["a"], window={"readings": 20}, stats=["var"])
+    ours = computed(operator, batch_of(ONE, np.arange(n), {"a": values}))
+    wanted = np.lib.stride_tricks.sliding_window_view(values, 20).var(axis=1, ddof=1)
+    np.testing.assert_allclose(ours["a_var_20"][19:], wanted, rtol=1e-6)
+
+
+def test_an_infinite_value_is_absent() -> None:
+    """What is not finite, should it ever come this far, does not count."""
+    operator = rolling.build(ONE, 1, 0, of=["a"], window={"readings": 3}, stats=rolling.STATS)
+    values = [1.0, math.inf, 3.0, -math.inf]
+    ours = computed(operator, batch_of(ONE, np.arange(4), {"a": values}))
+    np.testing.assert_array_equal(ours.loc[1], [1.0, 0.0, 0.0, 1.0, 1.0])
+    np.testing.assert_array_equal(ours.loc[2], [2.0, 2.0, math.sqrt(2.0), 1.0, 3.0])
+    np.testing.assert_array_equal(ours.loc[3], [3.0, 0.0, 0.0, 3.0, 3.0])
 
 
 def test_a_constant_has_no_variance() -> None:
