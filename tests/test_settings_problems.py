@@ -69,7 +69,7 @@ def test_all_problems_are_reported_at_once() -> None:
     expected = [
         (2, "stream.nam", "'name'"),
         (4, "state.checkpoint_every", "us, ms, s, m, h, d"),
-        (6, "devices.limit", "greater than or equal to 1"),
+        (6, "devices.limit", "a number greater than or equal to 1"),
         (7, "devices.timezone", "Europe/Berlin"),
         (9, "source[0].use", "mqtt"),
         (11, "channels.temperature.range", "lowest value"),
@@ -210,6 +210,8 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
 def test_plugins_themselves_say_what_they_refuse(option: str, key: str) -> None:
     """What only the source or the codec can judge is a problem at the option it speaks of."""
     mqtt = f"[[source]]\nuse = 'mqtt'\ntopics = ['a']\ncodec = 'json'\n{option}\n"
+    wrong = BASE.replace("[0, 500]", "[500, 0]")
+    assert len(problems(wrong + mqtt, for_replay=False)) == 2
     (found,) = problems(BASE + mqtt, for_replay=False)
     assert found.key.startswith(key)
     assert not problems_of_replay(BASE + mqtt)

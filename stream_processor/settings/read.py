@@ -114,7 +114,9 @@ def _explain(error: ErrorDetails, value: Any, path: KeyPath, findings: Findings)
     if error["type"] == "value_error":
         refused = str(error["ctx"]["error"])
     elif said.startswith("Input should be "):
-        refused = f"not an allowed value; write {said.removeprefix('Input should be ')}"
+        wanted = said.removeprefix("Input should be ")
+        a_number = "a number " if wanted.startswith(("greater", "less")) else ""
+        refused = f"not an allowed value; write {a_number}{wanted}"
     else:
         refused = f"{said[0].lower()}{said[1:]}; correct it"
     shown = findings.document.found(path)

@@ -26,8 +26,6 @@ def try_detector(settings: Settings, findings: Findings) -> None:
 
 def try_sources(settings: Settings, findings: Findings) -> None:
     """Every source and its codec. To open a source neither starts nor connects anything."""
-    if findings.within("channels"):
-        return
     schema = settings.schema()
     for i, source in enumerate(settings.sources):
         path: KeyPath = ("source", i)
