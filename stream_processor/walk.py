@@ -83,6 +83,7 @@ class Walk:
         self._codes = np.zeros((room, 8), np.int64)
         self._numbers = np.zeros((room, 4))
         self._now = np.zeros(len(Now), np.int64)
+        self._ordered = 0
         self._sealed: list[Output] = []
         self._scores: list[Scores] = []
         self._chain()
@@ -135,6 +136,10 @@ class Walk:
         rows = self.stages.devices.fresh()
         for block in self.blocks.values():
             block.open_device(rows)
+        if self.stages.devices.retired:
+            pushed = self.stages.join.blocks["head"].view("pushed")
+            for row in rows.tolist():
+                pushed[row] = self.stages.devices.returned(row)
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
         now, chain = self._now, self._first
@@ -146,11 +151,17 @@ class Walk:
                 for learner in self._in_python:
                     learner.run(self._schedule)
                 self._judge.run()
+            if self._events.count[0] > self._ordered:
+                self._order()
             if now[Now.AT] >= ROOM:
                 self._seal()
             if now[Now.DONE] >= n:
                 return int(now[Now.REFUSED])
             chain = self._next
+
+    def _order(self) -> None:
+        self._events.order(self._ordered)
+        self._ordered = len(self._events)
 
     def _expired(self) -> None:
         """Judge what the label join found to be overdue."""
@@ -186,11 +197,13 @@ class Walk:
                 done = self.stages.join.drop(self.clock, done, self._schedule)
                 self._expired()
             self._events.append(EventKind.EVICTED, row=row, time=self.clock)
+            self._ordered = len(self._events)
         self._seal()
+        counts = self.stages.join.blocks["head"].view("pushed")[rows].astype(np.int64).tolist()
         reset_rows(self.blocks, rows)
         for learner in self.stages.learners:
             learner.evict(rows)
-        self.stages.devices.evict(rows.tolist())
+        self.stages.devices.evict(rows.tolist(), counts)
 
     def score(self, clock: int) -> None:
         """Put the scores over all devices, as they stand, into the output."""
@@ -210,6 +223,7 @@ class Walk:
         self._sealed.append(Output(records, tuple(self._events), tuple(self._scores)))
         self._now[Now.AT] = 0
         self._events.clear()
+        self._ordered = 0
         self._scores = []
 
     def sealed(self) -> list[Output]:

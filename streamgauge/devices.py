@@ -1,6 +1,7 @@
 """Devices and the rows that their state lives in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ class Devices:
         self.limit = limit
         self.row_of: dict[str, int] = {}
         self.ids: list[str | None] = []
+        self.retired: dict[str, int] = {}
+        """Readings of devices that were evicted, the last `limit` of them: a device that returns
+        goes on counting, so that no two of its predictions have the same id."""
         self._free: list[int] = []
         self._fresh: list[int] = []
 
@@ -70,27 +74,36 @@ class Devices:
     def has_fresh(self) -> bool:
         return bool(self._fresh)
 
-    def evict(self, rows: Iterable[int]) -> None:
-        """Forget these devices; their rows may be handed out again, smallest first.
+    def evict(self, rows: Iterable[int], readings: Iterable[int]) -> None:
+        """Forget these devices, of which each had so many `readings`; their rows may be handed out
+        again, smallest first.
 
         `ids` becomes a new list: who holds the old one still reads the old names from it.
         """
         self.ids = list(self.ids)
-        for row in rows:
+        for row, count in zip(rows, readings, strict=True):
             device = self.ids[row]
             if device is not None:
                 del self.row_of[device]
                 self.ids[row] = None
                 self._free.append(row)
+                self.retired[device] = count
+        while len(self.retired) > self.limit:
+            del self.retired[next(iter(self.retired))]
         self._free.sort(reverse=True)
 
-    def snapshot(self) -> list[str | None]:
-        """Id of every row, None where the row is free."""
-        return list(self.ids)
+    def returned(self, row: int) -> int:
+        """Readings that the device in this row had before it was evicted; asked once."""
+        return self.retired.pop(self.ids[row] or "", 0)
 
-    def restore(self, ids: Sequence[str | None]) -> None:
+    def snapshot(self) -> dict[str, Any]:
+        """Id of every row, None where the row is free, and the retired; JSON-able."""
+        return {"ids": list(self.ids), "retired": dict(self.retired)}
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
         """Take over what :meth:`snapshot` gave."""
-        self.ids = list(ids)
+        self.ids = list(saved["ids"])
+        self.retired = dict(saved["retired"])
         self.row_of = {device: row for row, device in enumerate(self.ids) if device is not None}
         self._free = [row for row, device in enumerate(self.ids) if device is None]
         self._free.sort(reverse=True)

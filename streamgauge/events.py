@@ -9,7 +9,7 @@ import numpy as np
 __all__ = ["Event", "EventKind", "Events"]
 
 # Columns of `codes`.
-KIND, ROW, LANE, TIME, SOURCE = range(5)
+KIND, ROW, LANE, TIME, SOURCE, ORDER = range(6)
 # Columns of `numbers`.
 BEFORE, AFTER, SIZE = range(3)
 
@@ -45,7 +45,7 @@ class Event:
 class Events:
     """A bounded log that kernels append to.
 
-    `codes int64[capacity, 5]`, `numbers float64[capacity, 3]`; `count[0]` events are
+    `codes int64[capacity, 6]`, `numbers float64[capacity, 3]`; `count[0]` events are
     in it. A kernel that finds it full stops and says where, so that the caller can empty it and
     resume.
     """
@@ -53,7 +53,7 @@ class Events:
     __slots__ = ("codes", "count", "numbers")
 
     def __init__(self, capacity: int) -> None:
-        self.codes = np.zeros((capacity, 5), np.int64)
+        self.codes = np.zeros((capacity, 6), np.int64)
         self.numbers = np.zeros((capacity, 3))
         self.count = np.zeros(1, np.int64)
 
@@ -66,14 +66,22 @@ class Events:
         if i == len(self.codes):
             self.codes = np.concatenate([self.codes, np.zeros_like(self.codes)])
             self.numbers = np.concatenate([self.numbers, np.zeros_like(self.numbers)])
-        self.codes[i] = (kind, row, -1, time, -1)
+        self.codes[i] = (kind, row, -1, time, -1, -1)
         self.numbers[i] = np.nan
         self.count[0] = i + 1
 
     def __iter__(self) -> Iterator[Event]:
         n = len(self)
         for code, number in zip(self.codes[:n].tolist(), self.numbers[:n].tolist(), strict=True):
-            yield Event(EventKind(code[0]), *code[1:], *number)
+            yield Event(EventKind(code[0]), *code[1:ORDER], *number)
+
+    def order(self, since: int) -> None:
+        """Put the events from number `since` on, those of one schedule, in the order of its steps:
+        detectors look at the schedule one after the other."""
+        new = slice(since, len(self))
+        places = np.argsort(self.codes[new, ORDER], kind="stable")
+        self.codes[new] = self.codes[new][places]
+        self.numbers[new] = self.numbers[new][places]
 
     def clear(self) -> None:
         self.count[0] = 0

@@ -53,6 +53,8 @@ class Output:
     position: int = 0
     """Place in the log up to which this output was computed. After a restart the walk repeats what
     lies behind its checkpoint: the same results come again with the same positions."""
+    more: bool = False
+    """Further pieces of the same position follow: who keeps only this one must take all again."""
 
     def device(self, row: int) -> str:
         """Id of the device in that row when this output was made; "" for -1, the fleet."""

@@ -11,7 +11,7 @@ import numpy as np
 from streamgauge import adwin
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
-from streamgauge.events import AFTER, BEFORE, KIND, SIZE, TIME, EventKind, Events
+from streamgauge.events import AFTER, BEFORE, KIND, ORDER, SIZE, TIME, EventKind, Events
 from streamgauge.events import LANE as EVENT_LANE
 from streamgauge.events import ROW as EVENT_ROW
 from streamgauge.events import SOURCE as EVENT_SOURCE
@@ -57,6 +57,7 @@ def _watch(
         log[k, KIND] = UP if after > before else DOWN
         log[k, EVENT_ROW], log[k, EVENT_LANE] = row, lane
         log[k, TIME], log[k, EVENT_SOURCE] = codes[i, DUE], codes[i, SOURCE]
+        log[k, ORDER] = i
         log_numbers[k, BEFORE], log_numbers[k, AFTER] = before, after
         log_numbers[k, SIZE] = head[WIDTH]
         count[0] = k + 1
