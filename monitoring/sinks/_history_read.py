@@ -1,0 +1,130 @@
+"""Questions to the history, for the API."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from monitoring.sinks._history_file import HistoryFile
+from streamgauge.events import EventKind
+from streamgauge.output import SCORE_COLUMNS
+from streamgauge.predictions import prediction_id
+from streamgauge.schedule import Lane
+from streamgauge.words import Status
+
+__all__ = ["drift", "predictions", "score_history"]
+
+WINDOW = 10 * 10**6
+"""Microseconds of the newest rows that are searched first; then four times as many, and so on."""
+WIDER = 4
+
+PREDICTIONS = """
+with p as (
+  select lane, sequence, made, any_value(due) due, any_value(value) prediction,
+    any_value(base) last_value, any_value(status) status, any_value(version) model_version
+  from predictions
+  where device = $device and list_contains($lanes::smallint[], lane) and written >= $since
+  group by lane, sequence, made
+  order by made desc, sequence desc, lane
+  limit $limit),
+o as (
+  select lane, sequence, made, any_value(due) came, any_value(label) as label,
+    any_value(residual) residual, any_value(status) outcome
+  from outcomes
+  where device = $device and list_contains($lanes::smallint[], lane) and written >= $since
+  group by lane, sequence, made)
+select lane, sequence, made, due, prediction, last_value, status, model_version,
+  came, label, residual, outcome
+from p left join o using (lane, sequence, made)
+order by made desc, sequence desc, lane
+"""
+DRIFT = """
+select distinct time, device, lane, kind, before, after from events
+where list_contains($kinds::utinyint[], kind) and ($device is null or device = $device)
+order by time desc, device, lane limit $limit
+"""
+SCORES = f"""
+select time, {", ".join(f"any_value({name}) {name}" for name in SCORE_COLUMNS)} from scores
+where device = -1 and lane = $lane and time >= $since
+group by time order by time desc limit $limit
+"""  # noqa: S608 - the names are our own constants
+DRIFTS = (int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN))
+
+
+def _rows(file: HistoryFile, question: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    with file.reader() as cursor:
+        return list(cursor.execute(question, values).fetchall())
+
+
+def predictions(
+    file: HistoryFile,
+    lanes: Mapping[int, Lane],
+    device: tuple[int, str],
+    limit: int,
+    *,
+    now: int,
+    oldest: int,
+) -> list[dict[str, Any]]:
+    """The newest predictions of a device (code and id) on these lanes (by their code in the file).
+
+    Rows are looked for among those written since `now - WINDOW`, then further back, as far as
+    `oldest`: recent rows lie together in the file, so most questions read little of it.
+    """
+    code, name = device
+    values = {"device": code, "lanes": list(lanes), "limit": limit}
+    window = WINDOW
+    while True:
+        since = now - window
+        rows = _rows(file, PREDICTIONS, values | {"since": since})
+        if len(rows) >= limit or since <= oldest:
+            return [_prediction(lanes, name, row) for row in rows]
+        window *= WIDER
+
+
+def _prediction(lanes: Mapping[int, Lane], device: str, row: Sequence[Any]) -> dict[str, Any]:
+    code, sequence, made, due, value, base, status, version, came, label, residual, outcome = row
+    lane = lanes[code]
+    labelled = outcome == Status.LABELLED
+    return {
+        "id": prediction_id(lane, device, sequence),
+        "horizon": lane.horizon,
+        "made_at": made,
+        # A horizon counted in readings is known to end when the label comes.
+        "target_time": due or (came if labelled else None),
+        "prediction": value,
+        "last_value": base,
+        "label": label if labelled else None,
+        "residual": residual if labelled else None,
+        "status": Status(status if outcome is None else outcome).name.lower(),
+        "model_version": version,
+    }
+
+
+def drift(
+    file: HistoryFile,
+    lanes: Mapping[int, tuple[str, str]],
+    devices: Mapping[int, str],
+    limit: int,
+    device: int | None,
+) -> list[dict[str, Any]]:
+    """The newest drifts, of one device (its code) or of all."""
+    values = {"kinds": list(DRIFTS), "device": device, "limit": limit}
+    found = []
+    for time, code, lane, kind, before, after in _rows(file, DRIFT, values):
+        task, horizon = lanes.get(lane, ("", ""))
+        found.append(
+            {
+                "time": time,
+                "device": devices.get(code, ""),
+                "task": task,
+                "horizon": horizon,
+                "kind": EventKind(kind).name.lower(),
+                "before": before,
+                "after": after,
+            }
+        )
+    return found
+
+
+def score_history(file: HistoryFile, lane: int, since: int, limit: int) -> list[dict[str, Any]]:
+    """Scores of one lane over all devices since a time, newest first."""
+    rows = _rows(file, SCORES, {"lane": lane, "since": since, "limit": limit})
+    return [dict(zip(("time", *SCORE_COLUMNS), row, strict=True)) for row in rows]
