@@ -1,0 +1,319 @@
+"""Recorded readings from CSV, Parquet or JSON lines, gzipped or not, as columns.
+
+A row is a reading: a device, a time and a value per channel; other columns are not read. The log
+clock of a recording is its own time, so that a replay gives the same result on any day:
+`received` is the row's time, except where that is more than a day ahead of both its neighbours; then
+it is that of the row before. One wrong clock thus moves nobody else's, and is refused as FUTURE.
+"""
+
+import gzip
+import time as wall
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet
+
+from ingest.rejects import Rejects
+from ingest.times import Zone, instant, instants, zone_named
+from streamgauge.arrays import Floats, Ints
+from streamgauge.delivery import Delivery, Position, Readings
+from streamgauge.schema import Channel, Kind, Schema
+
+__all__ = ["FORMATS", "RecordedFile", "frame", "numeric_columns", "open"]
+
+FORMATS = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
+DAY = 86_400 * 10**6
+NEVER_CHANNELS = frozenset({"label", "split"})
+"""What recordings call their ground truth and their parts; never a measurement."""
+_TRUE = {"true": 1.0, "false": 0.0, "True": 1.0, "False": 0.0}
+
+
+def open(  # noqa: A001 - the name that every source has; files are opened by their path
+    schema: Schema,
+    source_index: int,
+    clock: Callable[[], int],
+    rejects: Rejects,
+    *,
+    path: Path,
+    device: str = "device",
+    time: str = "time",
+    zone: str = "UTC",
+    chunk: int = 4_096,
+    speed: float = 0.0,
+) -> "RecordedFile":
+    """A recording as a source: `device` and `time` name its columns, `zone` is that of times without
+    one, `chunk` the rows of a delivery. `speed` 1 replays as it was recorded, 0 flat out.
+
+    Raises ValueError for a file that is missing or of no known format, or an option out of bounds.
+    """
+    _format_of(Path(path))
+    if not Path(path).is_file():
+        raise ValueError(f"path {str(path)!r}: there is no such file; give the path of a recording")
+    if chunk < 1 or speed < 0.0:
+        raise ValueError(f"chunk is {chunk} and speed {speed}; give at least 1 row and 0 times")
+    columns = _Columns(schema, device, time, zone_named(zone))
+    return RecordedFile(columns, source_index, rejects, Path(path), chunk, speed)
+
+
+class RecordedFile:
+    """Delivers the readings of one file, in its order, in pieces of `chunk` rows."""
+
+    def __init__(
+        self,
+        columns: "_Columns",
+        source_index: int,
+        rejects: Rejects,
+        path: Path,
+        chunk: int,
+        speed: float,
+        sleep: Callable[[float], None] = wall.sleep,
+    ) -> None:
+        self._source = source_index
+        self._columns = columns
+        self._rejects = rejects
+        self._path = path
+        self._chunk = chunk
+        self._speed = speed
+        self._sleep = sleep
+        self._size = max(1, path.stat().st_size)
+        self._raw: IO[bytes] | None = None
+        self._pieces: Iterator[Readings] = iter(())
+        self._rows = self._skip = 0
+        self._last: int | None = None
+        self.finished = False
+
+    def resume(self, position: Position) -> None:
+        """Before `start`: go on after the rows that were delivered."""
+        self._skip = int(position["rows"])
+
+    def start(self) -> None:
+        """Open the file; reading begins with the first `take`."""
+        self._raw = self._path.open("rb")
+        tables = _tables(self._path, self._raw, self._chunk)
+        self._pieces = _with_clock(_skip(self._columns.readings(tables, self._rejects), self._skip))
+        self._rows = self._skip
+
+    def take(self, limit: int, timeout: float) -> Delivery | None:
+        """The next piece; `limit` is for sources of messages, a piece is `chunk` rows."""
+        if self.finished or self._raw is None:
+            self._sleep(timeout)
+            return None
+        readings = next(self._pieces, None)
+        if readings is None:
+            self.finished = True
+            return None
+        self._rows += len(readings)
+        self._wait(int(readings.received[-1]))
+        return Delivery(self._source, readings=readings, position={"rows": self._rows})
+
+    def _wait(self, received: int) -> None:
+        if self._speed and self._last is not None:
+            self._sleep(max(0, received - self._last) / 1e6 / self._speed)
+        self._last = received
+
+    @property
+    def progress(self) -> float:
+        """Share of the file's bytes that was read, 0 to 1."""
+        if self.finished:
+            return 1.0
+        return 0.0 if self._raw is None else min(1.0, self._raw.tell() / self._size)
+
+    def acknowledge(self, tokens: list[Any]) -> None:
+        """Nothing to do: a file keeps its rows."""
+
+    def state(self) -> dict[str, Any]:
+        """How far it is."""
+        return {"ok": True, "why": "", "rows_total": self._rows, "progress": self.progress}
+
+    def stop(self) -> None:
+        """Close the file."""
+        if self._raw is not None:
+            self._raw.close()
+        self.finished = True
+
+
+def frame(data: pd.DataFrame, schema: Schema, rejects: Rejects, zone: str = "UTC") -> Readings:
+    """The readings of a data frame with the columns `device`, `time` and the channels'."""
+    columns = _Columns(schema, "device", "time", zone_named(zone))
+    pieces = list(_with_clock(columns.readings(iter([data]), rejects)))
+    return _join(pieces) if pieces else columns.none()
+
+
+def numeric_columns(path: Path, device: str = "device", time: str = "time") -> list[str]:
+    """Columns of a recording that hold numbers, as its first rows tell: its channels, where none are
+    declared. Neither labels nor the parts of a split are channels."""
+    _format_of(path)
+    with path.open("rb") as raw:
+        first = next(_tables(path, raw, 10_000), pd.DataFrame())
+    names = []
+    for name in first.columns:
+        if name not in NEVER_CHANNELS | {device, time}:
+            numbers = pd.to_numeric(first[name], errors="coerce")
+            if numbers.notna().any() and numbers.notna().sum() == first[name].notna().sum():
+                names.append(str(name))
+    return names
+
+
+def _format_of(path: Path) -> str:
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    if suffixes and suffixes[-1] == ".gz":
+        suffixes.pop()
+    if not suffixes or suffixes[-1] not in FORMATS:
+        known = ", ".join(FORMATS)
+        raise ValueError(
+            f"path {str(path)!r}: no known format; name a file {known}, or one of these .gz"
+        )
+    return suffixes[-1]
+
+
+def _tables(path: Path, raw: IO[bytes], chunk: int) -> Iterator[pd.DataFrame]:
+    """The file's rows as text and numbers, `chunk` at a time; ValueError names a damaged file."""
+    kind = _format_of(path)
+    opened: Any = gzip.open(raw, "rb") if path.suffix.lower() == ".gz" else raw
+    try:
+        if kind == ".parquet":
+            for batch in pyarrow.parquet.ParquetFile(opened).iter_batches(chunk):
+                yield batch.to_pandas()
+        elif kind == ".csv":
+            yield from pd.read_csv(opened, chunksize=chunk, dtype=str, keep_default_na=False)
+        else:
+            yield from pd.read_json(
+                opened, lines=True, chunksize=chunk, dtype=False, convert_dates=False
+            )
+    except pd.errors.EmptyDataError:
+        return
+    except (ValueError, OSError, EOFError, pyarrow.ArrowException) as broken:
+        raise ValueError(
+            f"{path}: cannot be read ({broken}); repair or replace the file"
+        ) from broken
+
+
+class _Columns:
+    """Takes the columns of a schema out of tables."""
+
+    def __init__(self, schema: Schema, device: str, time: str, zone: Zone) -> None:
+        self._schema = schema
+        self._device = device
+        self._time = time
+        self._zone = zone
+
+    def none(self) -> Readings:
+        """No readings."""
+        nothing = np.zeros(0, np.int64)
+        return Readings([], nothing, nothing, np.zeros((0, len(self._schema))))
+
+    def readings(self, tables: Iterator[pd.DataFrame], rejects: Rejects) -> Iterator[Readings]:
+        """One piece per table; rows without device or time are rejected."""
+        for table in tables:
+            for name in (self._device, self._time):
+                if name not in table.columns:
+                    there = ", ".join(map(str, table.columns))
+                    raise ValueError(f"no column {name!r} in the recording; there are: {there}")
+            yield self._piece(table, rejects)
+
+    def _piece(self, table: pd.DataFrame, rejects: Rejects) -> Readings:
+        time, known = _times(table[self._time], self._zone)
+        names = table[self._device]
+        devices = ["" if pd.isna(name) else str(name) for name in names]
+        keep = known & np.array([bool(device) for device in devices], np.bool_)
+        for k in np.flatnonzero(~keep).tolist():
+            reason = "bad_time" if devices[k] else "no_device"
+            detail = f"device {devices[k]!r}, time {table[self._time].iloc[k]!r}"
+            rejects.add(reason, detail, received=0)
+        values = np.column_stack(
+            [_values(table, channel) for channel in self._schema.channels]
+            or [np.zeros((len(table), 0))]
+        )
+        kept = [device for device, good in zip(devices, keep.tolist(), strict=True) if good]
+        return Readings(kept, time[keep], time[keep].copy(), values[keep])
+
+
+def _values(table: pd.DataFrame, channel: Channel) -> Floats:
+    name = channel.path or channel.name
+    if name not in table.columns:
+        return np.full(len(table), np.nan)
+    column = table[name]
+    if channel.kind is Kind.BOOLEAN and column.dtype == object:
+        column = column.map(lambda value: _TRUE.get(value, value))
+    numbers: Floats = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
+    return numbers
+
+
+def _times(
+    column: "pd.Series[Any]", zone: Zone
+) -> tuple[Ints, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """int64[n] microseconds UTC, and which of them are times."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        stamps = pd.DatetimeIndex(column)
+        stamps = stamps.tz_localize(str(zone), ambiguous=True) if stamps.tz is None else stamps
+        known = np.asarray(stamps.notna())
+        return np.where(known, stamps.tz_convert("UTC").as_unit("us").asi8, 0), known
+    texts: Sequence[object] = column.tolist()
+    whole = instants(texts, zone)
+    if whole is not None:
+        return whole, np.ones(len(texts), np.bool_)
+    each = [instant(_number(text), zone) for text in texts]
+    known = np.array([value is not None for value in each], np.bool_)
+    return np.array([value or 0 for value in each], np.int64), known
+
+
+def _number(text: object) -> object:
+    """numpy's scalars as Python's: a time is told by its type."""
+    return text.item() if isinstance(text, np.generic) else text
+
+
+def _skip(pieces: Iterator[Readings], rows: int) -> Iterator[Readings]:
+    """Everything after the first `rows` readings."""
+    for piece in pieces:
+        if rows >= len(piece):
+            rows -= len(piece)
+        else:
+            yield _part(piece, rows, len(piece))
+            rows = 0
+
+
+def _with_clock(pieces: Iterator[Readings]) -> Iterator[Readings]:
+    """Set `received`; each piece waits for the next one, whose first row is its last neighbour."""
+    before: Readings | None = None
+    clock: int | None = None
+    for piece in pieces:
+        if not len(piece):
+            continue
+        if before is not None:
+            clock = _set_clock(before, clock, int(piece.time[0]))
+            yield before
+        before = piece
+    if before is not None:
+        _set_clock(before, clock, None)
+        yield before
+
+
+def _set_clock(readings: Readings, clock: int | None, after: int | None) -> int:
+    time = readings.time
+    first = time[0] if clock is None else clock
+    previous = np.concatenate([[first], time[:-1]])
+    following = np.concatenate([time[1:], [time[-1] if after is None else after]])
+    for k in np.flatnonzero((time - previous > DAY) & (time - following > DAY)).tolist():
+        readings.received[k] = readings.received[k - 1] if k else first
+    return int(readings.received[-1])
+
+
+def _part(readings: Readings, start: int, stop: int) -> Readings:
+    cut = slice(start, stop)
+    return Readings(
+        readings.devices[cut], readings.time[cut], readings.received[cut], readings.values[cut]
+    )
+
+
+def _join(pieces: list[Readings]) -> Readings:
+    if len(pieces) == 1:
+        return pieces[0]
+    return Readings(
+        [device for piece in pieces for device in piece.devices],
+        np.concatenate([piece.time for piece in pieces]),
+        np.concatenate([piece.received for piece in pieces]),
+        np.concatenate([piece.values for piece in pieces]),
+    )

@@ -1,0 +1,256 @@
+"""The worker: journal before acknowledgement, checkpoint and recovery, sinks."""
+
+import json
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ingest.journal import Journal
+from stream_processor.pipeline import Pipeline
+from stream_processor.settings import load_text
+from stream_processor.worker import CHECKPOINT, Worker
+from streamgauge.delivery import Delivery, Position
+from streamgauge.output import Output
+from tests.services.ports import wait_for
+from tests.streams import BEGIN, COMPILED, RIVER, SECOND
+from tests.test_walk import state
+
+KEY = b"k" * 32
+CONFIG = """
+[state]
+checkpoint_every = "{every}"
+[[source]]
+use = "mqtt"
+topics = ["t"]
+codec = "json"
+[channels.load]
+[tasks.soon]
+kind = "forecast"
+target = "load"
+horizons = ["3s"]
+ready_after = 0
+model = {model}
+"""
+
+
+class Queue:
+    """A source whose messages the test puts in; it notes what was acknowledged."""
+
+    finished = False
+
+    def __init__(self) -> None:
+        self.messages: deque[Delivery] = deque()
+        self.acknowledged: list[int] = []
+        self.running = False
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def take(self, limit: int, timeout: float) -> Delivery | None:
+        if self.messages:
+            return self.messages.popleft()
+        time.sleep(timeout)
+        return None
+
+    def acknowledge(self, tokens: list[Any]) -> None:
+        self.acknowledged += tokens
+
+    def resume(self, position: Position) -> None:
+        raise AssertionError("a source without positions is never resumed")
+
+    def state(self) -> dict[str, Any]:
+        return {"ok": True, "why": ""}
+
+
+class Kept:
+    """A sink that keeps what it gets."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Output] = []
+        self.closed = threading.Event()
+
+    def write(self, output: Output) -> None:
+        self.outputs.append(output)
+
+    def flush(self, timeout: float) -> bool:
+        return True
+
+    def state(self) -> dict[str, Any]:
+        return {"ok": True, "why": ""}
+
+    def close(self) -> None:
+        self.closed.set()
+
+    @property
+    def records(self) -> int:
+        return sum(len(output.predictions) for output in self.outputs)
+
+
+class Stand:
+    """A worker on a folder, with a clock that stands still unless told."""
+
+    def __init__(self, folder: Path, *, model: str = COMPILED, every: str = "1h") -> None:
+        text = CONFIG.format(model=model, every=every)
+        self.pipeline = Pipeline(load_text(text, folder / "p.toml", {}))
+        self.source, self.sink, self.now = Queue(), Kept(), BEGIN + 200 * SECOND
+        self.journal = Journal(folder / "journal", segment_bytes=2_000, max_bytes=200_000)
+        self.worker = Worker(
+            self.pipeline, [self.source], [self.sink], self.journal, folder, KEY, lambda: self.now
+        )
+
+    def put(self, numbers: range) -> None:
+        """Readings of two devices, a second apart, four messages to a delivery."""
+        for k in range(numbers.start, numbers.stop, 4):
+            payloads = [
+                json.dumps(
+                    {"device": f"d{i % 2}", "time": BEGIN / 1e6 + i, "load": float(np.sin(i / 5))}
+                ).encode()
+                for i in range(k, k + 4)
+            ]
+            tokens = list(range(k, k + 4))
+            self.source.messages.append(
+                Delivery(0, payloads, ["t"] * 4, [self.now] * 4, tokens=tokens)
+            )
+
+    def admitted(self) -> int:
+        return int(self.pipeline.board.counts()["readings"]["admitted"])
+
+    def work(self, numbers: range) -> None:
+        self.put(numbers)
+        wait_for(lambda: self.admitted() >= numbers.stop or bool(self.worker.failure))
+        assert not self.worker.failure
+
+
+def test_messages_are_acknowledged_in_order_once_they_are_in_the_journal(tmp_path: Path) -> None:
+    """Every token once, in order of arrival, and the journal holds every message."""
+    stand = Stand(tmp_path)
+    stand.worker.start()
+    stand.work(range(80))
+    wait_for(lambda: len(stand.source.acknowledged) == 80)
+    assert stand.source.acknowledged == list(range(80))
+    held = [p for _, d in stand.journal.entries(0) for p in d.payloads]
+    assert len(held) == 80
+    stand.worker.stop()
+    assert stand.sink.closed.is_set()
+    assert not stand.source.running
+
+
+def killed(stand: Stand) -> None:
+    """End the threads as a kill would: nothing is saved, nothing is said to the sinks."""
+    stand.worker._stop.set()
+    stand.worker._thread.join()
+    stand.journal.close()
+
+
+@pytest.mark.parametrize("model", [COMPILED, RIVER])
+def test_a_killed_worker_goes_on_from_checkpoint_and_journal(tmp_path: Path, model: str) -> None:
+    """State after checkpoint, kill, recovery and more readings: the same bits as uninterrupted."""
+    whole = Stand(tmp_path / "whole", model=model)
+    (tmp_path / "whole").mkdir(exist_ok=True)
+    whole.worker.start()
+    whole.work(range(120))
+    whole.worker.stop()
+
+    first = Stand(tmp_path / "cut", model=model)
+    first.worker.start()
+    first.work(range(40))
+    first.worker._save().result()
+    first.work(range(40, 80))
+    killed(first)
+
+    second = Stand(tmp_path / "cut", model=model)
+    second.worker.start()
+    assert second.worker.replayed
+    assert second.admitted() == 80
+    second.work(range(80, 120))
+    second.worker.stop()
+    assert state(second.pipeline) == state(whole.pipeline)
+
+
+def test_results_after_a_restart_carry_the_same_places(tmp_path: Path) -> None:
+    """A sink can tell what it has had: the same results come again with the same positions."""
+    first = Stand(tmp_path)
+    first.worker.start()
+    first.work(range(40))
+    wait_for(lambda: first.sink.records > 0)
+    killed(first)
+    reached = max(output.position for output in first.sink.outputs)
+    second = Stand(tmp_path)
+    second.worker.recover()
+    again = [output for output in second.sink.outputs if output.position <= reached]
+    assert sum(len(output.predictions) for output in again) == first.sink.records
+    assert [o.position for o in second.sink.outputs] == sorted(
+        o.position for o in second.sink.outputs
+    )
+    second.worker.stop()
+
+
+def test_a_checkpoint_trims_the_journal(tmp_path: Path) -> None:
+    """What a checkpoint holds need not be kept: whole segments before it are deleted."""
+    stand = Stand(tmp_path, every="200ms")
+    stand.worker.start()
+    stand.work(range(400))
+    wait_for(lambda: stand.worker.checkpoints["count"] >= 1 and stand.journal.size < 5_000)
+    assert (tmp_path / CHECKPOINT).exists()
+    stand.worker.stop()
+
+
+def test_ticks_are_in_the_journal_and_expire_what_silent_devices_owe(tmp_path: Path) -> None:
+    """A clock that moves on settles predictions of devices that stopped sending."""
+    stand = Stand(tmp_path)
+    stand.now = BEGIN + 100 * SECOND
+    stand.worker.start()
+    stand.work(range(8))
+    assert stand.pipeline.board.counts()["expired"] == 0
+    stand.now += 3_600 * SECOND
+    wait_for(lambda: stand.pipeline.board.counts()["expired"] > 0)
+    ticks = [d.clock for _, d in stand.journal.entries(0) if d.is_tick]
+    assert ticks[-1] == stand.now
+    stand.worker.stop()
+
+
+def test_a_full_journal_stops_acknowledging_until_there_is_room(tmp_path: Path) -> None:
+    """The state says so, nothing is lost, and a checkpoint makes room again."""
+    stand = Stand(tmp_path)
+    real, full = stand.journal.append, threading.Event()
+    full.set()
+
+    def append(delivery: Delivery) -> int:
+        if full.is_set() and delivery.payloads:
+            raise OSError(28, "No space left on device")
+        return real(delivery)
+
+    stand.journal.append = append  # type: ignore[method-assign] # a disk cannot be filled here
+    stand.worker.start()
+    stand.put(range(8))
+    wait_for(lambda: not stand.worker.journal_state["ok"])
+    assert "No space left" in stand.worker.journal_state["why"]
+    assert stand.source.acknowledged == []
+    full.clear()
+    wait_for(lambda: stand.source.acknowledged == list(range(8)))
+    assert stand.worker.journal_state["ok"]
+    stand.worker.stop()
+
+
+def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
+    """An error in the walk ends the worker, is kept as text, and no checkpoint is written."""
+    stand = Stand(tmp_path)
+
+    def broken(delivery: Delivery) -> None:
+        raise RuntimeError("planted")
+
+    stand.pipeline.feed = broken  # type: ignore[method-assign] # the fault is planted
+    stand.worker.start()
+    stand.put(range(4))
+    wait_for(lambda: not stand.worker.alive)
+    assert "planted" in stand.worker.failure
+    stand.worker.stop()
+    assert not (tmp_path / CHECKPOINT).exists()
