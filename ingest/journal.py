@@ -14,6 +14,7 @@ Positions count bytes over all segments and only grow.
 import errno
 import fcntl
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,7 +44,7 @@ class JournalFull(OSError):
 
 
 class Journal:
-    """The log of one service. One thread appends; one process at a time uses the folder.
+    """The log of one service. One process at a time uses the folder; any thread may append or trim.
 
     - `segment_bytes`: a new file is begun when the current one has reached this size
     - `max_bytes`: bound of the whole; beyond it `append` raises `JournalFull` until `trim` has
@@ -70,6 +71,7 @@ class Journal:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self._folder / "lock")
         self._file, self.torn = -1, 0
+        self._turn = threading.Lock()
         try:
             self._starts = sorted(int(path.stem) for path in self._folder.glob("*.log"))
             self._resume()
@@ -89,18 +91,19 @@ class Journal:
 
     def append(self, delivery: Delivery) -> int:
         """Write a delivery; the position behind it. JournalFull, OSError: nothing was written."""
-        if self._position - self._starts[-1] >= self._segment_bytes:
-            self._begin(self._position)
-        record = framed(delivery, self._mark, self._seed)
-        size = len(record)
-        if self.size + size > self._max_bytes:
-            raise JournalFull(
-                f"the journal in {self._folder} has reached {self._max_bytes:,} bytes; see why "
-                "checkpoints do not come, or raise state.journal_max"
-            )
-        self._write(record)
-        self._position += size
-        return self._position
+        with self._turn:
+            if self._position - self._starts[-1] >= self._segment_bytes:
+                self._begin(self._position)
+            record = framed(delivery, self._mark, self._seed)
+            size = len(record)
+            if self.size + size > self._max_bytes:
+                raise JournalFull(
+                    f"the journal in {self._folder} has reached {self._max_bytes:,} bytes; see why "
+                    "checkpoints do not come, or raise state.journal_max"
+                )
+            self._write(record)
+            self._position += size
+            return self._position
 
     def read(self, after: int = 0) -> Iterator[Delivery]:
         """Every delivery written after a position, oldest first; see :meth:`entries`."""
@@ -142,11 +145,12 @@ class Journal:
 
     def trim(self, position: int) -> None:
         """Delete whole files that lie before a position which a checkpoint has made needless."""
-        if self._position <= position and self._position > self._starts[-1] + HEADER:
-            self._begin(self._position)
-        while len(self._starts) > 1 and self._starts[1] <= position:
-            self._path(self._starts[0]).unlink(missing_ok=True)
-            del self._starts[0]
+        with self._turn:
+            if self._position <= position and self._position > self._starts[-1] + HEADER:
+                self._begin(self._position)
+            while len(self._starts) > 1 and self._starts[1] <= position:
+                self._path(self._starts[0]).unlink(missing_ok=True)
+                del self._starts[0]
 
     def flush(self) -> None:
         """Wait until everything written is on the disk."""

@@ -23,6 +23,7 @@ _NEWEST, _RECEIVED, _COUNT, _RECENT = 0, 1, 2, 3
 _LAST = _RECENT + RECENT
 
 _YEAR_2000 = 946_684_800_000_000
+_YEAR = 365 * 86_400 * 1_000_000
 _ADMITTED = int(Verdict.ADMITTED)
 _DUPLICATE = int(Verdict.DUPLICATE)
 _LATE = int(Verdict.LATE)
@@ -36,14 +37,14 @@ _FLAGS = len(Flag)
 
 @kernel
 def _clock(time: int, received: int, max_ahead: int) -> int:
-    if time < _YEAR_2000:
+    if time < _YEAR_2000 and time < received - _YEAR:
         return _CLOCK_UNSET
     return _FUTURE if time - received > max_ahead else _ADMITTED
 
 
 @kernel
 def _order(time: int, device: NDArray[np.float64]) -> int:
-    if time > device[_NEWEST]:
+    if time > device[_NEWEST] or device[_COUNT] == 0.0:
         return _ADMITTED
     for k in range(_RECENT, _LAST):
         if device[k] == time:

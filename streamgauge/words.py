@@ -16,7 +16,8 @@ class Verdict(IntEnum):
     FUTURE = 3
     """Event time further ahead of our clock than `devices.max_ahead` allows."""
     CLOCK_UNSET = 4
-    """Event time before the year 2000: the device's clock was never set."""
+    """Event time before the year 2000, and that is not when it was received: the device's clock was
+    never set."""
     OUT_OF_RANGE = 5
     """A channel whose policy is `outside = "reject"` left its range."""
     EMPTY = 6
