@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -100,10 +101,14 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
         frame.to_parquet(path, index=False)
         return
-    times = frame.copy()
-    for name in ("made_at", "target_time"):
-        times[name] = times[name].dt.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    times.to_csv(path, index=False)
+    texts = {name: _iso(frame[name]) for name in ("made_at", "target_time")}
+    frame.assign(**texts).to_csv(path, index=False)
+
+
+def _iso(times: "pd.Series[Any]") -> list[str]:
+    """ISO 8601 UTC; empty where there is none."""
+    texts = np.datetime_as_string(times.to_numpy("datetime64[us]"), unit="us").tolist()
+    return ["" if text == "NaT" else f"{text}Z" for text in texts]
 
 
 def _report(pipeline: Pipeline, took: float, console: Console) -> None:
@@ -114,9 +119,10 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
             title = f"{task}{f' at {overall.horizon}' if overall.horizon else ''}"
             grid = Grid(title=title, title_justify="left")
             for heading in ("device", "labels", "MAE", "RMSE", "bias", "R²"):
-                grid.add_column(heading, justify="left" if heading == "device" else "right")
-            grid.add_column("MAE of last value", justify="right")
-            grid.add_column("RMSE of last value", justify="right")
+                left = heading == "device"
+                grid.add_column(heading, justify="left" if left else "right", no_wrap=left)
+            grid.add_column("last value: MAE", justify="right")
+            grid.add_column("RMSE", justify="right")
             for name in names[:SHOWN]:
                 scores = board.scores(task, name)[horizon].scores
                 grid.add_row(name, *_cells(scores))

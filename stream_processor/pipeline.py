@@ -27,8 +27,6 @@ __all__ = ["Pipeline", "deliveries"]
 
 TICK = 60 * 10**6
 """Log clock between two ticks of a replay, microseconds; a live worker ticks each second."""
-SCORES_EVERY = 60 * 10**6
-"""Log clock between two records of the scores over all devices, microseconds."""
 ENOUGH = 8_192
 """Records after which a replay hands its output on."""
 SHOWN = 100
@@ -51,7 +49,6 @@ class Pipeline:
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
         self._batch = Batch(4_096, len(stages.schema))
         self._codecs = [self._codec(k) for k in range(len(settings.sources))]
-        self._scored = 0
 
     @classmethod
     def from_toml(cls, path: str | Path, env: Mapping[str, str] | None = None) -> "Pipeline":
@@ -81,17 +78,16 @@ class Pipeline:
                 self._fill(delivery.readings)
                 self._walk(self._batch)
             else:
-                self._tick(delivery.clock)
+                self.walk.tick(delivery.clock)
 
     def _walk(self, batch: Batch) -> None:
         if batch.n and self.walk.readings(batch):
             self._explain(batch)
 
-    def _tick(self, clock: int) -> None:
-        self.walk.tick(clock)
-        if clock - self._scored >= SCORES_EVERY:
+    def score(self, clock: int) -> None:
+        """Put the scores over all devices, as they stand, into what `sealed` gives next."""
+        with self.lock:
             self.walk.score(clock)
-            self._scored = clock
 
     def _fill(self, readings: Readings) -> None:
         """Recorded columns into the batch; devices beyond the limit are rejected by name."""

@@ -32,6 +32,8 @@ RETRY = 0.1
 """Seconds between two tries to write a delivery to a full journal."""
 TICK = 10**6
 """Microseconds of our clock between two ticks."""
+SCORES_EVERY = 60 * 10**6
+"""Microseconds of our clock between two records of the scores over all devices."""
 SEAL = 0.05
 """Seconds after which results go to the sinks, however few they are."""
 
@@ -73,7 +75,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="worker")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
-        self._ticked = 0
+        self._ticked = self._scored = 0
 
     def start(self) -> None:
         """Take the state back, then begin to work. Raises CheckpointRefused or JournalDamaged."""
@@ -150,6 +152,9 @@ class Worker:
         if clock - self._ticked >= TICK:
             self._ticked = clock
             self._work(None, Delivery(clock=clock))
+            if clock - self._scored >= SCORES_EVERY:
+                self.pipeline.score(clock)
+                self._scored = clock
 
     def _work(self, source: Source | None, delivery: Delivery) -> None:
         if delivery.readings is None and not self._journal(delivery):
