@@ -40,7 +40,7 @@ OVERFLOWED = 2.0
 
 # Columns of the head block; then cursor, last and known, one per lane each. Slots are stored plus
 # one, so that zero, what a fresh row holds, means none.
-PUSHED, SIZE, FREE, OLDEST, NEWEST, PER_LANE = range(6)
+PUSHED, SIZE, FREE, OLDEST, NEWEST, LAST_TIME, LAST_RECEIVED, PER_LANE = range(8)
 # Columns of a ring entry; then base, one per lane; then the features.
 SEQ, TIME, LINK, BASES = range(4)
 # Columns of the lanes' parameters.
@@ -218,6 +218,7 @@ def push(d: int, t: int, x: Floats, lanes: Ints, head: Floats, ring: Floats) -> 
 def join(
     batch_row: Rows,
     batch_time: Ints,
+    batch_received: Ints,
     verdict: Bytes,
     values: Floats,
     x: Floats,
@@ -258,6 +259,8 @@ def join(
             if y == y and not at_once:
                 head[d, PER_LANE + count + lane] = y
                 head[d, PER_LANE + 2 * count + lane] = 1.0
+        head[d, LAST_TIME] = t
+        head[d, LAST_RECEIVED] = batch_received[i]
         slot = push(d, t, x[i], lanes, head, ring)
         for lane in range(count):
             base = ring[slot, d, BASES + lane]
@@ -279,6 +282,7 @@ def join(
 @kernel
 def expire(
     clock: int,
+    skew: int,
     every: bool,
     lanes: Ints,
     head: Floats,
@@ -289,23 +293,28 @@ def expire(
     start: int,
     n: int,
 ) -> tuple[int, int]:
-    """Expire what is overdue at `clock`, or all that is pending: (next device row, steps)."""
+    """Expire what is overdue at `clock`, or all that is pending: (next device row, steps).
+
+    A device is judged by its own clock, which has gone on since its last reading as ours has: one
+    that sends old readings, or whose clock is wrong, owes nothing sooner than others.
+    """
     m = 0
     for d in range(start, n):
+        now = np.int64(head[d, LAST_TIME]) + clock - np.int64(head[d, LAST_RECEIVED])
         for lane in range(len(lanes)):
             if lanes[lane, P_READINGS] > 0 and not every:
                 continue
             while head[d, PER_LANE + lane] != 0.0:
                 slot = np.int64(head[d, PER_LANE + lane]) - 1
                 due = np.int64(ring[slot, d, TIME]) + lanes[lane, P_DELAY]
-                if clock <= due + lanes[lane, P_TOLERANCE] and not every:
+                if now <= due + lanes[lane, P_TOLERANCE] + skew and not every:
                     break
                 base = ring[slot, d, BASES + lane]
                 if base == base or lanes[lane, P_CHANGE] == 0:
                     if m == len(codes):
                         release(head, ring, d, len(lanes))
                         return d, m
-                    emit(_EXPIRE, lane, d, -1, slot, clock, lanes, ring, codes, numbers, sx, m)
+                    emit(_EXPIRE, lane, d, -1, slot, now, lanes, ring, codes, numbers, sx, m)
                     m += 1
                 head[d, PER_LANE + lane] = ring[slot, d, LINK]
         release(head, ring, d, len(lanes))
@@ -316,8 +325,8 @@ class LabelJoin:
     """Turns admitted readings into the models' schedule.
 
     `pending` is how many readings of one device may wait for labels at a time; beyond it the oldest
-    expires and is counted. `skew` (microseconds) is how far a device's clock may be behind ours
-    before a silent device's predictions expire.
+    expires and is counted. `skew` (microseconds) is how much longer than the tolerance a silent
+    device is waited for: its reading may be on its way.
     """
 
     def __init__(
@@ -331,6 +340,7 @@ class LabelJoin:
         ).reshape(count, 5)
         head = Block(
             [Field(name) for name in ("pushed", "size", "free", "oldest", "newest")]
+            + [Field("last_time"), Field("last_received")]
             + [Field(name, (count,)) for name in ("cursor", "last", "known")],
             capacity,
         )
@@ -350,6 +360,7 @@ class LabelJoin:
             (
                 batch.row,
                 batch.time,
+                batch.received,
                 batch.verdict,
                 batch.values,
                 features.x,
@@ -367,7 +378,7 @@ class LabelJoin:
 
     def expire(self, clock: int, start: int, rows: int, schedule: Schedule) -> int:
         """Fill the schedule with what is overdue at `clock`; the first device row not yet done."""
-        return self._expire(clock - self.skew, False, start, rows, schedule)
+        return self._expire(clock, False, start, rows, schedule)
 
     def drop(self, clock: int, row: int, schedule: Schedule) -> int:
         """Expire all that one device row still waits for; returns `row` until all is done."""
@@ -376,6 +387,7 @@ class LabelJoin:
     def _expire(self, clock: int, every: bool, start: int, stop: int, schedule: Schedule) -> int:
         done, schedule.n = expire(
             clock,
+            self.skew,
             every,
             self.parameters,
             self.blocks["head"].array,

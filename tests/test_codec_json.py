@@ -368,3 +368,12 @@ def test_numbers_are_read_exactly(numbers: list[float]) -> None:
     assert same([v[1] for v in typed.values], numbers)
     slow = Bench().decode(*[message(load=x, temperature="no") for x in numbers])
     assert same([v[1] for v in slow.values], numbers)
+
+
+@pytest.mark.parametrize("spoiled", [{}, {"deep": None, "extra": 10**400}])
+def test_a_channel_named_with_dots_is_read_under_that_very_name(spoiled: dict[str, Any]) -> None:
+    """The name "PM2.5" is read as it stands, fast and slowly; only `path` leads into objects."""
+    schema = Schema([Channel("PM2.5"), Channel("deep", path="a.b")])
+    message = {"device": "d", "time": 1_700_000_000, "PM2.5": 7.5, "a": {"b": 2}, **spoiled}
+    bench = Bench(schema).decode(message)
+    assert bench.batch.values[0].tolist() == [7.5, 2.0]

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from streamgauge.schema import Channel
+
 __all__ = [
     "LONGEST_DEVICE",
     "Origin",
     "TopicDevices",
+    "channel_path",
     "device_name",
     "lookup",
     "origin_of",
@@ -51,6 +54,14 @@ def path_of(text: str, option: str) -> tuple[str, ...]:
             f"{option}: {text!r} has an empty name between its dots; write it like data.temp"
         )
     return path
+
+
+def channel_path(channel: Channel) -> tuple[str, ...]:
+    """Where a channel's value stands: along its dotted path, or under its own name as it is, dots
+    and all."""
+    if not channel.path:
+        return (channel.name,)
+    return path_of(channel.path, f"channels.{channel.name}")
 
 
 def lookup(message: Mapping[str, Any], path: tuple[str, ...]) -> Any:

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from ingest.codecs._origins import Origin, TopicDevices, device_name, lookup, path_of, topic_level
+from ingest.codecs._origins import (
+    Origin,
+    TopicDevices,
+    channel_path,
+    device_name,
+    lookup,
+    topic_level,
+)
 from ingest.codecs._row import write_row
 from ingest.codecs._tolerant import parse, reader
 from ingest.rejects import Rejects
@@ -45,7 +52,7 @@ class SecondLook:
         self._readings, self._max_depth = readings, max_depth
         self._channels = [
             (
-                path_of(channel.path or channel.name, f"channels.{channel.name}"),
+                channel_path(channel),
                 reader(channel.kind),
             )
             for channel in schema.channels

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from ingest.codecs._origins import (
     Origin,
     TopicDevices,
+    channel_path,
     device_name,
     origin_of,
     path_of,
@@ -231,8 +232,7 @@ def _typed_parser(schema: Schema, device: Origin, time: Origin) -> TypedParser |
     leaves: list[Leaf] = [(device.path, DEVICE, "")] if device.where == "field" else []
     leaves += [(time.path, TIME, None)] if time.where == "field" else []
     for channel in schema.channels:
-        path = path_of(channel.path or channel.name, f"channels.{channel.name}")
-        leaves.append((path, channel_type(channel.kind), math.nan))
+        leaves.append((channel_path(channel), channel_type(channel.kind), math.nan))
     try:
         return TypedParser(leaves)
     except ValueError:
