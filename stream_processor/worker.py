@@ -98,7 +98,7 @@ class Worker:
             self.pipeline.feed(delivery)
             self._place = position
             self.replayed += 1
-            self._hand_out()
+            self.hand_out()
 
     def stop(self, timeout: float = 10.0) -> None:
         """Stop the sources, finish what was taken, write a last checkpoint, close the sinks."""
@@ -130,7 +130,7 @@ class Worker:
             self._round()
             now = time.monotonic()
             if now - sealed >= SEAL or self.pipeline.walk.gathered >= ENOUGH:
-                self._hand_out()
+                self.hand_out()
                 sealed = now
             if now - saved >= self._every:
                 self._save()
@@ -142,21 +142,22 @@ class Worker:
         for source in self.sources:
             delivery = source.take(TAKE, 0.0)
             if delivery is not None:
-                self._work(source, delivery)
+                self.work(source, delivery)
                 worked = True
         if not worked and self.sources:
             delivery = self.sources[0].take(TAKE, WAIT)
             if delivery is not None:
-                self._work(self.sources[0], delivery)
+                self.work(self.sources[0], delivery)
         clock = self._clock()
         if clock - self._ticked >= TICK:
             self._ticked = clock
-            self._work(None, Delivery(clock=clock))
+            self.work(None, Delivery(clock=clock))
             if clock - self._scored >= SCORES_EVERY:
                 self.pipeline.score(clock)
                 self._scored = clock
 
-    def _work(self, source: Source | None, delivery: Delivery) -> None:
+    def work(self, source: Source | None, delivery: Delivery) -> None:
+        """One delivery: journal, acknowledge, walk. Called by the worker's own thread."""
         if delivery.readings is None and not self._journal(delivery):
             return
         if source is not None and delivery.tokens:
@@ -183,7 +184,7 @@ class Worker:
                     self.journal_state = {"ok": True, "why": ""}
                 return True
 
-    def _hand_out(self) -> None:
+    def hand_out(self) -> None:
         """Give the sinks what was computed. Only the last piece carries the place reached: a sink
         that kept an earlier piece alone must take the last one again."""
         outputs = self.pipeline.sealed()

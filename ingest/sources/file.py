@@ -2,13 +2,14 @@
 
 A row is a reading: a device, a time and a value per channel; other columns are not read. The log
 clock of a recording is its own time, so that a replay gives the same result on any day:
-`received` is the row's time, except where that is more than a day ahead of both its neighbours; then
-it is that of the row before. One wrong clock thus moves nobody else's, and is refused as FUTURE.
+`received` is the row's time, except where that is more than a day ahead of both its neighbours;
+then it is that of the row before. One wrong clock moves nobody else's, and is refused as FUTURE.
 """
 
 import gzip
 import time as wall
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet
 
+from ingest.codecs._tolerant import parse
 from ingest.rejects import Rejects
 from ingest.times import Zone, instant, instants, zone_named
 from streamgauge.arrays import Floats, Ints
@@ -26,6 +28,7 @@ __all__ = ["FORMATS", "RecordedFile", "frame", "numeric_columns", "open"]
 
 FORMATS = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
 DAY = 86_400 * 10**6
+MOST_NESTED = 32
 NEVER_CHANNELS = frozenset({"label", "split"})
 """What recordings call their ground truth and their parts; never a measurement."""
 _TRUE = {"true": 1.0, "false": 0.0, "True": 1.0, "False": 0.0}
@@ -44,8 +47,8 @@ def open(  # noqa: A001 - the name that every source has; files are opened by th
     chunk: int = 4_096,
     speed: float = 0.0,
 ) -> "RecordedFile":
-    """A recording as a source: `device` and `time` name its columns, `zone` is that of times without
-    one, `chunk` the rows of a delivery. `speed` 1 replays as it was recorded, 0 flat out.
+    """A recording as a source: `device` and `time` name its columns, `zone` is that of times
+    without one, `chunk` the rows of a delivery. `speed` 1 replays as it was recorded, 0 flat out.
 
     Raises ValueError for a file that is missing or of no known format, or an option out of bounds.
     """
@@ -143,8 +146,8 @@ def frame(data: pd.DataFrame, schema: Schema, rejects: Rejects, zone: str = "UTC
 
 
 def numeric_columns(path: Path, device: str = "device", time: str = "time") -> list[str]:
-    """Columns of a recording that hold numbers, as its first rows tell: its channels, where none are
-    declared. Neither labels nor the parts of a split are channels."""
+    """Columns of a recording that hold numbers, as its first rows tell: its channels, where none
+    are declared. Neither labels nor the parts of a split are channels."""
     _format_of(path)
     with path.open("rb") as raw:
         first = next(_tables(path, raw, 10_000), pd.DataFrame())
@@ -152,7 +155,8 @@ def numeric_columns(path: Path, device: str = "device", time: str = "time") -> l
     for name in first.columns:
         if name not in NEVER_CHANNELS | {device, time}:
             numbers = pd.to_numeric(first[name], errors="coerce")
-            if numbers.notna().any() and numbers.notna().sum() == first[name].notna().sum():
+            there = first[name].notna() & (first[name] != "")
+            if there.any() and numbers[there].notna().all():
                 names.append(str(name))
     return names
 
@@ -172,7 +176,7 @@ def _format_of(path: Path) -> str:
 def _tables(path: Path, raw: IO[bytes], chunk: int) -> Iterator[pd.DataFrame]:
     """The file's rows as text and numbers, `chunk` at a time; ValueError names a damaged file."""
     kind = _format_of(path)
-    opened: Any = gzip.open(raw, "rb") if path.suffix.lower() == ".gz" else raw
+    opened: Any = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
     try:
         if kind == ".parquet":
             for batch in pyarrow.parquet.ParquetFile(opened).iter_batches(chunk):
@@ -180,15 +184,30 @@ def _tables(path: Path, raw: IO[bytes], chunk: int) -> Iterator[pd.DataFrame]:
         elif kind == ".csv":
             yield from pd.read_csv(opened, chunksize=chunk, dtype=str, keep_default_na=False)
         else:
-            yield from pd.read_json(
-                opened, lines=True, chunksize=chunk, dtype=False, convert_dates=False
-            )
+            yield from _json_lines(opened, chunk)
     except pd.errors.EmptyDataError:
         return
     except (ValueError, OSError, EOFError, pyarrow.ArrowException) as broken:
         raise ValueError(
             f"{path}: cannot be read ({broken}); repair or replace the file"
         ) from broken
+
+
+def _json_lines(opened: IO[bytes], chunk: int) -> Iterator[pd.DataFrame]:
+    """One row per line; a line that is no JSON object is a row without a device.
+
+    pandas reads JSON numbers only nearly: a replay must see the very values that went live.
+    """
+    while lines := list(islice(opened, chunk)):
+        yield pd.DataFrame([_line(line) for line in lines if line.strip()], dtype=object)
+
+
+def _line(line: bytes) -> dict[str, Any]:
+    try:
+        found = parse(line, MOST_NESTED)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 class _Columns:
@@ -236,10 +255,11 @@ def _values(table: pd.DataFrame, channel: Channel) -> Floats:
     if name not in table.columns:
         return np.full(len(table), np.nan)
     column = table[name]
-    if channel.kind is Kind.BOOLEAN and column.dtype == object:
-        column = column.map(lambda value: _TRUE.get(value, value))
+    boolean = channel.kind is Kind.BOOLEAN
+    if boolean and not pd.api.types.is_numeric_dtype(column):
+        column = column.astype(object).map(lambda value: _TRUE.get(value, value))
     numbers: Floats = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    return numbers
+    return np.where((numbers == 0) | (numbers == 1), numbers, np.nan) if boolean else numbers
 
 
 def _times(

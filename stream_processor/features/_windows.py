@@ -5,7 +5,8 @@ queue by adding what enters and reverting what leaves, in River's arithmetic and
 (`river.utils.Rolling` over `stats.Mean` and `stats.Var`); extremes by the two-stack method: the
 older part of the queue (the front) has suffix extremes stored with each slot, the newer part (the
 back) one running extreme. When the front is used up, the whole queue becomes the front, and the
-sums are computed afresh: amortised O(1), and no rounding error outlives one turn of the ring.
+sums are computed afresh, and replace the running ones where those have drifted: amortised O(1), and
+no rounding error grows beyond 1e-11.
 """
 
 import numpy as np
@@ -49,6 +50,8 @@ ABSENT = np.nan
 # When the spread falls this far below its peak, an outlier left and took the digits with it: the
 # rounding error of the peak (1e-16 of it) would be more than 1e-10 of what is left.
 _WORN_OUT = 1e-6
+# Rounding error that the running sums may have, of what they should be, before they are replaced.
+_DRIFT = 1e-11
 
 
 @kernel
@@ -130,6 +133,19 @@ def _sum_afresh(device: Floats, ring: Floats, length: int, plan: Integers, c: in
 
 
 @kernel
+def _check_sums(device: Floats, ring: Floats, length: int, plan: Integers, c: int) -> None:
+    """Compute the sums afresh and keep the running ones, River's own, unless they have drifted."""
+    at = QUEUE + c * SUMS
+    mean, spread = device[at + MEAN], device[at + SPREAD]
+    _sum_afresh(device, ring, length, plan, c)
+    drift = abs(mean - device[at + MEAN])
+    if drift <= _DRIFT * abs(device[at + MEAN]):
+        drift = abs(spread - device[at + SPREAD])
+        if drift <= _DRIFT * device[at + SPREAD]:
+            device[at + MEAN], device[at + SPREAD] = mean, spread
+
+
+@kernel
 def _suffix_extremes(device: Floats, ring: Floats, length: int, plan: Integers, c: int) -> None:
     """For each reading the extremes from it to the newest."""
     head = int(device[HEAD])
@@ -152,7 +168,7 @@ def _drop(device: Floats, ring: Floats, length: int, plan: Integers) -> None:
     head = int(device[HEAD])
     for c in range(plan[CHANNELS]):
         if turn:
-            _sum_afresh(device, ring, length, plan, c)
+            _check_sums(device, ring, length, plan, c)
             if plan[PARTS] > 1:
                 _suffix_extremes(device, ring, length, plan, c)
         value = _read(ring, head, 1 + c * plan[PARTS], plan)
