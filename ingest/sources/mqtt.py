@@ -31,6 +31,9 @@ from streamgauge.schema import Schema
 
 __all__ = ["open"]
 
+CODEC = "json"
+"""What reads the messages where the configuration names nothing else."""
+
 QUEUE_BYTES = 256_000_000
 """Payload bytes that may wait, whatever their number."""
 SHOWN = 1_024

@@ -28,6 +28,9 @@ from streamgauge.schema import Schema
 
 __all__ = ["Fleet", "open", "publish"]
 
+CODEC = "json"
+"""What reads the messages where the configuration names nothing else."""
+
 DAY_SECONDS = 120.0
 COOLING_LAG_SECONDS = 4.0
 LOST, TWICE, INCOMPLETE = 0.01, 0.005, 0.005
