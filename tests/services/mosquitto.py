@@ -61,6 +61,11 @@ class Mosquitto:
         self.stop()
         self.start()
 
+    @property
+    def log(self) -> str:
+        """What it has logged so far, every packet included."""
+        return (self.folder / "log").read_text(encoding="utf-8", errors="replace")
+
     def _users(self, passwords: dict[str, str]) -> list[str]:
         file = self.folder / "passwords"
         file.touch(mode=0o600)
