@@ -27,7 +27,8 @@ def main() -> int:
     console = Console()
     RESULTS.mkdir(exist_ok=True)
     for name in chosen:
-        console.print(f"\n[bold]{name}[/bold]: {(known[name].__doc__ or '').strip()}", highlight=False)
+        purpose = (known[name].__doc__ or "").strip()
+        console.print(f"\n[bold]{name}[/bold]: {purpose}", highlight=False)
         rows: list[dict[str, Any]] = known[name].run()
         _show(rows, console)
         facts = {"python": platform.python_version(), "machine": platform.machine()}

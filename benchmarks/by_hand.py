@@ -34,7 +34,7 @@ CONFIG = Path(__file__).with_suffix(".toml")
 
 def messages(count: int, devices: int = DEVICES) -> list[bytes]:
     """JSON readings, one device after the other."""
-    chance = random.Random(7)  # noqa: S311 - a repeatable load, nothing secret
+    chance = random.Random(7)
     made = []
     for i in range(count):
         d, t = i % devices, 1.7e9 + i // devices
@@ -119,7 +119,7 @@ class Collected:
     def write(self, output: Output) -> None:
         self.table.add(output)
 
-    def flush(self, timeout: float) -> bool:  # noqa: ARG002 - the contract's
+    def flush(self, timeout: float) -> bool:
         return True
 
     def state(self) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class Detector(Protocol):
     def call(self, schedule: Schedule, events: Events) -> Call:
         """The kernel call that looks at the schedule's STEPS, those of this lane with a label.
 
-        It appends an event per alarm; the log has room for one per step. Cutting a schedule anywhere
-        changes neither events nor state. Residuals that are not finite are skipped.
+        It appends an event per alarm; the log has room for one per step. Cutting a schedule
+        anywhere changes neither events nor state. Residuals that are not finite are skipped.
         """
         ...

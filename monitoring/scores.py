@@ -60,7 +60,7 @@ FIELDS = (
     "residual",
     "version",
 )
-"""Fields of a device's score row, one value per lane; cumulative first, then the newest prediction."""
+"""Fields of a device's score row, one value per lane: cumulative, then the newest prediction."""
 
 (
     LABELS,
@@ -154,7 +154,7 @@ def score(
     n: int,
     at: int,
 ) -> int:
-    """Steps 0 to n of the schedule, in order; records are written from row `at` on; the next row."""
+    """Judge steps 0 to n in order; records are written from row `at` on. The next free row."""
     lanes = len(parameters)
     head = len(FIELDS) * lanes
     chunks = len(window)
@@ -197,11 +197,11 @@ def score(
             if np.isfinite(residual * residual):
                 add(cell, lane, lanes, label, residual, base)
                 add(fleet, lane, lanes, label, residual, base)
-                k = np.int64(cell[LABELS * lanes + lane] - 1.0) % (chunks * CHUNK)
+                k = int(cell[LABELS * lanes + lane] - 1.0) % (chunks * CHUNK)
                 window[k // CHUNK, d, (lane * CHUNK + k % CHUNK) * 2] = residual
                 window[k // CHUNK, d, (lane * CHUNK + k % CHUNK) * 2 + 1] = label
                 cell[head + 1] = max(cell[head + 1], k // CHUNK + 1.0)
-                k = np.int64(fleet[LABELS * lanes + lane] - 1.0) % FLEET_WINDOW
+                k = int(fleet[LABELS * lanes + lane] - 1.0) % FLEET_WINDOW
                 fleet[head + 2 + (lane * FLEET_WINDOW + k) * 2] = residual
                 fleet[head + 2 + (lane * FLEET_WINDOW + k) * 2 + 1] = label
                 if pending[slot, d, lanes + lane] == _PENDING:
@@ -221,7 +221,7 @@ def score(
         made[at, out.MADE] = codes[i, MADE]
         made[at, out.DUE] = codes[i, DUE]
         made[at, out.STATUS] = status
-        made[at, out.VERSION] = np.int64(cell[LEARNED * lanes + lane])
+        made[at, out.VERSION] = int(cell[LEARNED * lanes + lane])
         told[at, out.VALUE] = value
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
@@ -268,30 +268,30 @@ class Scorer:
         )
 
     def call(self, schedule: Schedule, codes: Ints, numbers: Floats) -> Call:
-        """Judge the schedule's STEPS and write a record of each, from row AT of the given columns on
-        (see `Predictions`); sets AT to the next free row."""
+        """Judge the schedule's STEPS and write a record of each, from row AT of the given columns
+        on (see `Predictions`); sets AT to the next free row."""
         given = (schedule.codes, schedule.numbers, schedule.answers)
-        return Call(
-            score, (*given, *self._bound, codes, numbers, Now.STEPS, Now.AT), (Now.AT,)
-        )
+        return Call(score, (*given, *self._bound, codes, numbers, Now.STEPS, Now.AT), (Now.AT,))
 
     def cell(self, row: int) -> Floats:
         """float64[len(FIELDS), lanes]: a copy of the scores of one device row, -1 for over all."""
         block = self.blocks["fleet" if row < 0 else "device"].array[max(row, 0)]
         size = len(FIELDS) * len(self.lanes)
-        return block[:size].reshape(len(FIELDS), len(self.lanes)).copy()
+        cell: Floats = block[:size].reshape(len(FIELDS), len(self.lanes)).copy()
+        return cell
 
     def recent(self, row: int, lane: int) -> Floats:
         """float64[n, 2]: residual and label of the last labels of one device row (-1 over all), in
         no particular order."""
         if row < 0:
-            recent = self.blocks["fleet"].view("recent")[0, lane]
+            recent: Floats = self.blocks["fleet"].view("recent")[0, lane]
         else:
             layers = range(self.window // CHUNK)
             rolling = self.blocks["rolling"]
             recent = np.concatenate([rolling.view("recent", k)[row, lane] for k in layers])
         labels = int(self.cell(row)[LABELS, lane])
-        return recent[: min(labels, len(recent))].copy()
+        newest: Floats = recent[: min(labels, len(recent))].copy()
+        return newest
 
     def numbers(self, row: int, lane: int) -> Floats:
         """float64[len(SCORE_COLUMNS)]: all scores of one lane for one device row (-1 over all)."""

@@ -47,8 +47,7 @@ async def _serve(port: int, started: threading.Event, stop: threading.Event) -> 
     server = Broker(config)
     await server.start()
     started.set()
-    while not stop.is_set():
-        await asyncio.sleep(0.05)
+    await asyncio.to_thread(stop.wait)
     await server.shutdown()
 
 

@@ -51,9 +51,7 @@ class Running:
         self.sinks = [self.history, *_sinks(settings, self.pipeline, clock), self.live]
         self.sources = _sources(settings, self.pipeline, clock)
         sync = settings.state.durability == "power"
-        self.journal = Journal(
-            folder / "journal", max_bytes=settings.state.journal_max, sync=sync
-        )
+        self.journal = Journal(folder / "journal", max_bytes=settings.state.journal_max, sync=sync)
         self.worker = Worker(
             self.pipeline,
             self.sources,
@@ -74,9 +72,7 @@ class Running:
             rejects=self._rejects,
             states=self._states,
         )
-        self.server = HttpServer(
-            app, self.live, host=settings.serve.host, port=settings.serve.port
-        )
+        self.server = HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 
     def start(self) -> None:
         """Take the state back, then listen and work."""
@@ -124,9 +120,7 @@ def _only_one(folder: Path) -> IO[str]:
     return file
 
 
-def _sources(
-    settings: Settings, pipeline: Pipeline, clock: Callable[[], int]
-) -> list[Source]:
+def _sources(settings: Settings, pipeline: Pipeline, clock: Callable[[], int]) -> list[Source]:
     schema = pipeline.walk.stages.schema
     return [
         load("ingest.sources", source.use).open(

@@ -41,7 +41,7 @@ def replay(
         dead = stack.enter_context(_rejects(rejects))
         pipeline = Pipeline(settings, dead)
         source = file.open(
-            pipeline.walk.stages.schema, 0, _now, dead, path=str(data), speed=speed,
+            pipeline.walk.stages.schema, 0, _now, dead, path=data, speed=speed,
             zone=settings.devices.timezone,
         )  # fmt: skip
         began = time.perf_counter()

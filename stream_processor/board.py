@@ -64,9 +64,10 @@ class LiveBoard:
             if row is None:
                 return None
             count = int(self._seen["count"][row])
-            last = self._seen["last"][row].tolist() if count else [math.nan] * len(self._stages.schema)
+            last = self._seen["last"][row].tolist()
             newest, received = int(self._seen["newest"][row]), int(self._seen["received"][row])
-        values = {n: _some(v) for n, v in zip(self._stages.schema.names, last, strict=True)}
+        names = self._stages.schema.names
+        values = {n: _some(v) if count else None for n, v in zip(names, last, strict=True)}
         return DeviceView(
             device, newest if count else None, received if count else None, count, values
         )
@@ -129,7 +130,7 @@ class LiveBoard:
             return [self._score(lane, device, row) for lane in self._lanes_of(task)]
 
     def device_scores(self, task: str, limit: int = 100) -> list[ScoreView]:
-        """Devices whose error is worst beside persistence, first horizon of the task, worst first."""
+        """Devices of a task, its first horizon, with the worst error beside persistence first."""
         lanes = self._lanes_of(task)
         if not lanes:
             return []

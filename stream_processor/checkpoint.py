@@ -75,7 +75,8 @@ def read(path: Path, key: bytes) -> Checkpoint:
     size = header["tensors"]["bytes"]
     tensors = content[start : start + size]
     pickles = content[start + size :]
-    if _digest(tensors) != header["tensors"]["digest"] or len(pickles) != header["pickles"]["bytes"]:
+    whole = _digest(tensors) == header["tensors"]["digest"]
+    if not whole or len(pickles) != header["pickles"]["bytes"]:
         raise _damaged(path, "its arrays do not match their digest")
     if pickles and not hmac.compare_digest(_sign(pickles, key), header["pickles"]["signature"]):
         raise CheckpointRefused(
@@ -125,8 +126,8 @@ def _sign(content: bytes, key: bytes) -> str:
 
 def _damaged(path: Path, why: str) -> CheckpointRefused:
     return CheckpointRefused(
-        f"{path}: damaged ({why}); restore it from a backup, or move the state folder away to start "
-        "anew (the journal beside it still holds the readings since the last checkpoint)"
+        f"{path}: damaged ({why}); restore it from a backup, or move the state folder away to "
+        "start anew (the journal beside it still holds the readings since the last checkpoint)"
     )
 
 

@@ -28,8 +28,8 @@ def signing_key(path: Path) -> bytes:
         key = path.read_bytes()
         if len(key) < LENGTH:
             raise ValueError(
-                f"{path}: {len(key)} bytes, a signing key has {LENGTH}; restore it from your backup, "
-                "or delete it and move the state folder away"
+                f"{path}: {len(key)} bytes, a signing key has {LENGTH}; restore it from your "
+                "backup, or delete it and move the state folder away"
             ) from None
         return key
     key = secrets.token_bytes(LENGTH)

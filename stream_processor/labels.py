@@ -74,8 +74,8 @@ def emit(
     codes[m, ROW] = d
     codes[m, SOURCE] = source
     codes[m, SLOT] = slot
-    codes[m, SEQUENCE] = np.int64(entry[SEQ])
-    codes[m, MADE] = np.int64(entry[TIME])
+    codes[m, SEQUENCE] = int(entry[SEQ])
+    codes[m, MADE] = int(entry[TIME])
     codes[m, DUE] = due
     numbers[m, TARGET] = np.nan
     numbers[m, LABEL] = np.nan
@@ -94,7 +94,7 @@ def release(head: Floats, ring: Floats, d: int, count: int) -> None:
         for lane in range(count):
             if head[d, PER_LANE + lane] == oldest:
                 return
-        slot = np.int64(oldest) - 1
+        slot = int(oldest) - 1
         head[d, OLDEST] = ring[slot, d, LINK]
         if head[d, OLDEST] == 0.0:
             head[d, NEWEST] = 0.0
@@ -111,7 +111,7 @@ def outcome(
         if head[d, PUSHED] - ring[slot, d, SEQ] < lanes[lane, P_READINGS]:
             return -1
         return _LEARN if y == y else _EXPIRE
-    due = np.int64(ring[slot, d, TIME]) + lanes[lane, P_DELAY]
+    due = int(ring[slot, d, TIME]) + lanes[lane, P_DELAY]
     if t < due:
         return -1
     if t > due + lanes[lane, P_TOLERANCE]:
@@ -137,7 +137,7 @@ def resolve(
     """Emit what the reading at time t settles in one lane; the new m, or -1 - m when it is full."""
     cursor = PER_LANE + lane
     while head[d, cursor] != 0.0:
-        slot = np.int64(head[d, cursor]) - 1
+        slot = int(head[d, cursor]) - 1
         base = ring[slot, d, BASES + lane]
         predicted = base == base or lanes[lane, P_CHANGE] == 0
         step = outcome(d, lane, slot, t, y, lanes, head, ring)
@@ -170,7 +170,7 @@ def push_out(
 ) -> int:
     """Expire the oldest entry in every lane that waits on it; needs one free step per lane."""
     oldest = head[d, OLDEST]
-    slot = np.int64(oldest) - 1
+    slot = int(oldest) - 1
     for lane in range(len(lanes)):
         if head[d, PER_LANE + lane] == oldest:
             base = ring[slot, d, BASES + lane]
@@ -187,10 +187,10 @@ def push_out(
 def push(d: int, t: int, x: Floats, lanes: Ints, head: Floats, ring: Floats) -> int:
     """Store a reading's features in a free slot of the device; returns the slot."""
     if head[d, FREE] != 0.0:
-        slot = np.int64(head[d, FREE]) - 1
+        slot = int(head[d, FREE]) - 1
         head[d, FREE] = ring[slot, d, LINK]
     else:
-        slot = np.int64(head[d, SIZE])
+        slot = int(head[d, SIZE])
         head[d, SIZE] += 1.0
     entry = ring[slot, d]
     count = len(lanes)
@@ -203,7 +203,7 @@ def push(d: int, t: int, x: Floats, lanes: Ints, head: Floats, ring: Floats) -> 
     for f in range(len(x)):
         entry[BASES + count + f] = x[f]
     if head[d, NEWEST] != 0.0:
-        ring[np.int64(head[d, NEWEST]) - 1, d, LINK] = slot + 1.0
+        ring[int(head[d, NEWEST]) - 1, d, LINK] = slot + 1.0
     else:
         head[d, OLDEST] = slot + 1.0
     head[d, NEWEST] = slot + 1.0
@@ -241,7 +241,7 @@ def join(
     for i in range(start, n):
         if verdict[i] != _ADMITTED:
             continue
-        d = np.int64(batch_row[i])
+        d = int(batch_row[i])
         t = batch_time[i]
         for lane in range(count):
             y = values[i, lanes[lane, P_TARGET]]
@@ -300,13 +300,13 @@ def expire(
     """
     m = 0
     for d in range(start, n):
-        now = np.int64(head[d, LAST_TIME]) + clock - np.int64(head[d, LAST_RECEIVED])
+        now = int(head[d, LAST_TIME]) + clock - int(head[d, LAST_RECEIVED])
         for lane in range(len(lanes)):
             if lanes[lane, P_READINGS] > 0 and not every:
                 continue
             while head[d, PER_LANE + lane] != 0.0:
-                slot = np.int64(head[d, PER_LANE + lane]) - 1
-                due = np.int64(ring[slot, d, TIME]) + lanes[lane, P_DELAY]
+                slot = int(head[d, PER_LANE + lane]) - 1
+                due = int(ring[slot, d, TIME]) + lanes[lane, P_DELAY]
                 if now <= due + lanes[lane, P_TOLERANCE] + skew and not every:
                     break
                 base = ring[slot, d, BASES + lane]

@@ -13,7 +13,7 @@ from ingest.source import Codec
 from ingest.sources.file import frame
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
-from stream_processor.settings import load, with_channels
+from stream_processor.settings import load
 from stream_processor.settings.model import Settings
 from stream_processor.table import Table
 from stream_processor.walk import PART, Walk
@@ -139,7 +139,7 @@ class Pipeline:
         return table.frame()
 
     def record(self, readings: Readings) -> Iterator[Output]:
-        """Feed recorded readings in, with the clock ticks between them; outputs as they are sealed."""
+        """Feed recorded readings in, and the ticks between them; outputs as they are sealed."""
         for delivery in deliveries(readings, self.walk.clock):
             self.feed(delivery)
             if self.walk.gathered > ENOUGH:

@@ -55,9 +55,9 @@ def restore(walk: Walk, checkpoint: Checkpoint, definition: Mapping[str, Any]) -
         )
     if checkpoint.blobs and facts["models_pickled_by"] != _pickled_by():
         raise CheckpointRefused(
-            f"the River models were pickled by {facts['models_pickled_by']}, this is {_pickled_by()}; "
-            "pickles do not survive an upgrade: go back to those versions, or move the state folder "
-            "away and replay your recordings to start anew"
+            f"the River models were pickled by {facts['models_pickled_by']}, this is "
+            f"{_pickled_by()}; pickles do not survive an upgrade: go back to those versions, or "
+            "move the state folder away and replay your recordings to start anew"
         )
     walk.stages.devices.restore(facts["devices"])
     rows = np.arange(len(walk.stages.devices))

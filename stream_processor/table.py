@@ -71,7 +71,7 @@ class Table:
         self._numbers.append(records.numbers)
 
     def frame(self) -> pd.DataFrame:
-        """One row per prediction, by `made_at`, then `id`. Times are UTC; NaN where there is none."""
+        """One row per prediction, by `made_at`, then `id`; times are UTC, NaN where none is."""
         codes = np.concatenate(self._codes or [np.zeros((0, 8), np.int64)])
         numbers = np.concatenate(self._numbers or [np.zeros((0, 4))])
         made = codes[:, 0] == 0

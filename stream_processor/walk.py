@@ -140,6 +140,7 @@ class Walk:
             pushed = self.stages.join.blocks["head"].view("pushed")
             for row in rows.tolist():
                 pushed[row] = self.stages.devices.returned(row)
+
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
         now, chain = self._now, self._first

@@ -121,7 +121,7 @@ class Worker:
     def _run(self) -> None:
         try:
             self._loop()
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever it is, it must be told, not die with the thread
             self.failure = traceback.format_exc()
 
     def _loop(self) -> None:
@@ -199,7 +199,7 @@ class Worker:
         return self.pipeline.settings.definition()
 
     def _save(self) -> Future[None]:
-        """Copy the state now, write it in the background; the journal is trimmed when it is safe."""
+        """Copy the state now, write it in the background; trim the journal when it is safe."""
         if self._writing is not None and not self._writing.done():
             return self._writing
         began = time.monotonic()

@@ -1,9 +1,9 @@
 """Kernel calls bound to their arrays once, and run in a row without Python between them.
 
-Handing an array to a kernel costs about 75 ns, which at one reading per batch is most of the work.
-A stage therefore declares its calls: a kernel and its arguments, of which a few integers (`Now`) are
-known only at run time. A bound call is a C function and a table of addresses; a `Chain` runs any
-number of them in one entry from Python, 0.3 µs instead of one for each.
+Handing an array to a kernel costs about 75 ns, which at one reading per batch is most of the
+work. A stage therefore declares its calls: a kernel and its arguments, of which a few integers
+(`Now`) are known only at run time. A bound call is a C function and a table of addresses; a `Chain`
+runs any number of them in one entry from Python, for 0.3 µs instead of about one for each.
 
 For each kernel and kind of arguments a small C function is generated into the compile cache, the
 same for every configuration: what an image build compiled, no start compiles again.
@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,7 +87,7 @@ class Chain:
         _run(self._calls, self._now)
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator] # numba has no types
 def _pointer(context: Any, address: Any) -> Any:
     """The pointer to an address."""
 
@@ -97,7 +97,7 @@ def _pointer(context: Any, address: Any) -> Any:
     return voidptr(address), build
 
 
-@intrinsic
+@intrinsic  # type: ignore[untyped-decorator] # numba has no types
 def _enter(context: Any, entry: Any, table: Any, now: Any) -> Any:
     """Call the C function `void(int64*, int64*)` at address `entry`."""
 
@@ -141,7 +141,7 @@ def _bind(call: Call) -> tuple[Any, Ints, tuple[Argument, ...]]:
     return entry, np.array(table, np.int64), call.arguments
 
 
-@lru_cache(maxsize=None)
+@cache
 def _entry(module: str, name: str, kinds: tuple[str, ...], returns: tuple[int, ...]) -> Any:
     """The C function for a kernel and these kinds of arguments, from the compile cache."""
     source = _source(module, name, kinds, returns)

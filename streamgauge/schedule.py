@@ -46,12 +46,12 @@ class Lane:
 class Schedule:
     """Up to `capacity` steps in event order, over all lanes.
 
-    - `codes int64[capacity, 8]`: step (`words.Step`), lane, device row, source (index of the reading
-      in the batch), slot (place of the prediction in the device's ring of pending ones), sequence
-      (count of the device's readings), made (event time of the prediction), due (event time that it
-      is for; for a label the time of the reading that brought it)
-    - `numbers float64[capacity, 5]`: target (what the model learns; NaN when predicting), base (last
-      value of the target channel when the prediction was made), residual (label - prediction,
+    - `codes int64[capacity, 8]`: step (`words.Step`), lane, device row, source (index of the
+      reading in the batch), slot (place of the prediction in the device's ring of pending ones),
+      sequence (count of the device's readings), made (event time of the prediction), due (event
+      time that it is for; for a label the time of the reading that brought it)
+    - `numbers float64[capacity, 5]`: target (what the model learns; NaN when predicting), base
+      (last value of the target channel when the prediction was made), residual (label - prediction,
       written by the scorer), weight
     - `x float64[capacity, f]`: the features; a learn step carries the very features that the
       prediction was made with

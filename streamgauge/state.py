@@ -8,6 +8,7 @@ import mmap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,7 @@ class Block:
         self.width = max(1, sum(field.size for field in self.fields))
         self.stack = _reserve(layers, capacity, self.width)
         self.array = self.stack[0]
-        self.depth = np.zeros(capacity if layers > 1 else 0, np.int64)
+        self.depth: NDArray[Any] = np.zeros(capacity if layers > 1 else 0, np.int64)
         self._offsets: dict[str, tuple[int, Field]] = {}
         self._template = np.zeros(self.width)
         offset = 0

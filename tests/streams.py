@@ -67,8 +67,8 @@ def pipeline(
 
 
 def stream(n: int, seed: int, devices: int = 5) -> Readings:
-    """Dirty readings: gaps, duplicates, late ones, times from the future and before clocks were set,
-    values missing, out of range, not finite and beyond anything; devices that come and go."""
+    """Dirty readings: gaps, duplicates, late ones, times from the future and before clocks were
+    set, values missing, out of range, not finite, beyond anything; devices that come and go."""
     random = np.random.default_rng(seed)
     step = random.choice([0, 1, 1, 1, 2, 12, 90], n, p=[0.1, 0.3, 0.2, 0.2, 0.15, 0.04, 0.01])
     clock = BEGIN + np.cumsum(step) * SECOND

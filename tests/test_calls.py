@@ -10,6 +10,7 @@ from streamgauge.kernels import kernel
 
 @kernel
 def scale(values: Floats, factor: float, shift: int, n: int) -> tuple[int, int]:
+    """Two numbers come back."""
     for i in range(n):
         values[i] = values[i] * factor + shift
     return n, 7
@@ -17,6 +18,7 @@ def scale(values: Floats, factor: float, shift: int, n: int) -> tuple[int, int]:
 
 @kernel
 def count(codes: Ints, steps: int, at: int) -> int:
+    """One number comes back."""
     for i in range(steps):
         codes[i, at] += 1
     return at + 1

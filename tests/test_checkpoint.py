@@ -18,6 +18,7 @@ NOW = {"definition": {"tasks": "same"}}
 
 
 def sample() -> Checkpoint:
+    """One of everything."""
     arrays = {"a.rows": np.arange(12.0).reshape(3, 4), "a.depth": np.arange(3)}
     return Checkpoint(arrays, {"devices": ["ü", None]}, {"lane": [b"one", b"", b"three"]})
 
@@ -54,7 +55,7 @@ def test_a_newer_format_is_refused_with_the_remedy(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
     files.write(path, sample(), KEY)
     path.write_bytes(path.read_bytes().replace(b"checkpoint 1 ", b"checkpoint 9 ", 1))
-    with pytest.raises(CheckpointRefused, match="format 9, this version .* reads format 1.*move"):
+    with pytest.raises(CheckpointRefused, match=r"format 9, this version .* reads format 1.*move"):
         files.read(path, KEY)
 
 
@@ -104,7 +105,7 @@ def test_another_configuration_is_refused_by_name() -> None:
     run(made, stream(100, 1), [])
     saved = capture(made.walk, {"tasks": "a", "features": "b"}, {})
     fresh = pipeline()
-    with pytest.raises(CheckpointRefused, match="changed since .*: tasks; put it back"):
+    with pytest.raises(CheckpointRefused, match=r"changed since .*: tasks; put it back"):
         restore(fresh.walk, saved, {"tasks": "c", "features": "b"})
     assert not fresh.walk.stages.devices.known
 
@@ -115,7 +116,7 @@ def test_pickles_of_other_versions_are_refused() -> None:
     run(made, stream(100, 1), [])
     saved = capture(made.walk, NOW, {})
     saved.facts["models_pickled_by"] = "river 0.21.0 on Python 3.11.0"
-    with pytest.raises(CheckpointRefused, match="pickled by river 0.21.0.*replay"):
+    with pytest.raises(CheckpointRefused, match=r"pickled by river 0\.21\.0.*replay"):
         restore(pipeline(RIVER).walk, saved, NOW)
 
 

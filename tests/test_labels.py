@@ -1,6 +1,8 @@
 """The label join against a plain reference, however the stream is cut."""
 
-from collections import deque
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream_processor.labels import OVERFLOWED, LabelJoin
 from streamgauge.batch import Batch, Features
-from streamgauge.schedule import LABEL, LANE, SEQUENCE, SOURCE, STEP, TARGET, WEIGHT, Lane, Schedule
+from streamgauge.schedule import LANE, ROW, SEQUENCE, SOURCE, STEP, TARGET, WEIGHT, Lane, Schedule
 from streamgauge.words import Step
 
 SECOND = 10**6
@@ -19,6 +21,7 @@ AHEAD = 10**14
 
 
 def lane(delay: int, readings: int, *, tolerance: int = 2, change: bool = False) -> Lane:
+    """A lane with these seconds or readings to its label."""
     return Lane(
         task=f"t{delay}.{readings}",
         horizon="",
@@ -33,10 +36,14 @@ def lane(delay: int, readings: int, *, tolerance: int = 2, change: bool = False)
     )
 
 
+Stream = tuple[Any, Any, Any, Any]
+Told = tuple[int, int, int, int, float | None, float]
+"""Step, lane, reading, sequence, target, weight."""
+
 LANES = (lane(3, 0), lane(0, 2), lane(0, 0), lane(5, 0, change=True))
 
 
-def stream(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def stream(n: int, seed: int) -> Stream:
     """Rows, times, targets (some missing) and verdicts of a stream with gaps."""
     random = np.random.default_rng(seed)
     rows = random.integers(0, 3, n).astype(np.int32)
@@ -47,72 +54,86 @@ def stream(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.nd
     return rows, time, y, verdict
 
 
-def reference(rows, time, y, verdict, lanes, pending):  # noqa: ANN001, ANN201, C901, PLR0912
-    """What the join promises, as plainly as possible: steps as tuples."""
-    steps, waiting, known, pushed = [], {}, {}, {}
-    for i in range(len(rows)):
-        if verdict[i]:
-            continue
-        d = int(rows[i])
-        queues = waiting.setdefault(d, [deque() for _ in lanes])
-        seen = pushed.setdefault(d, 0)
+class Reference:
+    """What the join promises, as plainly as possible."""
 
-        def settle(k, i=i, d=d, queues=queues):  # noqa: ANN001, ANN202
-            lane, count = lanes[k], pushed[d]
-            while queues[k]:
-                seq, made, base, _ = queues[k][0]
-                if lane.readings:
-                    if count - seq < lane.readings:
-                        return
-                    step = Step.LEARN if y[i] == y[i] else Step.EXPIRE
-                else:
-                    due = made + lane.delay
-                    if time[i] < due:
-                        return
-                    if time[i] > due + lane.tolerance:
-                        step = Step.EXPIRE
-                    elif y[i] == y[i]:
-                        step = Step.LEARN
-                    else:
-                        return
-                queues[k].popleft()
-                if lane.change and base is None:
-                    continue
-                target = (y[i] - base if lane.change else y[i]) if step == Step.LEARN else None
-                steps.append((int(step), k, i, seq, target, 1.0))
+    def __init__(self, data: Stream, lanes: Sequence[Lane], pending: int) -> None:
+        self.rows, self.time, self.y, self.verdict = data
+        self.lanes, self.pending = lanes, pending
+        self.told: list[Told] = []
+        self.waiting: dict[int, list[deque[Any]]] = {}
+        self.known: dict[int, float] = {}
+        self.pushed: Counter[int] = Counter()
 
-        for k in range(len(lanes)):
-            settle(k)
+    def steps(self) -> list[Told]:
+        for i in np.flatnonzero(self.verdict == 0).tolist():
+            self.reading(i, int(self.rows[i]))
+        return self.told
+
+    def tell(self, step: Step, k: int, i: int, entry: Any, weight: float = 1.0) -> None:
+        sequence, _, base = entry
+        if self.lanes[k].change and base is None:
+            return
+        target = None
+        if step is Step.LEARN:
+            target = self.y[i] - base if self.lanes[k].change else self.y[i]
+        self.told.append((int(step), k, i, sequence, target, weight))
+
+    def meaning(self, k: int, i: int, entry: Any, count: int) -> Step | None:
+        lane, (sequence, made, _) = self.lanes[k], entry
+        there = self.y[i] == self.y[i]
+        if lane.readings:
+            if count - sequence < lane.readings:
+                return None
+            return Step.LEARN if there else Step.EXPIRE
+        due = made + lane.delay
+        if self.time[i] < due:
+            return None
+        if self.time[i] > due + lane.tolerance:
+            return Step.EXPIRE
+        return Step.LEARN if there else None
+
+    def settle(self, k: int, i: int, d: int) -> None:
+        queue = self.waiting[d][k]
+        while queue and (step := self.meaning(k, i, queue[0], self.pushed[d])) is not None:
+            self.tell(step, k, i, queue.popleft())
+
+    def make_room(self, i: int, d: int) -> None:
+        queues = self.waiting[d]
         alive = {entry[0] for queue in queues for entry in queue}
-        if len(alive) == pending:
-            oldest = min(alive)
-            for k, lane in enumerate(lanes):
-                if queues[k] and queues[k][0][0] == oldest:
-                    _, _, base, _ = queues[k].popleft()
-                    if not (lane.change and base is None):
-                        steps.append((int(Step.EXPIRE), k, i, oldest, None, OVERFLOWED))
-        last = known.get(d)
-        now = y[i] if y[i] == y[i] else last
-        for k, lane in enumerate(lanes):
-            at_once = not lane.delay and not lane.readings
-            base = last if at_once else now
-            queues[k].append((seen, time[i], base, i))
-            if not (lane.change and base is None):
-                steps.append((int(Step.PREDICT), k, i, seen, None, 1.0))
-        pushed[d] += 1
-        for k, lane in enumerate(lanes):
-            if not lane.delay and not lane.readings:
-                settle(k)
-        known[d] = now
-    return steps
+        if len(alive) == self.pending:
+            for k, queue in enumerate(queues):
+                if queue and queue[0][0] == min(alive):
+                    self.tell(Step.EXPIRE, k, i, queue.popleft(), OVERFLOWED)
+
+    def reading(self, i: int, d: int) -> None:
+        queues = self.waiting.setdefault(d, [deque() for _ in self.lanes])
+        for k in range(len(self.lanes)):
+            self.settle(k, i, d)
+        self.make_room(i, d)
+        last = self.known.get(d)
+        now = self.y[i] if self.y[i] == self.y[i] else last
+        at_once = [not lane.delay and not lane.readings for lane in self.lanes]
+        for k, queue in enumerate(queues):
+            queue.append((self.pushed[d], self.time[i], last if at_once[k] else now))
+            self.tell(Step.PREDICT, k, i, queue[-1])
+        self.pushed[d] += 1
+        for k in range(len(self.lanes)):
+            if at_once[k]:
+                self.settle(k, i, d)
+        if now is not None:
+            self.known[d] = now
 
 
-def run(data, lanes, cuts, capacity, pending=PENDING):  # noqa: ANN001, ANN201
+def run(
+    data: Stream, lanes: Sequence[Lane], cuts: list[int], capacity: int, pending: int = PENDING
+) -> tuple[list[Told], list[tuple[int, int, float]], LabelJoin]:
     """The join's steps over a stream cut at `cuts`, with room for `capacity` steps at a time."""
     rows, time, y, verdict = data
     join = LabelJoin(lanes, 1, 8, pending=pending, skew=0)
     schedule = Schedule(max(capacity, join.room()), 1)
-    steps, carried = [], []
+    steps: list[Told] = []
+    carried: list[tuple[int, int, float]] = []
     for start, stop in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         batch = Batch(max(1, stop - start), 1)
         batch.n = stop - start
@@ -129,15 +150,10 @@ def run(data, lanes, cuts, capacity, pending=PENDING):  # noqa: ANN001, ANN201
                 schedule.codes[: schedule.n], schedule.numbers, schedule.x, strict=False
             ):
                 target = None if np.isnan(number[TARGET]) else number[TARGET]
-                source = int(code[SOURCE]) + start
-                steps.append(
-                    (int(code[STEP]), int(code[LANE]), source, int(code[SEQUENCE]), target, number[WEIGHT])
-                )
-                carried.append((int(code[ROW_]), int(code[SEQUENCE]), x[0], number[LABEL]))
+                step, k, sequence = (int(code[column]) for column in (STEP, LANE, SEQUENCE))
+                steps.append((step, k, int(code[SOURCE]) + start, sequence, target, number[WEIGHT]))
+                carried.append((int(code[ROW]), sequence, x[0]))
     return steps, carried, join
-
-
-ROW_ = 2
 
 
 @given(
@@ -154,7 +170,7 @@ def test_join_equals_reference_for_any_cut_and_any_room(
     data = stream(n, seed)
     inside = sorted({cut for cut in cuts if 0 < cut < n})
     steps, _, _ = run(data, LANES, inside, capacity)
-    assert steps == reference(*data, LANES, PENDING)
+    assert steps == Reference(data, LANES, PENDING).steps()
 
 
 def test_streams_reach_every_outcome() -> None:
@@ -170,7 +186,7 @@ def test_a_model_learns_on_the_very_features_it_predicted_with() -> None:
     """Learn and expire steps carry the features of the reading that was predicted from."""
     steps, carried, _ = run(stream(1_000, 3), LANES, [10, 500, 501], 64)
     made: dict[tuple[int, int], float] = {}
-    for (step, *_), (row, sequence, x, _) in zip(steps, carried, strict=True):
+    for (step, *_), (row, sequence, x) in zip(steps, carried, strict=True):
         if step == Step.PREDICT:
             assert made.setdefault((row, sequence), x) == x
         else:

@@ -16,6 +16,7 @@ from streamgauge.words import Status, Step
 
 
 def lane(*, change: bool = False, ready_after: int = 0, before_ready: str = "last") -> Lane:
+    """A lane that waits for the next reading."""
     return Lane("t", "1 reading", 0, 0, 1, 0, change, (0,), ready_after, before_ready)
 
 

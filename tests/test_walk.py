@@ -1,5 +1,6 @@
 """The whole walk: any cut gives the same results and state, nothing is learned before its time."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ N = 1_500
 def run(made: Pipeline, readings: Readings, cuts: list[int]) -> list[Output]:
     """Feed the readings cut at the given places; all outputs."""
     edges = [0, *sorted(cuts), len(readings)]
-    pieces = [part(readings, a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    pieces = [part(readings, a, b) for a, b in pairwise(edges) if b > a]
     return [output for piece in pieces for output in made.record(piece)]
 
 
@@ -66,7 +67,7 @@ def test_one_reading_at_a_time_is_the_same_as_all_at_once(model: str) -> None:
 
 
 def test_the_streams_reach_every_outcome() -> None:
-    """Each verdict, flag, status, event and limit occurs, else the test above would prove little."""
+    """Each verdict, flag, event and limit occurs, else the tests above would prove little."""
     made = pipeline(limit=4)
     outputs = run(made, stream(6_000, 1, devices=6), [])
     counts = made.board.counts()
@@ -85,9 +86,7 @@ def test_labels_reach_no_prediction_made_before_they_came(task: str, model: str)
     readings = stream(N, 8)
     clean = run(pipeline(model), readings, [])
     moment = 900
-    noisy = Readings(
-        readings.devices, readings.time, readings.received, readings.values.copy()
-    )
+    noisy = Readings(readings.devices, readings.time, readings.received, readings.values.copy())
     target = {"load_soon": 0, "heat_now": 1}[task]
     noise = np.random.default_rng(0).normal(size=N - moment) * 10
     noisy.values[moment:, target] = noise
@@ -101,9 +100,7 @@ def test_labels_reach_no_prediction_made_before_they_came(task: str, model: str)
 def predicted(outputs: list[Output], readings: Readings, moment: int, task: str) -> pd.DataFrame:
     """Predictions of a task in the order they were made, as far as readings before the moment."""
     made = pipeline()
-    count = sum(
-        int(o.predictions.made.sum()) for o in run(made, part(readings, 0, moment), [])
-    )
+    count = sum(int(o.predictions.made.sum()) for o in run(made, part(readings, 0, moment), []))
     lanes = [k for k, lane in enumerate(made.walk.stages.lanes) if lane.task == task]
     codes = np.concatenate([o.predictions.codes[o.predictions.made] for o in outputs])[:count]
     numbers = np.concatenate([o.predictions.numbers[o.predictions.made] for o in outputs])[:count]
@@ -163,4 +160,6 @@ def test_reading_recorded_data_needs_no_file(tmp_path: Path) -> None:
     parts = [made.replay(data[:300]), made.replay(data[300:])]
     both = pd.concat(parts)
     assert len(whole) == len(both) > 500
-    np.testing.assert_array_equal(whole["prediction"], both.sort_values(["made_at", "id"])["prediction"])
+    np.testing.assert_array_equal(
+        whole["prediction"], both.sort_values(["made_at", "id"])["prediction"]
+    )

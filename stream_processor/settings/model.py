@@ -249,8 +249,8 @@ class Settings:
     """The text it came from, for the lines of problems found later."""
 
     def definition(self) -> dict[str, str]:
-        """What the state is made of, part by part: a restart must find it unchanged. What may change
-        between two runs (ranges, units, when a model counts as ready) is left out."""
+        """What the state is made of, part by part: a restart must find it unchanged. What may
+        change between two runs (ranges, units, when a model counts as ready) is left out."""
         parts: dict[str, Any] = {
             "channels": [[name, channel.kind] for name, channel in self.channels.items()],
             "features": asdict(self.features),

@@ -83,14 +83,14 @@ def house(tmp_path: Path) -> Path:
 
 
 def start(house: Path) -> "subprocess.Popen[str]":
+    """A process that calls the outer kernel."""
     environment: dict[str, Any] = {**os.environ, "STREAMGAUGE_CACHE_DIR": str(house / "cache")}
     command = [sys.executable, "-c", "from streamgauge.caller import outer; print(outer(1.0))"]
-    return subprocess.Popen(
-        command, cwd=house, env=environment, stdout=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=house, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def result(process: "subprocess.Popen[str]") -> float:
+    """What it printed."""
     out, _ = process.communicate(timeout=120)
     assert process.returncode == 0
     return float(out)
