@@ -1,0 +1,144 @@
+"""Results as InfluxDB line protocol, encoded column by column, with no Python per record.
+
+One record per line, `measurement,tags fields time`, the time in microseconds UTC. All fields are
+floats, and always the same ones per measurement, so that a line that comes twice overwrites itself.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamgauge.arrays import Floats, Ints
+from streamgauge.events import Event, EventKind
+from streamgauge.output import SCORE_COLUMNS, Output, Scores
+from streamgauge.predictions import BASE, LABEL, LANE, MADE, RESIDUAL, ROW, VALUE
+from streamgauge.schedule import Lane
+
+__all__ = ["Lines", "LinesEncoder", "tag"]
+
+DIRECTIONS = {EventKind.DRIFT_UP: "up", EventKind.DRIFT_DOWN: "down"}
+_SPECIAL = re.compile(r"([,= ])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_LAST_BACKSLASHES = re.compile(r"\\+(?=[,= ]|$)")
+
+
+@lru_cache(maxsize=65_536)
+def tag(value: str) -> str:
+    """A tag's value as line protocol writes it. What it cannot write is replaced: a control
+    character by a space, a backslash before a special character or at the end by a slash."""
+    writable = _CONTROL.sub(" ", value)
+    return _SPECIAL.sub(r"\\\1", _LAST_BACKSLASHES.sub("/", writable))
+
+
+class Lines:
+    """Lines of line protocol, each with its newline, in one piece of memory."""
+
+    def __init__(self, arrays: Sequence[pa.Array]) -> None:
+        whole = pa.concat_arrays(arrays) if arrays else pa.array([], pa.string())
+        _, offsets, data = whole.buffers()
+        self._data = memoryview(data) if data is not None else memoryview(b"")
+        self._offsets = np.frombuffer(offsets, np.int32)[: len(whole) + 1] if len(whole) else [0]
+
+    def __len__(self) -> int:
+        return len(self._offsets) - 1
+
+    def part(self, start: int, stop: int) -> bytes:
+        """The lines from one place to another."""
+        return bytes(self._data[self._offsets[start] : self._offsets[stop]])
+
+
+class LinesEncoder:
+    """Outputs of one stream into lines:
+
+    - `iot_prediction` per device: `value` and `last_value` when predicted; `label` and `residual`
+      join the same point, at the time when the prediction was made
+    - `iot_model`: the scores over all devices, and those of single devices
+    - `iot_drift`: `before`, `after`, `size`, by `direction`
+
+    Without `per_device` there are no single predictions and no tag `device`.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], stream: str, *, per_device: bool) -> None:
+        self._per_device = per_device
+        horizons = [f",horizon={tag(lane.horizon)}" if lane.horizon else "" for lane in lanes]
+        rest = [f",stream={tag(stream)},task={tag(lane.task)}" for lane in lanes]
+        self._tags = [f"{horizon}{more}" for horizon, more in zip(horizons, rest, strict=True)]
+
+    def encode(self, outputs: Sequence[Output]) -> Lines:
+        """All lines of these outputs."""
+        arrays = []
+        for output in outputs:
+            if self._per_device and len(output.predictions):
+                arrays += self._predictions(output)
+            arrays += [self._scores(output, scores) for scores in output.scores]
+            drifts = [event for event in output.events if event.kind in DIRECTIONS]
+            if drifts:
+                arrays.append(self._drifts(output, drifts))
+        return Lines(arrays)
+
+    def _predictions(self, output: Output) -> list[pa.Array]:
+        codes, numbers = output.predictions.codes, output.predictions.numbers
+        pairs, where = np.unique(codes[:, LANE] << 32 | codes[:, ROW], return_inverse=True)
+        prefixes = pa.array(
+            [
+                self._series("iot_prediction", output, p >> 32, p & 0xFFFFFFFF)
+                for p in pairs.tolist()
+            ]
+        )
+        made, arrays = output.predictions.made, []
+        for chosen, first, second in (
+            (made, ("value", VALUE), ("last_value", BASE)),
+            (~made, ("label", LABEL), ("residual", RESIDUAL)),
+        ):
+            fields = {name: numbers[chosen, column] for name, column in (first, second)}
+            arrays.append(_lines(prefixes.take(where[chosen]), fields, codes[chosen, MADE]))
+        return arrays
+
+    def _scores(self, output: Output, scores: Scores) -> pa.Array:
+        wanted = np.flatnonzero((scores.row < 0) | self._per_device)
+        lanes, rows = scores.lane[wanted].tolist(), scores.row[wanted].tolist()
+        pairs = zip(lanes, rows, strict=True)
+        prefixes = pa.array(
+            [self._series("iot_model", output, lane, row) for lane, row in pairs], pa.string()
+        )
+        fields = dict(zip(SCORE_COLUMNS, scores.numbers[wanted].T, strict=True))
+        return _lines(prefixes, fields, np.full(len(wanted), scores.time))
+
+    def _drifts(self, output: Output, drifts: Sequence[Event]) -> pa.Array:
+        prefixes = [
+            self._series("iot_drift", output, one.lane, one.row, DIRECTIONS[one.kind])
+            for one in drifts
+        ]
+        fields = {
+            "before": np.array([one.before for one in drifts]),
+            "after": np.array([one.after for one in drifts]),
+            "size": np.array([one.size for one in drifts]),
+        }
+        return _lines(pa.array(prefixes), fields, np.array([one.time for one in drifts]))
+
+    def _series(
+        self, measurement: str, output: Output, lane: int, row: int, direction: str = ""
+    ) -> str:
+        """Measurement and tags, which are in alphabetical order, as InfluxDB likes them."""
+        name = tag(output.device(row)) if self._per_device else ""
+        device = f",device={name}" if name else ""
+        way = f",direction={direction}" if direction else ""
+        return f"{measurement}{device}{way}{self._tags[lane]}"
+
+
+def _lines(prefixes: pa.Array, fields: Mapping[str, Floats], times: Ints) -> pa.Array:
+    """A line per row with the fields that are finite; none for a row that has no such field."""
+    usable = [np.isfinite(column) for column in fields.values()]
+    keep = np.logical_or.reduce(usable)
+    written = []
+    for (name, column), known in zip(fields.items(), usable, strict=True):
+        number = pa.array(column[keep], mask=~known[keep]).cast(pa.string())
+        written.append(pc.binary_join_element_wise(f"{name}=", number, ""))
+    joined = pc.binary_join_element_wise(*written, ",", null_handling="skip")
+    when = pa.array(times[keep]).cast(pa.string())
+    prefix = prefixes.filter(pa.array(keep))
+    return pc.binary_join_element_wise(prefix, " ", joined, " ", when, "\n", "")
