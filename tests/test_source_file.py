@@ -161,6 +161,23 @@ def test_bad_cells_and_bad_rows(tmp_path: Path) -> None:
     assert rejects.counts == {"no_device": 1, "bad_time": 2}
 
 
+def test_cells_mean_the_same_in_any_piece(tmp_path: Path) -> None:
+    """What a cell is read as does not depend on the cells around it."""
+    path = tmp_path / "a.csv"
+    cells = ["True", "False", "1", "0", "2.5", " 3", "x", "", "inf", "nan", "NA", "1e400", "0x1"]
+    rows = [f"NA,{T0 + i},{cell},{cell},{cell}" for i, cell in enumerate(cells)]
+    path.write_text("device,time,heat,running,power\n" + "\n".join(rows), encoding="utf-8")
+    expected = joined(pieces(source(path, chunk=1)))
+    assert len(expected[0]) == len(cells)
+    for chunk in (2, 3, 5, 100):
+        assert joined(pieces(source(path, chunk=chunk))) == expected
+    values = np.frombuffer(expected[3]).reshape(-1, 3)
+    nan = math.nan
+    heat = [nan, nan, 1.0, 0.0, 2.5, 3.0, nan, nan, math.inf, nan, nan, math.inf, nan]
+    assert repr(values[:, 0].tolist()) == repr(heat)
+    assert repr(values[:, 1].tolist()) == repr([1.0, 0.0, 1.0, 0.0, *[nan] * 9])
+
+
 def test_json_lines_with_flaws(tmp_path: Path) -> None:
     """Broken lines are rejected, NaN is absent, integer ids stay integers beside missing ones."""
     path, rejects = tmp_path / "a.jsonl", Rejects()

@@ -6,19 +6,16 @@ clock of a recording is its own time, so that a replay gives the same result on 
 then it is that of the row before. One wrong clock moves nobody else's, and is refused as FUTURE.
 """
 
-import gzip
 import time as wall
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet
 
-from ingest.codecs._tolerant import parse
 from ingest.rejects import Rejects
+from ingest.sources._tables import FORMATS, format_of, tables
 from ingest.times import Zone, instant, instants, zone_named
 from streamgauge.arrays import Floats, Ints
 from streamgauge.delivery import Delivery, Position, Readings
@@ -26,9 +23,7 @@ from streamgauge.schema import Channel, Kind, Schema
 
 __all__ = ["FORMATS", "RecordedFile", "frame", "numeric_columns", "open"]
 
-FORMATS = (".csv", ".parquet", ".jsonl", ".ndjson", ".json")
 DAY = 86_400 * 10**6
-MOST_NESTED = 32
 NEVER_CHANNELS = frozenset({"label", "split"})
 """What recordings call their ground truth and their parts; never a measurement."""
 _TRUE = {"true": 1.0, "false": 0.0, "True": 1.0, "False": 0.0}
@@ -52,7 +47,7 @@ def open(  # noqa: A001 - the name that every source has; files are opened by th
 
     Raises ValueError for a file that is missing or of no known format, or an option out of bounds.
     """
-    _format_of(Path(path))
+    format_of(Path(path))
     if not Path(path).is_file():
         raise ValueError(f"path {str(path)!r}: there is no such file; give the path of a recording")
     if chunk < 1 or speed < 0.0:
@@ -95,8 +90,8 @@ class RecordedFile:
     def start(self) -> None:
         """Open the file; reading begins with the first `take`."""
         self._raw = self._path.open("rb")
-        tables = _tables(self._path, self._raw, self._chunk)
-        self._pieces = _with_clock(_skip(self._columns.readings(tables, self._rejects), self._skip))
+        read = tables(self._path, self._raw, self._chunk, self._columns.texts)
+        self._pieces = _with_clock(_skip(self._columns.readings(read, self._rejects), self._skip))
         self._rows = self._skip
 
     def take(self, limit: int, timeout: float) -> Delivery | None:
@@ -148,9 +143,9 @@ def frame(data: pd.DataFrame, schema: Schema, rejects: Rejects, zone: str = "UTC
 def numeric_columns(path: Path, device: str = "device", time: str = "time") -> list[str]:
     """Columns of a recording that hold numbers, as its first rows tell: its channels, where none
     are declared. Neither labels nor the parts of a split are channels."""
-    _format_of(path)
+    format_of(path)
     with path.open("rb") as raw:
-        first = next(_tables(path, raw, 10_000), pd.DataFrame())
+        first = next(tables(path, raw, 10_000, (device, time)), pd.DataFrame())
     names = []
     for name in first.columns:
         if name not in NEVER_CHANNELS | {device, time}:
@@ -161,60 +156,12 @@ def numeric_columns(path: Path, device: str = "device", time: str = "time") -> l
     return names
 
 
-def _format_of(path: Path) -> str:
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    if not suffixes or suffixes[-1] not in FORMATS:
-        known = ", ".join(FORMATS)
-        raise ValueError(
-            f"path {str(path)!r}: no known format; name a file {known}, or one of these .gz"
-        )
-    return suffixes[-1]
-
-
-def _tables(path: Path, raw: IO[bytes], chunk: int) -> Iterator[pd.DataFrame]:
-    """The file's rows as text and numbers, `chunk` at a time; ValueError names a damaged file."""
-    kind = _format_of(path)
-    opened: Any = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
-    try:
-        if kind == ".parquet":
-            for batch in pyarrow.parquet.ParquetFile(opened).iter_batches(chunk):
-                yield batch.to_pandas()
-        elif kind == ".csv":
-            yield from pd.read_csv(opened, chunksize=chunk, dtype=str, keep_default_na=False)
-        else:
-            yield from _json_lines(opened, chunk)
-    except pd.errors.EmptyDataError:
-        return
-    except (ValueError, OSError, EOFError, pyarrow.ArrowException) as broken:
-        raise ValueError(
-            f"{path}: cannot be read ({broken}); repair or replace the file"
-        ) from broken
-
-
-def _json_lines(opened: IO[bytes], chunk: int) -> Iterator[pd.DataFrame]:
-    """One row per line; a line that is no JSON object is a row without a device.
-
-    pandas reads JSON numbers only nearly: a replay must see the very values that went live.
-    """
-    while lines := list(islice(opened, chunk)):
-        yield pd.DataFrame([_line(line) for line in lines if line.strip()], dtype=object)
-
-
-def _line(line: bytes) -> dict[str, Any]:
-    try:
-        found = parse(line, MOST_NESTED)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 class _Columns:
     """Takes the columns of a schema out of tables."""
 
     def __init__(self, schema: Schema, device: str, time: str, zone: Zone) -> None:
         self._schema = schema
+        self.texts = (device, time)
         self._device = device
         self._time = time
         self._zone = zone
@@ -256,6 +203,8 @@ def _values(table: pd.DataFrame, channel: Channel) -> Floats:
         return np.full(len(table), np.nan)
     column = table[name]
     boolean = channel.kind is Kind.BOOLEAN
+    if not boolean and pd.api.types.is_bool_dtype(column):
+        return np.full(len(table), np.nan)
     if boolean and not pd.api.types.is_numeric_dtype(column):
         column = column.astype(object).map(lambda value: _TRUE.get(value, value))
     numbers: Floats = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
