@@ -60,6 +60,7 @@ class Running:
             folder,
             signing_key(key_file(env)),
             clock,
+            history=self.history,
         )
         app = create_app(
             self.pipeline.board,
@@ -76,6 +77,8 @@ class Running:
 
     def start(self) -> None:
         """Take the state back, then listen and work."""
+        self.worker.recover()
+        self.history.resume(self.worker.place)
         self.worker.start()
         self.server.start()
 

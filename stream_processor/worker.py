@@ -34,15 +34,17 @@ TICK = 10**6
 """Microseconds of our clock between two ticks."""
 SCORES_EVERY = 60 * 10**6
 """Microseconds of our clock between two records of the scores over all devices."""
+PATIENCE = 5.0
+"""Seconds that a checkpoint waits for the history to be durable."""
 SEAL = 0.05
 """Seconds after which results go to the sinks, however few they are."""
 
 
 class Worker:
-    """Runs a pipeline on live sources until stopped.
+    """Runs a pipeline on live sources until stopped: `recover`, `start`, `stop`.
 
-    `clock` gives microseconds UTC; `key` signs pickled models. `start` first takes the state back
-    from the folder: the checkpoint, then the journal's readings since.
+    `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
+    nobody could give again once the journal has forgotten the readings: a checkpoint waits for it.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Worker:
         folder: Path,
         key: bytes,
         clock: Callable[[], int],
+        *,
+        history: Sink | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.sources = sources
@@ -68,7 +72,10 @@ class Worker:
         self._path = folder / CHECKPOINT
         self._key = key
         self._clock = clock
-        self._place = self._handed = 0
+        self._history = history
+        self._recovered = False
+        self.place = 0
+        """Place in the journal up to which the walk has worked."""
         self._positions: list[Position | None] = [None] * len(sources)
         self._every = pipeline.settings.state.checkpoint_every / 1e6
         self._stop = threading.Event()
@@ -78,36 +85,43 @@ class Worker:
         self._ticked = self._scored = 0
 
     def start(self) -> None:
-        """Take the state back, then begin to work. Raises CheckpointRefused or JournalDamaged."""
-        self.recover()
+        """Begin to work, on the state that `recover` took back."""
         for source in self.sources:
             source.start()
         self._thread.start()
 
     def recover(self) -> None:
-        """Checkpoint first, then what the journal holds since; results go to the sinks again."""
+        """Take the state back: the checkpoint, then what the journal holds since, whose results go
+        to the sinks again. Raises CheckpointRefused or JournalDamaged."""
         if self._path.exists():
             checkpoint = read(self._path, self._key)
             place = restore(self.pipeline.walk, checkpoint, self._definition())
-            self._place = int(place["journal"])
+            self.place = int(place["journal"])
             for source, position in zip(self.sources, place["sources"], strict=True):
                 if position is not None:
                     source.resume(position)
             self._positions = list(place["sources"])
-        for position, delivery in self.journal.entries(self._place):
+        for position, delivery in self.journal.entries(self.place):
             self.pipeline.feed(delivery)
-            self._place = position
+            self.place = position
             self.replayed += 1
             self.hand_out()
+        self._recovered = True
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Stop the sources, finish what was taken, write a last checkpoint, close the sinks."""
+        """Finish what was taken, stop the sources, write a last checkpoint, close the sinks.
+
+        No checkpoint is written by a worker that failed or that never got its state back.
+        """
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(timeout)
         for source in self.sources:
             source.stop()
-        if not self.failure:
+        if self._recovered and not self.failure and not self._thread.is_alive():
+            self.hand_out()
+            if self._writing is not None:
+                self._writing.result()
             self._save().result()
         self._writer.shutdown()
         self.journal.close()
@@ -173,7 +187,7 @@ class Worker:
         """
         while True:
             try:
-                self._place = self.journal.append(delivery)
+                self.place = self.journal.append(delivery)
             except OSError as full:
                 self.journal_state = {"ok": False, "why": str(full)}
                 self._save()
@@ -185,15 +199,12 @@ class Worker:
                 return True
 
     def hand_out(self) -> None:
-        """Give the sinks what was computed. Only the last piece carries the place reached: a sink
-        that kept an earlier piece alone must take the last one again."""
+        """Give the sinks what was computed, marked with the place in the journal."""
         outputs = self.pipeline.sealed()
-        for k, output in enumerate(outputs):
-            place = self._place if k == len(outputs) - 1 else self._handed
+        for k, output in enumerate(outputs, 1):
+            marked = replace(output, position=self.place, more=k < len(outputs))
             for sink in self.sinks:
-                sink.write(replace(output, position=place))
-        if outputs:
-            self._handed = self._place
+                sink.write(marked)
 
     def _definition(self) -> dict[str, Any]:
         return self.pipeline.settings.definition()
@@ -202,8 +213,9 @@ class Worker:
         """Copy the state now, write it in the background; trim the journal when it is safe."""
         if self._writing is not None and not self._writing.done():
             return self._writing
+        self.hand_out()
         began = time.monotonic()
-        place = {"journal": self._place, "sources": list(self._positions)}
+        place = {"journal": self.place, "sources": list(self._positions)}
         with self.pipeline.lock:
             checkpoint = capture(self.pipeline.walk, self._definition(), place)
         self.checkpoints["pause_seconds"] = time.monotonic() - began
@@ -211,6 +223,8 @@ class Worker:
         return self._writing
 
     def _write(self, checkpoint: Checkpoint, place: dict[str, Any]) -> None:
+        if self._history is not None:
+            self._history.flush(PATIENCE)
         try:
             size = write(self._path, checkpoint, self._key)
         except OSError as refused:

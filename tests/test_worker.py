@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from ingest.journal import Journal
+from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
 from stream_processor.worker import CHECKPOINT, Worker
@@ -123,6 +124,12 @@ class Stand:
     def admitted(self) -> int:
         return int(self.pipeline.board.counts()["readings"]["admitted"])
 
+    def start(self) -> "Stand":
+        """Recover and begin."""
+        self.worker.recover()
+        self.worker.start()
+        return self
+
     def work(self, numbers: range) -> None:
         self.put(numbers)
         wait_for(lambda: self.admitted() >= numbers.stop or bool(self.worker.failure))
@@ -132,7 +139,7 @@ class Stand:
 def test_messages_are_acknowledged_in_order_once_they_are_in_the_journal(tmp_path: Path) -> None:
     """Every token once, in order of arrival, and the journal holds every message."""
     stand = Stand(tmp_path)
-    stand.worker.start()
+    stand.start()
     stand.work(range(80))
     wait_for(lambda: len(stand.source.acknowledged) == 80)
     assert stand.source.acknowledged == list(range(80))
@@ -155,19 +162,19 @@ def test_a_killed_worker_goes_on_from_checkpoint_and_journal(tmp_path: Path, mod
     """State after checkpoint, kill, recovery and more readings: the same bits as uninterrupted."""
     whole = Stand(tmp_path / "whole", model=model)
     (tmp_path / "whole").mkdir(exist_ok=True)
-    whole.worker.start()
+    whole.start()
     whole.work(range(120))
     whole.worker.stop()
 
     first = Stand(tmp_path / "cut", model=model)
-    first.worker.start()
+    first.start()
     first.work(range(40))
     first.worker._save().result()
     first.work(range(40, 80))
     killed(first)
 
     second = Stand(tmp_path / "cut", model=model)
-    second.worker.start()
+    second.start()
     assert second.worker.replayed
     assert second.admitted() == 80
     second.work(range(80, 120))
@@ -178,7 +185,7 @@ def test_a_killed_worker_goes_on_from_checkpoint_and_journal(tmp_path: Path, mod
 def test_results_after_a_restart_carry_the_same_places(tmp_path: Path) -> None:
     """A sink can tell what it has had: the same results come again with the same positions."""
     first = Stand(tmp_path)
-    first.worker.start()
+    first.start()
     first.work(range(40))
     wait_for(lambda: first.sink.records > 0)
     killed(first)
@@ -196,7 +203,7 @@ def test_results_after_a_restart_carry_the_same_places(tmp_path: Path) -> None:
 def test_a_checkpoint_trims_the_journal(tmp_path: Path) -> None:
     """What a checkpoint holds need not be kept: whole segments before it are deleted."""
     stand = Stand(tmp_path, every="200ms")
-    stand.worker.start()
+    stand.start()
     stand.work(range(400))
     wait_for(lambda: stand.worker.checkpoints["count"] >= 1 and stand.journal.size < 5_000)
     assert (tmp_path / CHECKPOINT).exists()
@@ -207,7 +214,7 @@ def test_ticks_are_in_the_journal_and_expire_what_silent_devices_owe(tmp_path: P
     """A clock that moves on settles predictions of devices that stopped sending."""
     stand = Stand(tmp_path)
     stand.now = BEGIN + 100 * SECOND
-    stand.worker.start()
+    stand.start()
     stand.work(range(8))
     assert stand.pipeline.board.counts()["expired"] == 0
     stand.now += 3_600 * SECOND
@@ -229,7 +236,7 @@ def test_a_full_journal_stops_acknowledging_until_there_is_room(tmp_path: Path) 
         return real(delivery)
 
     stand.journal.append = append  # type: ignore[method-assign] # a disk cannot be filled here
-    stand.worker.start()
+    stand.start()
     stand.put(range(8))
     wait_for(lambda: not stand.worker.journal_state["ok"])
     assert "No space left" in stand.worker.journal_state["why"]
@@ -248,9 +255,34 @@ def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
         raise RuntimeError("planted")
 
     stand.pipeline.feed = broken  # type: ignore[method-assign] # the fault is planted
-    stand.worker.start()
+    stand.start()
     stand.put(range(4))
     wait_for(lambda: not stand.worker.alive)
     assert "planted" in stand.worker.failure
     stand.worker.stop()
     assert not (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_worker_that_could_not_recover_leaves_the_checkpoint_alone(tmp_path: Path) -> None:
+    """Stopping after a refused checkpoint must not write an empty one over it."""
+    first = Stand(tmp_path).start()
+    first.work(range(40))
+    first.worker.stop()
+    path = tmp_path / CHECKPOINT
+    damaged = path.read_bytes()[:-1]
+    path.write_bytes(damaged)
+    second = Stand(tmp_path)
+    with pytest.raises(CheckpointRefused):
+        second.start()
+    second.worker.stop()
+    assert path.read_bytes() == damaged
+
+
+def test_all_that_was_computed_reaches_the_sinks_before_they_close(tmp_path: Path) -> None:
+    """Results of the last moment before a stop are not lost."""
+    stand = Stand(tmp_path).start()
+    stand.work(range(400))
+    stand.worker.stop()
+    counts = stand.pipeline.board.counts()
+    outcomes = counts["labels"] + counts["expired"]
+    assert stand.sink.records == counts["predictions"] + outcomes
