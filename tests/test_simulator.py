@@ -14,7 +14,7 @@ from ingest.codecs import json as codec
 from ingest.rejects import Rejects
 from ingest.source import Source
 from ingest.sources import mqtt, simulator
-from ingest.sources.simulator import CHANNELS, Fleet
+from ingest.sources.simulator import CHANNELS, Fleet, name
 from serving.broker import broker
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery
@@ -80,7 +80,7 @@ def test_values_are_physical() -> None:
     ranges = {"temperature": (-40, 150), "pressure": (0, 25), "flow": (0, 500)}
     ranges |= {"vibration": (0, 100), "power": (0, 500)}
     for _, body in sent(FLEET, 600):
-        assert all(low < body[name] < high for name, (low, high) in ranges.items() if name in body)
+        assert all(low < body[key] < high for key, (low, high) in ranges.items() if key in body)
 
 
 def test_the_fault_begins_when_it_should() -> None:
@@ -95,6 +95,24 @@ def test_the_fault_begins_when_it_should() -> None:
     assert not against_healthy(60).any()
     assert np.flatnonzero(against_healthy(75)).tolist() == [3]
     assert against_healthy(120)[3] == pytest.approx(11.0)
+
+
+def test_a_worn_bearing_draws_power_unevenly() -> None:
+    """Once its bearing is worn, the power of the faulty pump scatters far more than before."""
+    power = CHANNELS.index("power")
+
+    def scatter(pump: int, first: int) -> float:
+        off = [
+            body["power"] - FLEET.values(BEGIN // SECOND + second)[pump, power]
+            for second in range(first, first + 60)
+            for topic, body in sent(FLEET, 1, second)
+            if topic == f"pumps/{name(pump)}/telemetry" and "power" in body
+        ]
+        return float(np.std(off))
+
+    assert scatter(3, 0) == pytest.approx(0.25, rel=0.4)
+    assert scatter(3, 120) > 10 * scatter(3, 0)
+    assert scatter(2, 120) == pytest.approx(0.25, rel=0.4)
 
 
 def test_the_drift_begins_when_it_should() -> None:

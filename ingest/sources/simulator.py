@@ -1,8 +1,9 @@
 """A simulated fleet of pumps, to try things on: a pure function of seed and time.
 
-Load follows a day that lasts two minutes; power, flow, pressure, vibration and, some seconds later,
-temperature follow the load. Messages get lost, come twice, or lack a channel. While you watch, the
-bearing of one pump begins to fail, and later the cooling water of the whole site grows warmer,
+Each pump fills and empties its tank in turn, on top of a demand that swells and ebbs over minutes;
+power, flow, pressure, vibration and, some seconds later, temperature follow that load. Messages get
+lost, come twice, or lack a channel. While you watch, the bearing of one pump begins to fail: it
+shakes, runs hot and draws power unevenly. Later the cooling water of the whole site grows warmer,
 which changes what temperature means for every pump.
 """
 
@@ -31,13 +32,15 @@ __all__ = ["Fleet", "open", "publish"]
 CODEC = "json"
 """What reads the messages where the configuration names nothing else."""
 
-DAY_SECONDS = 120.0
-COOLING_LAG_SECONDS = 4.0
+FILLING_SECONDS, SWING_SECONDS, DEMAND_SECONDS = 20.0, 7.0, 600.0
+COOLING_LAG_SECONDS = 5.0
 LOST, TWICE, INCOMPLETE = 0.01, 0.005, 0.005
 SILENT_EVERY, SILENT_FOR = 180.0, 20.0
 MOST_TICKS_BEHIND = 60
 CHANNELS = ("temperature", "pressure", "flow", "vibration", "power")
 _NOISE = np.array([0.15, 0.02, 0.4, 0.05, 0.25])
+_NOISE_WORN = np.array([0.3, 0.05, 2.0, 1.5, 4.0])
+"""What a bearing that is worn out adds to the noise."""
 
 Message = tuple[str, bytes]
 """Topic and payload."""
@@ -60,7 +63,8 @@ class Fleet:
         """What the pumps send in the interval that `now` lies in: `pumps/<id>/telemetry`, JSON."""
         tick = now // self.interval
         chance = np.random.default_rng((self.seed, tick))
-        values = self.values(tick) + chance.standard_normal((self.devices, len(CHANNELS))) * _NOISE
+        noise = _NOISE + np.outer(self._wear(tick), _NOISE_WORN)
+        values = self.values(tick) + chance.standard_normal((self.devices, len(CHANNELS))) * noise
         luck = chance.random((self.devices, 3))
         which = chance.integers(0, len(CHANNELS), self.devices)
         silent = self._silent(tick)
@@ -81,29 +85,34 @@ class Fleet:
         seconds = tick * self.interval / 1e6
         since = (tick * self.interval - self.begin) / 1e6
         load, lagged = self._load(seconds), self._load(seconds - COOLING_LAG_SECONDS)
-        wear = np.zeros(self.devices)
-        wear[min(3, self.devices - 1)] = _ramp(since, self.start_fault / 1e6, 60.0)
+        wear = self._wear(tick)
         warmer = 10.0 * _ramp(since, self.start_drift / 1e6, 5.0)
         return np.column_stack(
             [
                 24.0 + 38.0 * lagged + 18.0 * wear + warmer,
                 5.0 + 4.5 * load - 0.8 * wear,
                 110.0 * load * (1.0 - 0.2 * wear),
-                1.2 + 2.0 * load + 11.0 * wear,
+                1.2 + 4.0 * load + 11.0 * wear,
                 8.0 + 42.0 * load * (1.0 + 0.15 * wear),
             ]
         )
+
+    def _wear(self, tick: int) -> NDArray[np.float64]:
+        """float64[devices]: 0 = a sound bearing, 1 = one worn out, which takes a minute."""
+        since = (tick * self.interval - self.begin) / 1e6
+        wear = np.zeros(self.devices)
+        wear[min(3, self.devices - 1)] = _ramp(since, self.start_fault / 1e6, 60.0)
+        return wear
 
     def _load(self, seconds: float) -> NDArray[np.float64]:
         """float64[devices]: share of each pump's capacity in use."""
         phase = np.random.default_rng(self.seed).uniform(0.0, 2 * math.pi, (3, self.devices))
         turn = 2 * math.pi * seconds
-        day = np.sin(turn / DAY_SECONDS + 0.15 * phase[0])
         return np.asarray(
             0.55
-            + 0.28 * day
-            + 0.08 * np.sin(turn / 23.0 + phase[1])
-            + 0.05 * np.sin(turn / 9.0 + phase[2])
+            + 0.24 * np.sin(turn / FILLING_SECONDS + phase[0])
+            + 0.02 * np.sin(turn / SWING_SECONDS + phase[1])
+            + 0.03 * np.sin(turn / DEMAND_SECONDS + phase[2])
         )
 
     def _silent(self, tick: int) -> int:
