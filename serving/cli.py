@@ -1,6 +1,7 @@
 """The `streamgauge` command."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ import streamgauge
 
 __all__ = ["main"]
 
+STOPPED = 130
+"""Exit code after Ctrl-C, as shells have it."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 fine, 1 failed, 2 wrong use or configuration."""
@@ -16,7 +20,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command is None:
         _parser().print_help()
         return 2
-    code: int = chosen.command(chosen)
+    try:
+        code: int = chosen.command(chosen)
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        # Who reads our output has read enough; Python would complain when it flushes the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return STOPPED
     return code
 
 
@@ -83,8 +94,6 @@ def _replay(chosen: argparse.Namespace) -> int:
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    import os
-
     from serving.check import check
 
     return check(chosen.pipeline, os.environ, sys.stdout)

@@ -13,6 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as Grid
+from rich.text import Text
 
 from ingest.rejects import Reject, Rejects
 from ingest.sources import file
@@ -20,6 +21,7 @@ from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load, with_channels
 from stream_processor.settings.problems import Problems
 from stream_processor.table import Table
+from streamgauge.delivery import Readings
 from streamgauge.output import SCORE_COLUMNS
 
 __all__ = ["replay"]
@@ -30,27 +32,51 @@ def replay(
 ) -> int:
     """Replay `data`; prints progress and a table of scores. Returns the exit code."""
     console = Console(stderr=True)
-    try:
-        settings = load(config, os.environ, for_replay=True)
-        if not settings.channels:
-            settings = with_channels(settings, file.numeric_columns(data))
-    except (Problems, OSError, ValueError) as wrong:
-        console.print(f"[red]{wrong}[/red]", highlight=False)
-        return 2
     with ExitStack() as stack:
-        dead = stack.enter_context(_rejects(rejects))
-        pipeline = Pipeline(settings, dead)
-        source = file.open(
-            pipeline.walk.stages.schema, 0, _now, dead, path=data, speed=speed,
-            zone=settings.devices.timezone,
-        )  # fmt: skip
+        try:
+            _check_output(output)
+            settings = load(config, os.environ, for_replay=True)
+            if not settings.channels:
+                settings = with_channels(settings, file.numeric_columns(data))
+            dead = stack.enter_context(_rejects(rejects))
+            pipeline = Pipeline(settings, dead)
+            source = file.open(
+                pipeline.walk.stages.schema, 0, _now, dead, path=data, speed=speed,
+                zone=settings.devices.timezone,
+            )  # fmt: skip
+        except (Problems, OSError, ValueError) as wrong:
+            _say(console, wrong)
+            return 2
         began = time.perf_counter()
-        table = _run(pipeline, source, console)
+        try:
+            table = _run(pipeline, source, console)
+        except _Unreadable as broken:
+            _say(console, broken)
+            return 1
         took = time.perf_counter() - began
     if output is not None:
         _write(table.frame(), output)
     _report(pipeline, took, Console())
     return 0
+
+
+class _Unreadable(Exception):
+    """The recording cannot be read, from its beginning or from some row on."""
+
+
+def _say(console: Console, wrong: Exception) -> None:
+    # Configurations and messages are full of brackets, which are markup to rich.
+    console.print(str(wrong), style="red", markup=False, highlight=False, soft_wrap=True)
+
+
+def _check_output(path: Path | None) -> None:
+    """Refuse at once what could not be written at the end."""
+    if path is None:
+        return
+    if path.suffix not in OUTPUTS and path.suffixes[-2:] != [".csv", ".gz"]:
+        raise ValueError(f"{path}: no known format; name it .csv, .csv.gz or .parquet")
+    with path.open("ab"):
+        pass
 
 
 def _now() -> int:
@@ -74,7 +100,8 @@ class _RejectWriter:
         self._rows.writerow(("received", "reason", "detail", "topic", "payload"))
 
     def __call__(self, reject: Reject) -> None:
-        received = pd.Timestamp(reject.received, unit="us", tz="UTC").isoformat()
+        # Rows without a time have no place on the log's clock.
+        received = _iso_text(reject.received) if reject.received else ""
         payload = reject.payload.decode(errors="replace")
         self._rows.writerow((received, reject.reason, reject.detail, reject.topic, payload))
 
@@ -84,17 +111,26 @@ def _run(pipeline: Pipeline, source: Any, console: Console) -> Table:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("replaying", total=1.0)
-        source.start()
-        while not source.finished:
-            delivery = source.take(65_536, 1.0)
-            if delivery is None or delivery.readings is None:
-                continue
-            for output in pipeline.record(delivery.readings):
+        for readings in _readings(source):
+            for output in pipeline.record(readings):
                 table.add(output)
             progress.update(bar, completed=source.progress)
-        source.stop()
         progress.update(bar, completed=1.0)
     return table
+
+
+def _readings(source: Any) -> Iterator[Readings]:
+    """Everything in the recording, piece by piece."""
+    source.start()
+    try:
+        while not source.finished:
+            delivery = source.take(65_536, 1.0)
+            if delivery is not None and delivery.readings is not None:
+                yield delivery.readings
+    except (OSError, ValueError) as broken:
+        raise _Unreadable(broken) from broken
+    finally:
+        source.stop()
 
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
@@ -103,6 +139,10 @@ def _write(frame: pd.DataFrame, path: Path) -> None:
         return
     texts = {name: _iso(frame[name]) for name in ("made_at", "target_time")}
     frame.assign(**texts).to_csv(path, index=False)
+
+
+def _iso_text(microseconds: int) -> str:
+    return f"{np.datetime64(microseconds, 'us')}Z"
 
 
 def _iso(times: "pd.Series[Any]") -> list[str]:
@@ -116,7 +156,7 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
     names = board.device_ids(limit=pipeline.settings.devices.limit)
     for task in pipeline.settings.tasks:
         for horizon, overall in enumerate(board.scores(task)):
-            title = f"{task}{f' at {overall.horizon}' if overall.horizon else ''}"
+            title = Text(f"{task}{f' at {overall.horizon}' if overall.horizon else ''}")
             grid = Grid(title=title, title_justify="left")
             for heading in ("device", "labels", "MAE", "RMSE", "bias", "R²"):
                 left = heading == "device"
@@ -125,7 +165,7 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
             grid.add_column("RMSE", justify="right")
             for name in names[:SHOWN]:
                 scores = board.scores(task, name)[horizon].scores
-                grid.add_row(name, *_cells(scores))
+                grid.add_row(Text(name), *_cells(scores))
             grid.add_section()
             grid.add_row(f"all {len(names)} devices", *_cells(overall.scores), style="bold")
             console.print(grid)
@@ -141,6 +181,7 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
     )
 
 
+OUTPUTS = (".csv", ".parquet")
 SHOWN = 50
 """Devices listed in the table of scores; the overall row covers all."""
 _CELLS = ("mae", "rmse", "bias", "r2", "persistence_mae", "persistence_rmse")

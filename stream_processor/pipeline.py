@@ -10,10 +10,10 @@ import pandas as pd
 
 from ingest.rejects import Rejects
 from ingest.source import Codec
-from ingest.sources.file import frame
+from ingest.sources.file import frame, numeric_names
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
-from stream_processor.settings import load
+from stream_processor.settings import load, with_channels
 from stream_processor.settings.model import Settings
 from stream_processor.table import Table
 from stream_processor.walk import PART, Walk
@@ -36,16 +36,23 @@ SHOWN = 100
 class Pipeline:
     """Readings in, predictions out, for one stream; owned by one thread.
 
-    The owner calls `feed` and `sealed`; any thread may read `board`.
+    The owner calls `feed` and `sealed`; any thread may read `board`. Where the settings declare no
+    channels, walk and board are there from the first `replay` on, whose numeric columns they take.
     """
 
     def __init__(self, settings: Settings, rejects: Rejects | None = None) -> None:
-        self.settings = settings
         self.rejects = rejects or Rejects()
-        stages, self.models = compose(settings)
-        self.walk = Walk(stages, evict_after=settings.devices.evict_after)
         self.lock = threading.Lock()
         """Held while state changes: readers of the board see whole readings only."""
+        self.settings = settings
+        if settings.channels:
+            self._build(settings)
+
+    def _build(self, settings: Settings) -> None:
+        """Make the walk for these channels."""
+        self.settings = settings
+        stages, self.models = compose(settings)
+        self.walk = Walk(stages, evict_after=settings.devices.evict_after)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
         self._batch = Batch(4_096, len(stages.schema))
         self._codecs = [self._codec(k) for k in range(len(settings.sources))]
@@ -132,8 +139,11 @@ class Pipeline:
         `data` has the columns `device`, `time` and the channels, in time order over all devices.
         Call it again with later readings to go on.
         """
+        if not self.settings.channels:
+            self._build(with_channels(self.settings, numeric_names(data)))
         table = Table(self.walk.stages.lanes)
-        readings = frame(data, self.walk.stages.schema, self.rejects)
+        zone = self.settings.devices.timezone
+        readings = frame(data, self.walk.stages.schema, self.rejects, zone)
         for output in self.record(readings):
             table.add(output)
         return table.frame()

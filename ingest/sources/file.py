@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 import pandas as pd
 
+from ingest.codecs._origins import device_name
 from ingest.rejects import Rejects
 from ingest.sources._tables import FORMATS, format_of, tables
 from ingest.times import Zone, instant, instants, zone_named
@@ -21,11 +22,13 @@ from streamgauge.arrays import Floats, Ints
 from streamgauge.delivery import Delivery, Position, Readings
 from streamgauge.schema import Channel, Kind, Schema
 
-__all__ = ["FORMATS", "RecordedFile", "frame", "numeric_columns", "open"]
+__all__ = ["FORMATS", "RecordedFile", "frame", "numeric_columns", "numeric_names", "open"]
 
 DAY = 86_400 * 10**6
 NEVER_CHANNELS = frozenset({"label", "split"})
 """What recordings call their ground truth and their parts; never a measurement."""
+ABSENT = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None", "none", "-")
+"""What people write where a number is missing."""
 _TRUE = {"true": 1.0, "false": 0.0, "True": 1.0, "False": 0.0}
 
 
@@ -146,14 +149,28 @@ def numeric_columns(path: Path, device: str = "device", time: str = "time") -> l
     format_of(path)
     with path.open("rb") as raw:
         first = next(tables(path, raw, 10_000, (device, time)), pd.DataFrame())
-    names = []
-    for name in first.columns:
-        if name not in NEVER_CHANNELS | {device, time}:
-            numbers = pd.to_numeric(first[name], errors="coerce")
-            there = first[name].notna() & (first[name] != "")
-            if there.any() and numbers[there].notna().all():
-                names.append(str(name))
+    return numeric_names(first, device, time)
+
+
+def numeric_names(first: pd.DataFrame, device: str = "device", time: str = "time") -> list[str]:
+    """Columns that hold numbers and what stands for missing ones; ValueError where none does."""
+    never = NEVER_CHANNELS | {device, time}
+    names = [str(n) for n in first.columns if n not in never and _is_numeric(first[n])]
+    if not names:
+        there = ", ".join(map(str, first.columns)) or "none"
+        raise ValueError(f"no column of the recording holds numbers; there are: {there}")
     return names
+
+
+def _is_numeric(column: "pd.Series[Any]") -> bool:
+    values = column.dropna()
+    kinds = set(map(type, values)) if values.dtype == object else {values.dtype.type}
+    if not kinds or not all(issubclass(kind, str | int | float | np.number) for kind in kinds):
+        return False
+    if kinds & {bool, np.bool_}:
+        return False
+    written = values[~values.isin(ABSENT)]
+    return bool(len(written)) and bool(pd.to_numeric(written, errors="coerce").notna().all())
 
 
 class _Columns:
@@ -183,11 +200,13 @@ class _Columns:
     def _piece(self, table: pd.DataFrame, rejects: Rejects) -> Readings:
         time, known = _times(table[self._time], self._zone)
         names = table[self._device]
-        devices = ["" if pd.isna(name) else str(name) for name in names]
+        texts = ["" if pd.isna(name) else str(name) for name in names]
+        fit = {text: device_name(text) for text in set(texts)}
+        devices = [fit[text] for text in texts]
         keep = known & np.array([bool(device) for device in devices], np.bool_)
         for k in np.flatnonzero(~keep).tolist():
-            reason = "bad_time" if devices[k] else "no_device"
-            detail = f"device {devices[k]!r}, time {table[self._time].iloc[k]!r}"
+            reason = "bad_time" if devices[k] else "bad_device" if texts[k] else "no_device"
+            detail = f"device {texts[k][:80]!r}, time {str(table[self._time].iloc[k])[:80]!r}"
             rejects.add(reason, detail, received=0)
         values = np.column_stack(
             [_values(table, channel) for channel in self._schema.channels]
@@ -265,7 +284,11 @@ def _set_clock(readings: Readings, clock: int | None, after: int | None) -> int:
     first = time[0] if clock is None else clock
     previous = np.concatenate([[first], time[:-1]])
     following = np.concatenate([time[1:], [time[-1] if after is None else after]])
-    for k in np.flatnonzero((time - previous > DAY) & (time - following > DAY)).tolist():
+    ahead = (time - previous > DAY) & (time - following > DAY)
+    if clock is None and time[0] - following[0] > DAY:
+        # The first row of all has one neighbour only.
+        ahead[0], first = True, following[0]
+    for k in np.flatnonzero(ahead).tolist():
         readings.received[k] = readings.received[k - 1] if k else first
     return int(readings.received[-1])
 

@@ -44,8 +44,7 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
 def _check_sources(settings: Settings, findings: Findings) -> None:
     if not settings.sources and not findings.within("source"):
         findings.add(("source",), NO_SOURCE, 'add [[source]] with use = "mqtt"')
-    decoded = any(source.codec is not None for source in settings.sources)
-    if decoded and not settings.channels and not findings.within("channels"):
+    if settings.sources and not settings.channels and not findings.within("channels"):
         findings.add(
             ("channels",),
             "no channels, so nothing is read from messages",
