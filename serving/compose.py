@@ -72,6 +72,8 @@ class Running:
             clock,
             rejects=self._rejects,
             states=self._states,
+            hosts=settings.serve.hosts,
+            with_page=settings.serve.page,
         )
         self.server = HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 

@@ -105,6 +105,15 @@ def test_defaults() -> None:
     assert found.scores.window == 50
 
 
+def test_who_may_be_served() -> None:
+    """Names of hosts, and whether there is a page; a host's address with a port is refused."""
+    found = replayed('[serve]\nhosts = ["gauge.example", "[fd00::1]"]\npage = false\n').serve
+    assert (found.hosts, found.page) == (("gauge.example", "[fd00::1]"), False)
+    refused = problem(BASE + '[serve]\nhosts = ["https://gauge.example:8000"]\n')
+    assert (refused.key, refused.line) == ("serve.hosts[0]", 11)
+    assert "without https:// and port" in str(refused)
+
+
 def test_references_are_resolved_from_the_environment() -> None:
     """${NAME} stands for a variable anywhere in a text, and for a number where one is wanted."""
     text = BASE + '[stream]\nname = "${SITE}-pumps"\n[serve]\nport = "${PORT}"\n'

@@ -18,6 +18,7 @@ __all__ = [
     "Duration",
     "Ever",
     "Horizon",
+    "Host",
     "Limits",
     "Name",
     "Port",
@@ -32,6 +33,7 @@ __all__ = [
 _SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)\s*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 LONGEST = 36_525 * 86_400 * 10**6
 """A century: beyond it, times in microseconds come near the end of int64."""
 
@@ -116,6 +118,15 @@ def check_name(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    if _HOST.fullmatch(value) is None:
+        raise ValueError(
+            f"{value!r} is no host; write its name as browsers show it, without https:// and port, "
+            'for example "gauge.example.com"'
+        )
+    return value
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -164,3 +175,5 @@ AtLeastOne = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Name = Annotated[str, AfterValidator(check_name)]
 """What may stand in a path, a topic and a metric label."""
+Host = Annotated[str, AfterValidator(_host)]
+"""Name or address of a host as it stands in a Host header, without a port."""

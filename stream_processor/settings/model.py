@@ -18,6 +18,7 @@ from stream_processor.settings.kinds import (
     Duration,
     Ever,
     Horizon,
+    Host,
     Limits,
     Name,
     Port,
@@ -221,7 +222,10 @@ class ServeSettings:
     port: Port = 8000
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """From the environment only: references in the file, and STREAMGAUGE_API_KEY."""
+    hosts: tuple[Host, ...] = ()
+    """Names in the Host header that are answered although no key is set; loopback always is."""
     page: bool = True
+    """False = the API alone, without the page and its login."""
 
 
 @dataclass(frozen=True, slots=True)
