@@ -7,6 +7,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from stream_processor.compose import compose
 from stream_processor.settings import Problem, Problems, Settings, load
 from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
@@ -86,6 +87,7 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         *_channels(settings),
         *_features(settings),
         *(("task", _task(name, task)) for name, task in settings.tasks.items()),
+        *_models(settings),
         ("drift", settings.drift.detector.use if settings.drift.detector else "not watched"),
         *(("sink", sink.use) for sink in settings.sinks),
         *(("note", note) for note in settings.notes),
@@ -119,6 +121,22 @@ def _task(name: str, task: TaskSettings) -> str:
     model = " | ".join(step if isinstance(step, str) else step["use"] for step in steps)
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
     return f"{name}: {task.kind} of {task.target}{ahead}; {model}"
+
+
+def _models(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What was compiled and what was not, and what a device costs."""
+    if not settings.channels or not settings.tasks:
+        return
+    stages, models = compose(settings)
+    for lane, model in zip(stages.lanes, models, strict=True):
+        yield "model", f"{lane.name}: {model.why}"
+    least, most = stages.bytes_per_device()
+    fleet = least * settings.devices.limit / 1e6
+    yield (
+        "memory",
+        f"{least / 1e3:.1f} KB per device ({fleet:,.0f} MB at {settings.devices.limit:,} devices), "
+        f"at most {most / 1e3:,.0f} KB where every window and waiting list is full",
+    )
 
 
 def _horizon(task: TaskSettings, horizon: Span) -> str:

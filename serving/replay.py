@@ -44,7 +44,7 @@ def replay(
                 pipeline.walk.stages.schema, 0, _now, dead, path=data, speed=speed,
                 zone=settings.devices.timezone,
             )  # fmt: skip
-        except (Problems, OSError, ValueError) as wrong:
+        except (Problems, MemoryError, OSError, ValueError) as wrong:
             _say(console, wrong)
             return 2
         began = time.perf_counter()

@@ -26,7 +26,7 @@ from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions
 from streamgauge.schedule import Lane, Schedule
 from streamgauge.schema import Schema
-from streamgauge.state import Block, reset_rows
+from streamgauge.state import Block, Keys, reset_rows
 
 __all__ = ["PART", "Stages", "Walk"]
 
@@ -49,6 +49,13 @@ class Stages:
     learners: Sequence[Learner]
     scorer: Scorer
     detectors: Sequence[Detector]
+
+    def bytes_per_device(self) -> tuple[int, int]:
+        """Bytes of state of one device: in its first readings, and with every window full and as
+        many predictions pending as may be. River models come on top."""
+        blocks = [block for block in self.blocks().values() if block.keys is Keys.DEVICE]
+        least = sum(block.bytes_per_row for block in blocks)
+        return least, sum(block.bytes_per_row * block.layers for block in blocks)
 
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""

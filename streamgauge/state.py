@@ -5,9 +5,11 @@ model and detector. An operator owns a `dict[str, Block]`; nothing else of it su
 """
 
 import mmap
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from platform import machine
 from typing import Any
 
 import numpy as np
@@ -135,11 +137,16 @@ class Block:
         return self.width * 8
 
 
+# Python names it from 3.13 on only. Without it the kernel refuses to reserve more than there is.
+_LINUX = 0x4000 if sys.platform == "linux" and machine() in ("x86_64", "aarch64") else 0
+NO_RESERVE: int = getattr(mmap, "MAP_NORESERVE", _LINUX)
+
+
 def _reserve(layers: int, capacity: int, width: int) -> Float:
     size = max(1, layers * capacity * width * 8)
     if size < 1 << 20:
         return np.zeros((layers, capacity, width))
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NO_RESERVE
     try:
         memory = mmap.mmap(-1, size, flags=flags)
     except OSError as refused:

@@ -54,6 +54,7 @@ def build_features(settings: Settings, schema: Schema, capacity: int) -> list[Fe
     `Refused` where one of them does not take its options.
     """
     built: list[FeatureOperator] = []
+    taken: set[str] = set()
     column = 0
     for path, options in feature_options(settings, schema):
         plugin = load("stream_processor.features", str(path[1]))
@@ -61,6 +62,10 @@ def build_features(settings: Settings, schema: Schema, capacity: int) -> list[Fe
             operator: FeatureOperator = plugin.build(schema, capacity, column, **options)
         except ValueError as refused:
             raise Refused(path, str(refused)) from refused
+        twice = [name for name in operator.names if name in taken]
+        if twice:
+            raise Refused(path, f"a feature {twice[0]!r} exists already; rename that channel")
+        taken.update(operator.names)
         built.append(operator)
         column += len(operator.names)
     return built
