@@ -103,3 +103,23 @@ def test_a_terminal_gets_tables() -> None:
     assert "source[0]" in text
     assert "[red]" in text
     assert "[[source]]" in text
+
+
+def test_it_tells_what_was_compiled_and_what_a_device_costs(tmp_path: Path) -> None:
+    """Each task says how its model runs and, where River runs it, why; memory is per device."""
+    _, lines = checked(tmp_path, GOOD)
+    assert any("all of it runs compiled (scaler_linear)" in line for line in lines)
+    assert any(line.startswith("memory: ") and "KB per device" in line for line in lines)
+    tree = GOOD.replace("linear_model.LinearRegression", "tree.HoeffdingTreeRegressor")
+    tree = tree.replace(", l2 = 0.1", "")
+    _, lines = checked(tmp_path, tree)
+    why = next(line for line in lines if line.startswith("model: "))
+    assert "runs as River, one instance per device; not scaler_linear: the model is Hoeff" in why
+
+
+def test_two_features_of_one_name_are_a_problem(tmp_path: Path) -> None:
+    """A channel called `hour` would stand twice among the features."""
+    config = GOOD.replace("[channels.load]", "[channels.hour]\n[channels.load]")
+    code, lines = checked(tmp_path, config.replace("[features]", '[features]\ncalendar = ["hour"]'))
+    assert code == 2
+    assert any("a feature 'hour' exists already; rename that channel" in line for line in lines)
