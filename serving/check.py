@@ -131,10 +131,10 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
     for lane, model in zip(stages.lanes, models, strict=True):
         yield "model", f"{lane.name}: {model.why}"
     least, most = stages.bytes_per_device()
-    fleet = least * settings.devices.limit / 1e6
+    devices = settings.devices.expected or settings.devices.limit
     yield (
         "memory",
-        f"{least / 1e3:.1f} KB per device ({fleet:,.0f} MB at {settings.devices.limit:,} devices), "
+        f"{least / 1e3:.1f} KB per device ({least * devices / 1e6:,.0f} MB at {devices:,} devices), "
         f"at most {most / 1e3:,.0f} KB where every window and waiting list is full",
     )
 

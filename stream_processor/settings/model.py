@@ -82,12 +82,11 @@ class DeviceSettings:
 
     limit: AtLeastOne = 100_000
     expected: AtLeastOne | None = None
+    """How many there will be; `check` reckons their memory. None: `limit`."""
     timezone: Zone = "UTC"
     max_ahead: Duration = 5 * 60 * 10**6
     """How far ahead of our clock an event time may be."""
     evict_after: Ever = None
-    interval: Duration | None = None
-    """Expected time between two readings of a device, for sizing."""
 
 
 @dataclass(frozen=True, slots=True)
