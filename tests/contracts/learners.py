@@ -1,0 +1,341 @@
+"""Every learner there is, and the checks that each must pass, over any schedule."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from river import linear_model, optim, preprocessing, tree
+
+from models.clip import Clip
+from models.learner import Learner, Make
+from models.river_fleet import RiverFleet
+from streamgauge import plugins
+from streamgauge.calls import Chain, Now
+from streamgauge.schedule import ROW, STEP, TARGET
+from streamgauge.state import put_rows, take_rows
+from streamgauge.words import Step
+from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
+from tests.contracts.schedules import CANARY, ROWS, Steps, make
+
+__all__ = [
+    "INPUTS",
+    "LANE",
+    "SUBJECTS",
+    "Subject",
+    "check_alone",
+    "check_chain",
+    "check_cut",
+    "check_dirty",
+    "check_evict",
+    "check_learning_alone_changes",
+    "check_move",
+    "check_river",
+    "found",
+    "opened",
+    "play",
+    "unseen",
+    "without_subject",
+]
+
+LANE = 1
+"""The lane of the learner under test; the steps of the others are not its own."""
+INPUTS = (4, 0, 2)
+"""The columns that it may use; what stands in the others must not matter."""
+NAMES = tuple(f"f{column}" for column in INPUTS)
+ELSEWHERE = (np.arange(ROWS) + 5) % ROWS
+
+Build = Callable[[], Learner]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A learner under test: `make` gives its estimator, `outcomes` are what must happen to it.
+
+    Outcomes: "predicts", "learns", "does without" (answers where a feature is missing), "has
+    nothing" (answers where all are), "diverges" (its answer is not finite), "refuses" (a failure).
+    """
+
+    module: str
+    name: str
+    make: Make
+    outcomes: frozenset[str]
+
+    @property
+    def id(self) -> str:
+        return f"{self.module.removeprefix('models.')}: {self.name}"
+
+    def build(self) -> Learner:
+        """A new fleet of `ROWS` devices; fails where the module does not take the estimator."""
+        if self.module == "models.river_fleet":
+            return RiverFleet(self.make, LANE, INPUTS, NAMES)
+        module = plugins.load("models.compiled", self.module.rpartition(".")[2])
+        learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS)
+        assert not isinstance(learner, str), f"{self.id}: {learner}"
+        return learner
+
+
+ALWAYS = frozenset({"predicts", "learns", "does without", "has nothing"})
+RIVER, LINEAR = "models.river_fleet", "models.compiled.scaler_linear"
+_regression = partial(linear_model.LinearRegression, intercept_lr=0.05)
+
+SUBJECTS = (
+    Subject(
+        LINEAR,
+        "standardized",
+        lambda: preprocessing.StandardScaler() | _regression(l2=1e-3),
+        ALWAYS | {"diverges"},
+    ),
+    Subject(
+        LINEAR,
+        "standardized, clipped",
+        lambda: preprocessing.StandardScaler() | Clip(3.0) | _regression(clip_gradient=10.0),
+        ALWAYS | {"diverges"},
+    ),
+    Subject(
+        LINEAR,
+        "centred",
+        lambda: preprocessing.StandardScaler(with_std=False) | _regression(optim.SGD(0.001)),
+        ALWAYS | {"diverges"},
+    ),
+    Subject(LINEAR, "as it is", lambda: _regression(intercept_init=3.5), ALWAYS | {"diverges"}),
+    Subject(LINEAR, "clipped", lambda: Clip(9.0) | _regression(), ALWAYS),
+    Subject(
+        RIVER,
+        "tree",
+        lambda: (
+            preprocessing.StandardScaler()
+            | tree.HoeffdingTreeRegressor(grace_period=8, max_depth=3)
+        ),
+        ALWAYS | {"diverges"},
+    ),
+    Subject(
+        RIVER,
+        "adaptive tree",
+        lambda: tree.HoeffdingAdaptiveTreeRegressor(grace_period=8, seed=1),
+        ALWAYS | {"refuses"},
+    ),
+    Subject(RIVER, "bayes", linear_model.BayesianLinearRegression, ALWAYS | {"refuses"}),
+    Subject(RIVER, "adam", lambda: _regression(optim.Adam(0.1)), ALWAYS | {"diverges"}),
+)
+
+
+def found() -> list[str]:
+    """Modules of all learners: the files of the folder, and the one that runs all of River."""
+    return [RIVER, *(module.__name__ for module in plugins.find("models.compiled").values())]
+
+
+def without_subject(modules: Iterable[str], subjects: Iterable[Subject]) -> list[str]:
+    """Modules that the suite would not look at."""
+    return sorted(set(modules) - {subject.module for subject in subjects})
+
+
+def opened(build: Build) -> Learner:
+    """A new learner, all of its rows handed out."""
+    learner = build()
+    for block in learner.blocks.values():
+        block.open_device(np.arange(ROWS))
+    return learner
+
+
+def play(learner: Learner, steps: Steps, cut: Cut = (), *, chained: bool = False) -> Floats:
+    """Send steps through a learner, cut into schedules; float64[n], `CANARY` where none asked."""
+    schedule = steps.schedule()
+    now = np.zeros(len(Now), np.int64)
+    run: Callable[[], Any] = partial(learner.run, schedule)
+    if chained:
+        call = learner.call(schedule)
+        assert call is not None
+        run = Chain([call], now).run
+    answers = []
+    for start, stop in pieces(len(steps), cut):
+        steps.fill(schedule, start, stop)
+        now[Now.STEPS] = schedule.n
+        given = {name: getattr(schedule, name).copy() for name in ("codes", "numbers", "x")}
+        run()
+        assert_same_bits({name: getattr(schedule, name) for name in given}, given)
+        asked = np.append(steps.are(LANE, Step.PREDICT)[start:stop], False)
+        silent = np.resize(~asked, len(schedule.answers))
+        silent[schedule.n :] = True
+        assert (schedule.answers[silent] == CANARY).all(), "answers where nobody asked"
+        assert (schedule.answers[~silent] != CANARY).all(), "no answer, not even NaN"
+        answers.append(schedule.answers[: schedule.n].copy())
+    return np.concatenate(answers)
+
+
+def _same_answers(ours: Floats, theirs: Floats) -> None:
+    assert_same_bits({"answers": ours}, {"answers": theirs})
+
+
+def _same_fleet(
+    ours: Learner,
+    theirs: Learner,
+    rows: NDArray[np.int64],
+    target: NDArray[np.int64] | None = None,
+    *,
+    devices_only: bool = False,
+) -> None:
+    """These rows are equal bit by bit; models that only River understands go on alike."""
+    homes = np.arange(ROWS) if target is None else target
+    assert_same_state(ours.blocks, theirs.blocks, rows, homes[rows], devices_only=devices_only)
+    assert (ours.blobs is None) == (theirs.blobs is None)
+    if ours.blobs is not None:
+        probe = make(5, 90, devices=ROWS)
+        probe = probe.chosen(np.isin(probe.codes[:, ROW], rows))
+        _same_answers(play(ours, probe), play(theirs, probe.moved(homes)))
+
+
+def check_cut(build: Build, steps: Steps, cut: Cut) -> None:
+    """Answers and state are the same for the steps whole, one by one, and cut anywhere."""
+    for other in (cut, singles(len(steps))):
+        whole, learner = opened(build), opened(build)
+        _same_answers(play(learner, steps, other), play(whole, steps))
+        _same_fleet(learner, whole, np.arange(ROWS))
+
+
+def check_chain(build: Build, steps: Steps, cut: Cut) -> None:
+    """The bound kernel call does what `run` does."""
+    plain, chained = opened(build), opened(build)
+    if chained.call(steps.schedule()) is not None:
+        _same_answers(play(chained, steps, cut, chained=True), play(plain, steps, cut))
+        _same_fleet(chained, plain, np.arange(ROWS))
+
+
+def check_alone(build: Build, steps: Steps) -> None:
+    """A device fares the same in a fleet and alone, in whatever row it lives; rows without steps
+    of the lane stay as they were."""
+    fleet, fresh = opened(build), opened(build)
+    answers = play(fleet, steps)
+    own = steps.are(LANE, Step.PREDICT, Step.LEARN)
+    busy = np.unique(steps.codes[own, ROW])
+    for row in busy:
+        its = own & (steps.codes[:, ROW] == row)
+        learner = opened(build)
+        _same_answers(play(learner, steps.chosen(its).moved(ELSEWHERE)), answers[its])
+        _same_fleet(fleet, learner, np.array([row]), ELSEWHERE, devices_only=True)
+    idle = np.setdiff1d(np.arange(ROWS), busy)
+    _same_fleet(fleet, fresh, idle, devices_only=True)
+
+
+def check_learning_alone_changes(build: Build, steps: Steps) -> None:
+    """Neither predictions, nor labels that came too late or never, nor other lanes change state."""
+    fleet, taught = opened(build), opened(build)
+    play(fleet, steps)
+    play(taught, steps.chosen(steps.are(LANE, Step.LEARN)))
+    _same_fleet(fleet, taught, np.arange(ROWS))
+
+
+def check_move(build: Build, steps: Steps, at: int, cut: Cut = ()) -> None:
+    """Some devices, moved into other rows of a used fleet, go on as if they had stayed."""
+    here, there = opened(build), opened(build)
+    # Whoever lived in the target rows before must leave no trace.
+    play(there, steps.moved(ELSEWHERE))
+    play(here, steps.chosen(slice(0, at)))
+    moving = np.unique(steps.codes[:, ROW])[::2]
+    saved = take_rows(here.blocks, moving)
+    blobs = None if here.blobs is None else here.blobs.dump(moving)
+    rest = steps.chosen((np.arange(len(steps)) >= at) & np.isin(steps.codes[:, ROW], moving))
+    stayed = play(here, rest)
+    put_rows(there.blocks, ELSEWHERE[moving], saved)
+    if blobs is not None:
+        assert there.blobs is not None
+        there.blobs.load(ELSEWHERE[moving], blobs)
+    inside = tuple(place for place in cut if place < len(rest))
+    _same_answers(play(there, rest.moved(ELSEWHERE), inside), stayed)
+    _same_fleet(here, there, moving, ELSEWHERE)
+
+
+def check_dirty(build: Build, steps: Steps, at: int) -> None:
+    """A copy that gets the rows marked as dirty, and no others, is up to date."""
+    learner, copy = opened(build), opened(build)
+    if learner.blobs is None or copy.blobs is None:
+        return
+    play(learner, steps.chosen(slice(0, at)))
+    copy.blobs.load(np.arange(ROWS), learner.blobs.dump(np.arange(ROWS)))
+    learner.blobs.dirty.clear()
+    play(learner, steps.chosen(slice(at, None)))
+    learner.evict(np.unique(steps.codes[:, ROW])[:1])
+    dirty = sorted(learner.blobs.dirty)
+    copy.blobs.load(dirty, learner.blobs.dump(dirty))
+    _same_fleet(learner, copy, np.arange(ROWS))
+
+
+def check_evict(build: Build, steps: Steps) -> None:
+    """A row whose device was forgotten is like one that never had any; the others stay."""
+    used, fresh, kept = opened(build), opened(build), opened(build)
+    play(used, steps)
+    play(kept, steps)
+    rows = np.unique(steps.codes[:, ROW])
+    gone, others = rows[::2], rows[1::2]
+    used.evict(gone)
+    _same_fleet(used, fresh, gone, devices_only=True)
+    again = steps.chosen(np.isin(steps.codes[:, ROW], others))
+    _same_answers(play(used, again), play(kept, again))
+    used.evict(rows)
+    fresh = opened(build)
+    _same_answers(play(used, steps), play(fresh, steps))
+    _same_fleet(used, fresh, rows, devices_only=True)
+
+
+def by_river(estimator: Make, steps: Steps) -> Floats:
+    """What River's own estimators answer, one per device; NaN where they raise."""
+    models: dict[int, Any] = {}
+    answers = np.full(len(steps), CANARY)
+    for i in np.flatnonzero(steps.are(LANE, Step.PREDICT, Step.LEARN)).tolist():
+        row = int(steps.codes[i, ROW])
+        if row not in models:
+            models[row] = estimator()
+        model = models[row]
+        values = steps.x[i, list(INPUTS)].tolist()
+        x = {name: v for name, v in zip(NAMES, values, strict=True) if v == v}
+        asked = steps.codes[i, STEP] == Step.PREDICT
+        try:
+            with np.errstate(all="ignore"):
+                if asked:
+                    answers[i] = model.predict_one(x)
+                else:
+                    model.learn_one(x, float(steps.numbers[i, TARGET]))
+        except (ArithmeticError, ValueError):
+            if asked:
+                answers[i] = np.nan
+    return answers
+
+
+def check_river(build: Build, estimator: Make, steps: Steps) -> None:
+    """The answers are River's own, at most 1e-9 apart; where River has none, neither have we."""
+    ours, theirs = play(opened(build), steps), by_river(estimator, steps)
+    finite = np.isfinite(theirs)
+    assert not np.isfinite(ours[~finite]).any(), "an answer where River has none"
+    np.testing.assert_allclose(ours[finite], theirs[finite], rtol=1e-9, atol=1e-9)
+
+
+def seen(subject: Subject, steps: Steps) -> set[str]:
+    """Which outcomes these steps bring about."""
+    learner, untaught = opened(subject.build), opened(subject.build)
+    answers = play(learner, steps)
+    asked = steps.are(LANE, Step.PREDICT)
+    before, after = play(untaught, steps.chosen(asked)), answers[asked]
+    finite = asked & np.isfinite(answers)
+    gaps = np.isnan(steps.x[:, INPUTS])
+    found_here = {
+        "predicts": finite.any(),
+        "learns": (np.isfinite(after) & (after != before)).any(),
+        "does without": (finite & gaps.any(axis=1) & ~gaps.all(axis=1)).any(),
+        "has nothing": (finite & gaps.all(axis=1)).any(),
+        "diverges": (asked & ~np.isfinite(answers)).any(),
+        "refuses": bool(learner.failures),
+    }
+    return {name for name, happened in found_here.items() if happened}
+
+
+def unseen(subject: Subject, streams: Iterable[Steps]) -> set[str]:
+    """Outcomes of the subject that none of the streams brought about."""
+    missing = set(subject.outcomes)
+    for steps in streams:
+        if not missing:
+            break
+        missing -= seen(subject, steps)
+    return missing
