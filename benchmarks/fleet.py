@@ -1,8 +1,8 @@
 """Memory per device, stalls while a fleet grows, and cost per event by number of devices.
 
 4 channels, 20 features, one forecast a reading ahead. Resident memory is that of a process of its
-own; the fleet grows by batches of 1,000 readings of new devices, each followed by ten more readings;
-a stall is the longest that one such batch took. Cost is the walk's, decoding included.
+own, after twelve readings of each device; the fleet grows by batches of 1,000 new devices, and a
+stall is the longest that one such batch took. Cost is the walk's, decoding included.
 """
 
 import gc

@@ -1,7 +1,7 @@
 """From publish to board at 1,000 messages per second through Mosquitto, milliseconds.
 
-A publisher process stamps each message with the machine's clock; a channel carries the stamp, and the
-board is read without pause: latency is now minus the newest stamp at the moment it first appears.
+A publisher process stamps each message with the machine's clock; a channel carries the stamp, and
+the board is read without pause: latency is now minus the newest stamp when it first appears.
 """
 
 import multiprocessing

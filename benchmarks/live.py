@@ -18,7 +18,7 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
-from benchmarks.by_hand import CONFIG, messages
+from benchmarks.by_hand import CONFIG, DEVICES, messages
 from serving.compose import Running
 from serving.run import clock
 from stream_processor.settings import load_text
@@ -111,7 +111,8 @@ def service(port: int, name: str) -> tuple[float, dict[str, int]]:
         counts = running.pipeline.board.counts
         while counts()["readings"]["admitted"] < MESSAGES:
             if time.perf_counter() - began > 120 or not running.worker.alive:
-                raise RuntimeError(f"streamgauge got {counts()['readings']} {running.worker.failure}")
+                got = counts()["readings"]
+                raise RuntimeError(f"streamgauge got {got}; {running.worker.failure}")
             time.sleep(0.01)
         found = counts()
         records = found["predictions"] + found["labels"]
@@ -121,11 +122,10 @@ def service(port: int, name: str) -> tuple[float, dict[str, int]]:
         took = time.perf_counter() - began
         stored = written(running) - found["labels"]
         running.stop()
-        return took, {
-            "received": sum(found["readings"].values()),
-            "learned": found["labels"] + 1_000,  # the last reading of each device waits for its label
-            "stored": stored,
-        }
+        # The last reading of each device waits for its label.
+        learned = found["labels"] + DEVICES
+        received = sum(found["readings"].values())
+        return took, {"received": received, "learned": learned, "stored": stored}
 
 
 def written(running: Running) -> int:

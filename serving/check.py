@@ -132,11 +132,9 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "model", f"{lane.name}: {model.why}"
     least, most = stages.bytes_per_device()
     devices = settings.devices.expected or settings.devices.limit
-    yield (
-        "memory",
-        f"{least / 1e3:.1f} KB per device ({least * devices / 1e6:,.0f} MB at {devices:,} devices), "
-        f"at most {most / 1e3:,.0f} KB where every window and waiting list is full",
-    )
+    all_of_them = f"{least * devices / 1e6:,.0f} MB at {devices:,} devices"
+    full = f"at most {most / 1e3:,.0f} KB where every window and waiting list is full"
+    yield "memory", f"{least / 1e3:.1f} KB per device ({all_of_them}), {full}"
 
 
 def _horizon(task: TaskSettings, horizon: Span) -> str:

@@ -99,7 +99,7 @@ def test_seeds_are_fixed_unless_given() -> None:
 
 def test_takes_a_python_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """module:function gives what the function returns."""
-    (tmp_path / "my_pumps.py").write_text(
+    (tmp_path / "my_slow_pumps.py").write_text(
         "from river import linear_model\n"
         "def slow():\n    return linear_model.LinearRegression(intercept_init=3.0)\n"
         "def broken():\n    return 1 / 0\n"
@@ -108,18 +108,18 @@ def test_takes_a_python_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     try:
-        assert build("my_pumps:slow")().predict_one({}) == 3.0
-        assert build(("my_pumps:slow",))().predict_one({}) == 3.0
+        assert build("my_slow_pumps:slow")().predict_one({}) == 3.0
+        assert build(("my_slow_pumps:slow",))().predict_one({}) == 3.0
         for name, message in (
             ("broken", "ZeroDivisionError"),
-            ("quick", "my_pumps has no 'quick'"),
+            ("quick", "my_slow_pumps has no 'quick'"),
             ("number", "not a function"),
             ("scaler", "Clip, does not predict"),
         ):
             with pytest.raises(ValueError, match=message):
-                build(f"my_pumps:{name}")
+                build(f"my_slow_pumps:{name}")
     finally:
-        sys.modules.pop("my_pumps", None)
+        sys.modules.pop("my_slow_pumps", None)
 
 
 @pytest.mark.parametrize(
