@@ -34,7 +34,9 @@ def run(config: Path) -> int:
     except Problems as wrong:
         print(wrong, file=sys.stderr)
         return 2
-    return serve(settings, lambda running: print(f"streamgauge listens on {running.server.url}"))
+    return serve(
+        settings, lambda running: print(f"streamgauge listens on {running.server.url}", flush=True)
+    )
 
 
 def serve(settings: Settings, ready: Callable[[Running], None]) -> int:

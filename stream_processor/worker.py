@@ -77,6 +77,7 @@ class Worker:
         self._recovered = False
         self.place = 0
         """Place in the journal up to which the walk has worked."""
+        self._handed = 0
         self._positions: list[Position | None] = [None] * len(sources)
         self._every = pipeline.settings.state.checkpoint_every / 1e6
         self._stop = threading.Event()
@@ -101,7 +102,7 @@ class Worker:
         if self._path.exists():
             checkpoint = read(self._path, self._key)
             place = restore(self.pipeline.walk, checkpoint, self._definition())
-            self.place = int(place["journal"])
+            self.place = self._handed = int(place["journal"])
             for source, position in zip(self.sources, place["sources"], strict=True):
                 if position is not None:
                     source.resume(position)
@@ -205,12 +206,19 @@ class Worker:
                 return True
 
     def hand_out(self) -> None:
-        """Give the sinks what was computed, marked with the place in the journal."""
+        """Give the sinks what was computed, marked with the place in the journal.
+
+        Recorded files are not in the journal: what was computed from them alone names no place, or
+        it would pass for a repetition of what was there before.
+        """
         outputs = self.pipeline.sealed()
+        place = 0 if self.place == self._handed else self.place
         for k, output in enumerate(outputs, 1):
-            marked = replace(output, position=self.place, more=k < len(outputs))
+            marked = replace(output, position=place, more=k < len(outputs))
             for sink in self.sinks:
                 sink.write(marked)
+        if outputs:
+            self._handed = self.place
 
     def _definition(self) -> dict[str, Any]:
         return self.pipeline.settings.definition()
