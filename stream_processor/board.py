@@ -129,9 +129,11 @@ class LiveBoard:
                 return []
             return [self._score(lane, device, row) for lane in self._lanes_of(task)]
 
-    def device_scores(self, task: str, limit: int = 100) -> list[ScoreView]:
-        """Devices of a task, its first horizon, with the worst error beside persistence first."""
-        lanes = self._lanes_of(task)
+    def device_scores(self, task: str, limit: int = 100, horizon: str = "") -> list[ScoreView]:
+        """Devices at a horizon of a task (the first where none is named), those with the worst
+        error beside persistence first."""
+        of = self._stages.lanes
+        lanes = [k for k in self._lanes_of(task) if horizon in ("", of[k].horizon)]
         if not lanes:
             return []
         cells = self._stages.scorer.blocks["device"]

@@ -86,8 +86,9 @@ class Board(Protocol):
         """One per horizon of the task."""
         ...
 
-    def device_scores(self, task: str, limit: int = 100) -> list[ScoreView]:
-        """Devices of the task with the highest rolling MAE relative to persistence first."""
+    def device_scores(self, task: str, limit: int = 100, horizon: str = "") -> list[ScoreView]:
+        """Devices with the highest MAE relative to persistence first, at that horizon of the task
+        (the first one where none is named)."""
         ...
 
     def counts(self) -> dict[str, Any]:

@@ -92,6 +92,16 @@ def test_an_unknown_device_is_a_problem_with_a_remedy(client: Client) -> None:
         assert body["instance"] == path
 
 
+def test_scores_can_be_of_one_horizon(client: Client) -> None:
+    """`horizon` leaves only that one, over all devices and of each."""
+    path = "/v1/tasks/power/scores"
+    both = client.get(path).json()["items"]
+    assert [item["horizon"] for item in both] == ["10m", "1 reading"]
+    one = client.get(path, params={"horizon": "1 reading", "devices": 2}).json()["items"]
+    assert [item["horizon"] for item in one] == ["1 reading"] * 3
+    assert [item["device"] is None for item in one] == [True, False, False]
+
+
 def test_history_comes_newest_first_after_the_newest_predictions(client: Client) -> None:
     """`history=N` adds N past predictions with outcomes; without it there are none."""
     path = "/v1/devices/pump-1/predictions"

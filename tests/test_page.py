@@ -13,7 +13,17 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from serving.api.service import Part
 from tests.services.chromium import Browser, browser
-from tests.services.stand import AHEAD, EVIL, LABELLED, Stand, drift, output, served
+from tests.services.stand import (
+    AHEAD,
+    EVIL,
+    LABELLED,
+    MINUTE,
+    START,
+    Stand,
+    drift,
+    output,
+    served,
+)
 
 PATIENCE = 20
 PAINTED = """
@@ -136,6 +146,31 @@ def test_new_results_arrive_without_reload(page: Browser, stand: Stand) -> None:
         until(page, lambda: points(page) == before + 1)
         assert at(page, "tile-prediction").text == f"{served(minute):.2f} kW"
         until(page, lambda: len(at(page, "drift").find_elements(By.TAG_NAME, "tr")) == 2)
+
+
+def test_drift_of_the_fleet_leads_to_the_device(page: Browser, stand: Stand) -> None:
+    """What drifted anywhere is listed, newest first; a click shows the device concerned."""
+    with stand.served() as server:
+        page.get(server.url)
+        choose(page, "pump-2")
+        row = until(page, lambda: at(page, "fleet-drift").find_elements(By.TAG_NAME, "tr"))[0]
+        assert "error rose" in row.text
+        assert "power, 10m" in row.text
+        row.find_element(By.TAG_NAME, "button").click()
+        until(page, lambda: at(page, "device-name").text == "pump-1")
+        assert page.find_elements(By.CSS_SELECTOR, "#devices .drifting") == []
+        assert errors(page) == []
+
+
+def test_a_device_that_drifts_is_marked(page: Browser, stand: Stand) -> None:
+    """For two minutes after its error rose, a device carries a mark in the list."""
+    stand.now = START + 89 * MINUTE
+    with stand.served() as server:
+        page.get(server.url)
+        marked = until(page, lambda: page.find_elements(By.CSS_SELECTOR, "#devices .drifting"))
+        assert [one.get_attribute("title") for one in marked] == [
+            "pump-1: its error rose within the last two minutes"
+        ]
 
 
 def test_counters_follow_the_stream(page: Browser, stand: Stand) -> None:

@@ -116,15 +116,18 @@ def get_scores(
         int,
         Query(ge=0, le=1000, description="Add this many devices, worst against persistence first."),
     ] = 0,
+    horizon: Annotated[
+        str | None, Query(description="Only this horizon; without it, `devices` are of the first.")
+    ] = None,
 ) -> ScoreList:
     """How well a task predicts, beside what the last value would have scored."""
     name, board = unquote(task), service.board
     require(board, name)
     if device and board.device(device) is None:
         raise Problem(404, f"no device {device!r} is known; GET /v1/devices lists those there are")
-    views = board.scores(name, device or "")
+    views = [one for one in board.scores(name, device or "") if horizon in (None, one.horizon)]
     if devices:
-        views = [*views, *board.device_scores(name, devices)]
+        views = [*views, *board.device_scores(name, devices, horizon or "")]
     return ScoreList(items=[_model(view) for view in views])
 
 

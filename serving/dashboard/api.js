@@ -31,7 +31,7 @@ export const status = () => ask("/v1/status");
 export const tasks = () => ask("/v1/tasks");
 export const devices = (search, after, limit) => ask("/v1/devices", { search, after, limit });
 export const device = (id) => ask(`/v1/devices/${encodeURIComponent(id)}`);
-export const drift = (id) => ask("/v1/drift", { device: id, limit: 50 });
+export const drift = (id, limit = 50) => ask("/v1/drift", { device: id, limit });
 
 export function predictions(id, task, horizon, history) {
   const path = `/v1/devices/${encodeURIComponent(id)}/predictions`;

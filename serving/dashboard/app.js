@@ -2,10 +2,11 @@
 
 import * as api from "./api.js";
 import { Chart } from "./chart.js";
+import { FleetDrift, driftRows, drifting } from "./drift.js";
 import { LiveStream } from "./live.js";
 import { DeviceList } from "./list.js";
 import { Series } from "./series.js";
-import { ago, clock, count, element, number, percent, put, timeOfDay, verdict } from "./text.js";
+import { ago, clock, count, element, number, percent, put, steps, timeOfDay, verdict } from "./text.js";
 
 const STATUS_EVERY = 2000;
 const SCORES_EVERY = 5000;
@@ -15,6 +16,10 @@ const byId = (id) => document.getElementById(id);
 const chart = new Chart(byId("chart"), byId("tip"), byId("spoken"));
 const list = new DeviceList((device) => choose(device, now.task));
 const now = { device: "", task: null, tasks: [], series: new Series(), choice: 0, rates: [] };
+const fleet = new FleetDrift(byId("fleet-drift"), byId("no-fleet-drift"), (device, task, horizon) => {
+  const found = now.tasks.find((one) => one.task === task && one.horizon === horizon);
+  switchTo(device, found ?? now.task);
+});
 const down = new Set();
 
 // ---- connection ----------------------------------------------------------------------------
@@ -111,7 +116,7 @@ function draw() {
   const { series, task } = now;
   const unit = task ? task.unit : "";
   const points = series.points();
-  const drift = series.drift.filter((one) => one.task === "" || one.task === task?.task);
+  const drift = series.drift.filter((one) => one.task === "" || keyOf(one) === (task && keyOf(task)));
   chart.show(points, drift, unit);
   byId("no-points").hidden = points.length > 0;
   const newest = series.newest;
@@ -126,23 +131,8 @@ function draw() {
     put("model-status", words);
     chip.className = `chip ${look}`;
   }
-  drawDrift(drift, unit);
-}
-
-function drawDrift(drift, unit) {
   byId("no-drift").hidden = drift.length > 0;
-  const rows = drift.slice(0, 6).map((one) => {
-    const row = element("tr");
-    const rose = one.kind === "drift_up";
-    const means = `${number(one.before)} → ${number(one.after)}`;
-    row.append(
-      element("td", "", clock(one.time)),
-      element("td", rose ? "bad" : "good", rose ? "error rose" : "error fell"),
-      element("td", "number", unit ? `${means} ${unit}` : means),
-    );
-    return row;
-  });
-  byId("drift").replaceChildren(...rows);
+  byId("drift").replaceChildren(...driftRows(drift, unit));
 }
 
 async function loadDevice() {
@@ -176,12 +166,13 @@ function showTasks(tasks) {
 
 function scoreRow(task, score) {
   const row = element("tr");
-  const model = element("td", "", task.model);
+  const model = element("td", "", steps(task.model));
+  model.title = task.model;
   const badge = element("span", `chip ${task.compiled ? "good" : ""}`, task.compiled ? "compiled" : "River");
   badge.title = task.why;
   model.append(" ", badge);
   row.append(
-    element("td", "", task.task),
+    element("td", "name", task.task),
     element("td", "", task.horizon || "–"),
     model,
     element("td", "number", count(score.scores.labels ?? 0)),
@@ -246,7 +237,14 @@ function repeat(work, every) {
   setTimeout(again, every);
 }
 
+async function loadDrift() {
+  const { items } = await api.drift("", 500);
+  fleet.show(items);
+  list.drifting = drifting(items, now.task?.task, now.clock);
+}
+
 async function refresh() {
+  await loadDrift();
   await list.refresh();
   if (!now.device) choose(list.first(), now.task ?? now.tasks[0]);
   if (now.device) await loadDevice();
@@ -259,18 +257,22 @@ async function start() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const task = now.tasks.find((one) => keyOf(one) === wanted.get("task")) ?? now.tasks[0];
   now.task = task ?? null;
-  list.task = task ? task.task : "";
+  list.task = now.task;
+  await loadDrift();
   await list.refresh();
   choose(wanted.get("device") || list.first(), task);
   connection("api", true);
 }
 
-byId("task").addEventListener("change", (event) => {
-  const task = now.tasks.find((one) => keyOf(one) === event.target.value);
+function switchTo(device, task) {
   now.task = task;
-  list.task = task.task;
-  attempt(() => list.refresh());
-  choose(now.device, task);
+  list.task = task;
+  choose(device, task);
+  attempt(loadDrift).then(() => attempt(() => list.refresh()));
+}
+
+byId("task").addEventListener("change", (event) => {
+  switchTo(now.device, now.tasks.find((one) => keyOf(one) === event.target.value));
 });
 byId("logout").addEventListener("click", async () => {
   await fetch("/logout", { method: "POST" });

@@ -145,13 +145,12 @@ export class Chart {
   }
 
   drawDrift(pen, scale) {
-    pen.strokeStyle = this.colour("drift");
-    pen.fillStyle = this.colour("drift");
     pen.lineWidth = 1.5;
     pen.setLineDash([3, 3]);
     for (const one of this.drift) {
       const x = scale.x(one.time);
       if (x < MARGIN.left || x > scale.right) continue;
+      pen.strokeStyle = pen.fillStyle = this.colour(one.kind === "drift_up" ? "drift" : "good");
       this.stroke(pen, x, MARGIN.top, x, scale.bottom);
       pen.beginPath();
       pen.moveTo(x - 5, MARGIN.top - 6);

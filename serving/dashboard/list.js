@@ -13,7 +13,8 @@ export class DeviceList {
     this.none = document.getElementById("no-devices");
     this.search = document.getElementById("search");
     this.order = document.getElementById("order");
-    this.task = "";
+    this.task = null;
+    this.drifting = new Set();
     this.chosen = "";
     this.room = PAGE;
     this.asked = 0;
@@ -56,7 +57,8 @@ export class DeviceList {
   async worst() {
     if (!this.task) return [];
     const limit = Math.min(1000, Math.max(this.room, 200));
-    const { items } = await api.scores(this.task, { devices: limit });
+    const { task, horizon } = this.task;
+    const { items } = await api.scores(task, { devices: limit, horizon });
     return items.filter((one) => one.device !== null);
   }
 
@@ -84,7 +86,6 @@ export class DeviceList {
     item.dataset.device = id;
     const button = element("button", "device");
     button.type = "button";
-    button.title = id;
     button.append(element("span", "name", id), element("span", "skill"));
     button.addEventListener("click", () => this.choose(id));
     item.append(button);
@@ -96,6 +97,9 @@ export class DeviceList {
     const skill = button.lastElementChild;
     skill.textContent = row.skill === null ? "" : percent(row.skill);
     skill.className = `skill ${verdict(row.skill)}`;
+    const alarm = this.drifting.has(row.id);
+    button.classList.toggle("drifting", alarm);
+    button.title = alarm ? `${row.id}: its error rose within the last two minutes` : row.id;
     button.setAttribute("aria-current", String(row.id === this.chosen));
     return item;
   }

@@ -22,7 +22,8 @@ export class Series {
       last: one.last_value,
       label: one.label ?? null,
       status: one.status,
-      warming: one.status === "warming_up" || Boolean(known && known.warming),
+      // Once labelled it no longer says so; that it is the last value itself still does.
+      warming: one.status === "warming_up" || one.prediction === one.last_value,
     };
     this.byId.set(one.id, point);
     if (this.newest === null || point.made >= this.newest.made) this.newest = point;
@@ -31,7 +32,8 @@ export class Series {
 
   mark(one) {
     const time = instant(one.time);
-    if (this.drift.some((known) => known.time === time && known.kind === one.kind)) return;
+    const same = (known) => known.time === time && known.kind === one.kind && known.horizon === one.horizon;
+    if (this.drift.some((known) => same(known) && known.task === one.task)) return;
     this.drift.push({ ...one, time });
     this.drift.sort((a, b) => b.time - a.time);
     this.drift.length = Math.min(this.drift.length, 50);

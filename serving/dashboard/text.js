@@ -35,6 +35,11 @@ export function percent(skill) {
   return `${rounded > 0 ? "+" : rounded < 0 ? "−" : ""}${Math.abs(rounded)} %`;
 }
 
+// A model's steps without the modules they come from.
+export function steps(model) {
+  return model.split(" | ").map((step) => step.split(/[.:]/).at(-1)).join(" | ");
+}
+
 export function verdict(skill) {
   if (skill === null || skill === undefined) return "";
   return skill > 0.005 ? "good" : skill < -0.005 ? "bad" : "";

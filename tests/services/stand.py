@@ -107,8 +107,8 @@ class StandBoard:
     def scores(self, task: str, device: str = "") -> list[ScoreView]:
         return [self._score(one.horizon, device) for one in LANES if one.task == task]
 
-    def device_scores(self, task: str, limit: int = 100) -> list[ScoreView]:
-        return [self._score("10m", device) for device in reversed(self.ids)][:limit]
+    def device_scores(self, task: str, limit: int = 100, horizon: str = "") -> list[ScoreView]:
+        return [self._score(horizon or "10m", device) for device in reversed(self.ids)][:limit]
 
     def _score(self, horizon: str, device: str) -> ScoreView:
         mae = 0.9 + 0.35 * (self.ids.index(device) if device else 2)
