@@ -22,6 +22,7 @@ class Detector(Protocol):
         """The kernel call that looks at the schedule's STEPS, those of this lane with a label.
 
         It appends an event per alarm; the log has room for one per step. Cutting a schedule
-        anywhere changes neither events nor state. Residuals that are not finite are skipped.
+        anywhere changes neither events nor state. Residuals that are not finite, or beyond
+        anything physical (1e24), are skipped.
         """
         ...

@@ -3,7 +3,6 @@
 The arithmetic is `streamgauge.adwin`; the defaults are River's.
 """
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -26,6 +25,9 @@ LEARN, SCORE = int(Step.LEARN), int(Step.SCORE)
 UP, DOWN = int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN)
 TOTAL, WIDTH = adwin.TOTAL, adwin.WIDTH
 add = adwin.update
+# Beyond anything physical, as in cleaning: the square of such a residual may be infinite, and a
+# window whose variance is infinite never alarms again.
+HIGHEST = 1e24
 # The lane follows the settings of ADWIN itself.
 OWN_LANE = adwin.GRACE + 1
 
@@ -41,7 +43,7 @@ def _watch(
         if codes[i, LANE] != lane or (step != LEARN and step != SCORE):
             continue
         value = abs(numbers[i, RESIDUAL])
-        if not math.isfinite(value):
+        if not value <= HIGHEST:
             continue
         k = count[0]
         if k == len(log):
