@@ -1,6 +1,7 @@
 """`streamgauge list`: what can stand in a pipeline.toml."""
 
 import inspect
+import re
 from typing import TextIO
 
 from streamgauge.plugins import find, options
@@ -15,6 +16,9 @@ FOLDERS = (
     ("sinks", "monitoring.sinks", "open"),
     ("compiled models (all of River runs; these run compiled)", "models.compiled", "build"),
 )
+
+MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
+"""The modules in front of a type's name."""
 
 
 def listing(out: TextIO) -> int:
@@ -31,7 +35,9 @@ def listing(out: TextIO) -> int:
 
 
 def _option(option: inspect.Parameter) -> str:
-    kind = inspect.formatannotation(option.annotation)
+    # A keyword of Python's has an underscore behind it that the file does not have.
+    name = option.name.rstrip("_")
+    kind = MODULES.sub("", inspect.formatannotation(option.annotation))
     if option.default is inspect.Parameter.empty:
-        return f"{option.name}: {kind} (required)"
-    return f"{option.name}: {kind} = {option.default!r}"
+        return f"{name}: {kind} (required)"
+    return f"{name}: {kind} = {option.default!r}"

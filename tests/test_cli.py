@@ -1,0 +1,163 @@
+"""The `streamgauge` command: help, version, exit codes, and what it lists."""
+
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from serving.cli import main
+from serving.listing import FOLDERS
+from stream_processor.pipeline import Pipeline
+from streamgauge.plugins import find, options
+from tests.services.service import command
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("streamgauge", "ingest", "models", "monitoring", "stream_processor", "serving")
+COMMANDS = ("demo", "run", "replay", "check", "list", "compile-kernels")
+
+
+def streamgauge(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """The installed command, with warnings as errors."""
+    strict = os.environ | {"PYTHONWARNINGS": "error", "COLUMNS": "100"} | env
+    return subprocess.run(
+        command(*arguments), capture_output=True, text=True, timeout=120, env=strict, check=False
+    )
+
+
+def test_help_names_every_command() -> None:
+    """`--help` and no arguments at all show the same; only the first is right use."""
+    asked, lost = streamgauge("--help"), streamgauge()
+    assert (asked.returncode, lost.returncode) == (0, 2)
+    assert asked.stdout == lost.stdout
+    for name in COMMANDS:
+        assert f"    {name} " in asked.stdout or f"    {name}\n" in asked.stdout
+    assert asked.stderr == lost.stderr == ""
+
+
+def test_version_is_that_of_the_package() -> None:
+    """One number, and nothing else."""
+    assert streamgauge("--version").stdout == f"{version('streamgauge')}\n"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """`COMMAND --help` ends well and names the command."""
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert ended.value.code == 0
+    assert f"streamgauge {name}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [["fly"], ["run"], ["replay", "p.toml"], ["list", "--loud"]])
+def test_wrong_use_is_told(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and how it is used."""
+    with pytest.raises(SystemExit) as ended:
+        main(wrong)
+    assert ended.value.code == 2
+    assert "usage: streamgauge" in capsys.readouterr().err
+
+
+def test_check_passes_the_examples() -> None:
+    """What the repository shows is right: exit code 0 and a summary."""
+    for path in sorted((ROOT / "examples").glob("*.toml")):
+        run = streamgauge("check", path)
+        assert (run.returncode, run.stderr) == (0, ""), path
+        assert "task: " in run.stdout
+
+
+def test_check_tells_every_mistake(tmp_path: Path) -> None:
+    """Exit code 2; one line per mistake: file, line, key, value and remedy."""
+    path = tmp_path / "p.toml"
+    path.write_text(
+        "[channels.a]\nrange = [5, 1]\n[tasks.t]\nkind = 'guess'\ntarget = 'b'\nmodel = ['x.Y']\n"
+    )
+    run = streamgauge("check", path)
+    assert run.returncode == 2
+    for place in (":2: channels.a.range", ":4: tasks.t.kind", ":5: tasks.t.target"):
+        assert f"{path}{place}" in run.stdout
+    assert run.stdout.splitlines()[-1].endswith(f"problems in {path}")
+    absent = streamgauge("check", tmp_path / "absent.toml")
+    assert absent.returncode == 2
+    assert "absent.toml" in absent.stdout
+    assert "Traceback" not in absent.stderr
+
+
+def test_list_names_every_plug_in_with_purpose_and_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each plug-in of each folder, found by itself, and every option it has."""
+    assert main(["list"]) == 0
+    parts = {part.partition(":\n")[0]: part for part in capsys.readouterr().out.split("\n\n")}
+    for title, package, function in FOLDERS:
+        found = find(package)
+        assert found, package
+        lines = parts[title].splitlines()
+        for name, module in found.items():
+            [own] = [k for k, line in enumerate(lines) if line.startswith(f"  {name} ")]
+            assert lines[own].split(maxsplit=1)[1].endswith((".", ":")), lines[own]
+            listed = []
+            for line in lines[own + 1 :]:
+                if not line.startswith("    "):
+                    break
+                listed.append(line.strip().partition(":")[0])
+            assert listed == [option.rstrip("_") for option in options(module, function)]
+    assert "pathlib" not in parts["sources"]
+
+
+def test_kernels_can_be_compiled_ahead(tmp_path: Path) -> None:
+    """`compile-kernels` fills the cache it names; a second run finds all of it there."""
+    first = streamgauge("compile-kernels")
+    assert (first.returncode, first.stderr) == (0, "")
+    folder = Path(first.stdout.strip().rpartition(" ")[2])
+    held = sorted(path.name for path in folder.rglob("*.nbc"))
+    assert held
+    assert streamgauge("compile-kernels").returncode == 0
+    assert sorted(path.name for path in folder.rglob("*.nbc")) == held
+
+
+def test_every_module_imports_without_a_warning() -> None:
+    """Under `python -W error`, in a process of its own."""
+    names = [
+        module.name
+        for room in ROOMS
+        for module in pkgutil.walk_packages(importlib.import_module(room).__path__, f"{room}.")
+    ]
+    assert len(names) > 80
+    code = "import importlib\n" + "".join(f"importlib.import_module({n!r})\n" for n in names)
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        capture_output=True, text=True, timeout=120, cwd=ROOT, check=False,
+    )  # fmt: skip
+    assert (run.returncode, run.stdout, run.stderr) == (0, "", "")
+
+
+def test_a_reader_who_has_seen_enough_ends_it_quietly() -> None:
+    """`streamgauge list | head -1` shows no traceback."""
+    with subprocess.Popen(
+        command("list"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_a_replay_can_be_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends it with 130, as shells have it, and without a traceback."""
+    config, data = tmp_path / "p.toml", tmp_path / "d.csv"
+    config.write_text(
+        "[tasks.t]\nkind = 'forecast'\ntarget = 'a'\nhorizons = ['1s']\n"
+        "model = ['linear_model.LinearRegression']\n"
+    )
+    data.write_text("device,time,a\nx,2024-01-01T00:00:00Z,1\n")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Pipeline, "record", interrupted)
+    assert main(["replay", str(config), str(data)]) == 130
