@@ -122,7 +122,6 @@ def forecast(beijing: Path) -> Path:
     return output
 
 
-@pytest.mark.slow
 def test_the_documented_configuration_beats_persistence_as_promised(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
