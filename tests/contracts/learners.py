@@ -1,30 +1,22 @@
-"""Every learner there is, and the checks that each must pass, over any schedule."""
+"""The checks that every learner must pass, each over one series of steps."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from river import linear_model, optim, preprocessing, tree
 
-from models.clip import Clip
 from models.learner import Learner, Make
-from models.river_fleet import RiverFleet
-from streamgauge import plugins
 from streamgauge.calls import Chain, Now
 from streamgauge.schedule import ROW, STEP, TARGET
 from streamgauge.state import put_rows, take_rows
 from streamgauge.words import Step
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
+from tests.contracts.learner_subjects import INPUTS, LANE, NAMES, Subject
 from tests.contracts.schedules import CANARY, ROWS, Steps, make
 
 __all__ = [
-    "INPUTS",
-    "LANE",
-    "SUBJECTS",
-    "Subject",
     "check_alone",
     "check_chain",
     "check_cut",
@@ -33,104 +25,14 @@ __all__ = [
     "check_learning_alone_changes",
     "check_move",
     "check_river",
-    "found",
-    "opened",
     "play",
     "unseen",
-    "without_subject",
 ]
 
-LANE = 1
-"""The lane of the learner under test; the steps of the others are not its own."""
-INPUTS = (4, 0, 2)
-"""The columns that it may use; what stands in the others must not matter."""
-NAMES = tuple(f"f{column}" for column in INPUTS)
 ELSEWHERE = (np.arange(ROWS) + 5) % ROWS
 
 Build = Callable[[], Learner]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """A learner under test: `make` gives its estimator, `outcomes` are what must happen to it.
-
-    Outcomes: "predicts", "learns", "does without" (answers where a feature is missing), "has
-    nothing" (answers where all are), "diverges" (its answer is not finite), "refuses" (a failure).
-    """
-
-    module: str
-    name: str
-    make: Make
-    outcomes: frozenset[str]
-
-    @property
-    def id(self) -> str:
-        return f"{self.module.removeprefix('models.')}: {self.name}"
-
-    def build(self) -> Learner:
-        """A new fleet of `ROWS` devices; fails where the module does not take the estimator."""
-        if self.module == "models.river_fleet":
-            return RiverFleet(self.make, LANE, INPUTS, NAMES)
-        module = plugins.load("models.compiled", self.module.rpartition(".")[2])
-        learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS)
-        assert not isinstance(learner, str), f"{self.id}: {learner}"
-        return learner
-
-
-ALWAYS = frozenset({"predicts", "learns", "does without", "has nothing"})
-RIVER, LINEAR = "models.river_fleet", "models.compiled.scaler_linear"
-_regression = partial(linear_model.LinearRegression, intercept_lr=0.05)
-
-SUBJECTS = (
-    Subject(
-        LINEAR,
-        "standardized",
-        lambda: preprocessing.StandardScaler() | _regression(l2=1e-3),
-        ALWAYS | {"diverges"},
-    ),
-    Subject(
-        LINEAR,
-        "standardized, clipped",
-        lambda: preprocessing.StandardScaler() | Clip(3.0) | _regression(clip_gradient=10.0),
-        ALWAYS | {"diverges"},
-    ),
-    Subject(
-        LINEAR,
-        "centred",
-        lambda: preprocessing.StandardScaler(with_std=False) | _regression(optim.SGD(0.001)),
-        ALWAYS | {"diverges"},
-    ),
-    Subject(LINEAR, "as it is", lambda: _regression(intercept_init=3.5), ALWAYS | {"diverges"}),
-    Subject(LINEAR, "clipped", lambda: Clip(9.0) | _regression(), ALWAYS),
-    Subject(
-        RIVER,
-        "tree",
-        lambda: (
-            preprocessing.StandardScaler()
-            | tree.HoeffdingTreeRegressor(grace_period=8, max_depth=3)
-        ),
-        ALWAYS | {"diverges"},
-    ),
-    Subject(
-        RIVER,
-        "adaptive tree",
-        lambda: tree.HoeffdingAdaptiveTreeRegressor(grace_period=8, seed=1),
-        ALWAYS | {"refuses"},
-    ),
-    Subject(RIVER, "bayes", linear_model.BayesianLinearRegression, ALWAYS | {"refuses"}),
-    Subject(RIVER, "adam", lambda: _regression(optim.Adam(0.1)), ALWAYS | {"diverges"}),
-)
-
-
-def found() -> list[str]:
-    """Modules of all learners: the files of the folder, and the one that runs all of River."""
-    return [RIVER, *(module.__name__ for module in plugins.find("models.compiled").values())]
-
-
-def without_subject(modules: Iterable[str], subjects: Iterable[Subject]) -> list[str]:
-    """Modules that the suite would not look at."""
-    return sorted(set(modules) - {subject.module for subject in subjects})
 
 
 def opened(build: Build) -> Learner:

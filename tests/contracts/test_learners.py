@@ -23,7 +23,16 @@ from streamgauge.state import Block
 from streamgauge.words import Step
 from tests.contracts import learners
 from tests.contracts.invariance import cuts
-from tests.contracts.learners import INPUTS, LANE, SUBJECTS, Subject, found, without_subject
+from tests.contracts.learner_subjects import (
+    INPUTS,
+    LANE,
+    NAMES,
+    RIVER,
+    SUBJECTS,
+    Subject,
+    found,
+    without_subject,
+)
 from tests.contracts.schedules import ROWS, SCALES, Steps, lessons, make
 
 every = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.id)
@@ -151,7 +160,7 @@ def test_streams_bring_about_every_outcome(subject: Subject) -> None:
 
 def test_an_outcome_that_never_happens_is_noticed() -> None:
     """An outcome that no stream brings about is named."""
-    subject = Subject(learners.RIVER, "n", linear_model.LinearRegression, frozenset({"refuses"}))
+    subject = Subject(RIVER, "n", linear_model.LinearRegression, frozenset({"refuses"}))
     assert learners.unseen(subject, generated()[:5]) == {"refuses"}
 
 
@@ -161,11 +170,10 @@ class Broken:
     def __init__(
         self, fault: Callable[["Broken", Schedule], None] | None, *, river: bool = False
     ) -> None:
-        names = [f"f{column}" for column in INPUTS]
         make_one = linear_model.LinearRegression
-        fleet = scaler_linear.build(make_one(), LANE, INPUTS, names, ROWS)
+        fleet = scaler_linear.build(make_one(), LANE, INPUTS, NAMES, ROWS)
         assert not isinstance(fleet, str)
-        self.right: Learner = RiverFleet(make_one, LANE, INPUTS, names) if river else fleet
+        self.right: Learner = RiverFleet(make_one, LANE, INPUTS, NAMES) if river else fleet
         self.lane = LANE
         self.blocks: Mapping[str, Block] = self.right.blocks
         self.blobs: Blobs | None = self.right.blobs
