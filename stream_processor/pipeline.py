@@ -169,14 +169,7 @@ def deliveries(readings: Readings, clock: int) -> Iterator[Delivery]:
     start = 0
     for edge in [*edges, len(readings)]:
         if edge > start:
-            yield Delivery(readings=_piece(readings, start, edge))
+            yield Delivery(readings=readings.part(start, edge))
         if edge < len(readings):
             yield Delivery(clock=int(minute[edge]) * TICK)
         start = edge
-
-
-def _piece(readings: Readings, start: int, stop: int) -> Readings:
-    part = slice(start, stop)
-    return Readings(
-        readings.devices[part], readings.time[part], readings.received[part], readings.values[part]
-    )

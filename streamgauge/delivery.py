@@ -28,6 +28,11 @@ class Readings:
     def __len__(self) -> int:
         return len(self.devices)
 
+    def part(self, start: int, stop: int) -> "Readings":
+        """Readings `start` to `stop`, sharing these arrays' memory."""
+        cut = slice(start, stop)
+        return Readings(self.devices[cut], self.time[cut], self.received[cut], self.values[cut])
+
 
 @dataclass(slots=True)
 class Delivery:

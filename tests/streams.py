@@ -84,11 +84,3 @@ def stream(n: int, seed: int, devices: int = 5) -> Readings:
     spoiled = random.choice([np.nan, 99.0, np.inf, 1e308], (n, 2))
     values = np.where(random.random((n, 2)) < 0.08, spoiled, values)
     return Readings([f"d{k}" for k in who.tolist()], time, clock, values)
-
-
-def part(readings: Readings, start: int, stop: int) -> Readings:
-    """Readings `start` to `stop`."""
-    cut = slice(start, stop)
-    return Readings(
-        readings.devices[cut], readings.time[cut], readings.received[cut], readings.values[cut]
-    )

@@ -10,7 +10,7 @@ from stream_processor import checkpoint as files
 from stream_processor.checkpoint import Checkpoint, CheckpointRefused
 from stream_processor.key import key_file, signing_key
 from stream_processor.snapshot import capture, restore
-from tests.streams import COMPILED, RIVER, part, pipeline, stream
+from tests.streams import COMPILED, RIVER, pipeline, stream
 from tests.test_walk import run, state, told
 
 KEY = b"k" * 32
@@ -90,10 +90,10 @@ def test_a_restored_walk_goes_on_identically(tmp_path: Path, model: str) -> None
     readings = stream(1_500, 11)
     whole, first, second = pipeline(model), pipeline(model), pipeline(model)
     expected = run(whole, readings, [700])
-    begun = run(first, part(readings, 0, 700), [])
+    begun = run(first, readings.part(0, 700), [])
     files.write(tmp_path / "c", capture(first.walk, NOW, {"journal": 42}), KEY)
     assert restore(second.walk, files.read(tmp_path / "c", KEY), NOW) == {"journal": 42}
-    rest = run(second, part(readings, 700, 1_500), [])
+    rest = run(second, readings.part(700, 1_500), [])
     assert told(begun + rest) == told(expected)
     assert state(second) == state(whole)
     assert second.board.counts()["labels"] == whole.board.counts()["labels"]

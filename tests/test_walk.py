@@ -15,7 +15,7 @@ from streamgauge.delivery import Readings
 from streamgauge.events import EventKind
 from streamgauge.output import Output
 from streamgauge.state import take_rows
-from tests.streams import COMPILED, RIVER, part, pipeline, stream
+from tests.streams import COMPILED, RIVER, pipeline, stream
 
 N = 1_500
 
@@ -23,7 +23,7 @@ N = 1_500
 def run(made: Pipeline, readings: Readings, cuts: list[int]) -> list[Output]:
     """Feed the readings cut at the given places; all outputs."""
     edges = [0, *sorted(cuts), len(readings)]
-    pieces = [part(readings, a, b) for a, b in pairwise(edges) if b > a]
+    pieces = [readings.part(a, b) for a, b in pairwise(edges) if b > a]
     return [output for piece in pieces for output in made.record(piece)]
 
 
@@ -100,7 +100,7 @@ def test_labels_reach_no_prediction_made_before_they_came(task: str, model: str)
 def predicted(outputs: list[Output], readings: Readings, moment: int, task: str) -> pd.DataFrame:
     """Predictions of a task in the order they were made, as far as readings before the moment."""
     made = pipeline()
-    count = sum(int(o.predictions.made.sum()) for o in run(made, part(readings, 0, moment), []))
+    count = sum(int(o.predictions.made.sum()) for o in run(made, readings.part(0, moment), []))
     lanes = [k for k, lane in enumerate(made.walk.stages.lanes) if lane.task == task]
     codes = np.concatenate([o.predictions.codes[o.predictions.made] for o in outputs])[:count]
     numbers = np.concatenate([o.predictions.numbers[o.predictions.made] for o in outputs])[:count]

@@ -259,7 +259,7 @@ def _skip(pieces: Iterator[Readings], rows: int) -> Iterator[Readings]:
         if rows >= len(piece):
             rows -= len(piece)
         else:
-            yield _part(piece, rows, len(piece))
+            yield piece.part(rows, len(piece))
             rows = 0
 
 
@@ -291,13 +291,6 @@ def _set_clock(readings: Readings, clock: int | None, after: int | None) -> int:
     for k in np.flatnonzero(ahead).tolist():
         readings.received[k] = readings.received[k - 1] if k else first
     return int(readings.received[-1])
-
-
-def _part(readings: Readings, start: int, stop: int) -> Readings:
-    cut = slice(start, stop)
-    return Readings(
-        readings.devices[cut], readings.time[cut], readings.received[cut], readings.values[cut]
-    )
 
 
 def _join(pieces: list[Readings]) -> Readings:
