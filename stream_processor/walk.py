@@ -186,10 +186,21 @@ class Walk:
         while done < rows:
             done = self.stages.join.expire(clock, done, rows, self._schedule)
             self._expired()
+        self._forget_refused(rows)
         if self.evict_after is not None:
             idle = self._idle(rows, clock - self.evict_after)
             if len(idle):
                 self.evict(idle)
+
+    def _forget_refused(self, rows: int) -> None:
+        """Free the rows of devices of which nothing was ever admitted: junk must not use up the
+        limit. There is no state of theirs to reset."""
+        count = self.stages.admit.blocks["admit"].view("count")[:rows]
+        if not count.all():
+            ids = self.stages.devices.ids
+            junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
+            if junk:
+                self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:
         """Device rows whose last admitted reading came before that time."""

@@ -87,7 +87,8 @@ class Devices:
                 del self.row_of[device]
                 self.ids[row] = None
                 self._free.append(row)
-                self.retired[device] = count
+                if count:
+                    self.retired[device] = count
         while len(self.retired) > self.limit:
             del self.retired[next(iter(self.retired))]
         self._free.sort(reverse=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stream_processor.pipeline import Pipeline
 from stream_processor.table import Table
-from streamgauge.delivery import Readings
+from streamgauge.delivery import Delivery, Readings
 from streamgauge.events import EventKind
 from streamgauge.output import Output
 from streamgauge.state import take_rows
@@ -163,3 +163,25 @@ def test_reading_recorded_data_needs_no_file(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         whole["prediction"], both.sort_values(["made_at", "id"])["prediction"]
     )
+
+
+def test_devices_of_which_nothing_was_admitted_use_up_no_room() -> None:
+    """A flood of names with readings from the future is forgotten at the next tick."""
+    made = pipeline(limit=5)
+    good = stream(50, 1, devices=2)
+    run(made, good, [])
+    clock = int(good.received[-1])
+    n = 20
+    flood = Readings(
+        [f"junk{k}" for k in range(n)],
+        np.full(n, clock + 10**12),
+        np.full(n, clock),
+        np.ones((n, 2)),
+    )
+    for _ in range(3):
+        made.feed(Delivery(readings=flood))
+        assert made.walk.stages.devices.known == 5
+        made.feed(Delivery(clock=clock))
+        assert sorted(made.walk.stages.devices.row_of) == ["d0", "d1"]
+    assert made.board.counts()["devices_refused"] == 3 * (n - 3)
+    assert len(made.walk.stages.devices) == 5
