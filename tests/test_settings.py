@@ -247,3 +247,12 @@ def test_a_model_may_be_a_function_of_the_users(
     steps = '["preprocessing.StandardScaler", "linear_model.LinearRegression"]'
     found = replayed(BASE.replace(steps, model.format("my_pumps")))
     assert found.tasks["ahead"].model == "my_pumps:make"
+
+
+def test_what_source_and_codec_both_take_holds_for_both() -> None:
+    """A limit on the size of messages is one limit, whoever looks first."""
+    source = replayed(
+        BASE + '[[source]]\nuse = "mqtt"\ntopics = ["a"]\nmax_bytes = 5_000_000\n'
+    ).sources[0]
+    assert source.codec is not None
+    assert source.options["max_bytes"] == source.codec.options["max_bytes"] == 5_000_000

@@ -198,9 +198,6 @@ class _JsonCodec:
         except (ValueError, RecursionError):
             return False
         device = leaves[0] if self._device_by_field else self._topic_devices[topic]
-        row = self._devices.row_of.get(device if isinstance(device, str) else device_name(device))
-        if row is None:
-            return False
         if self._time.where == "field":
             time = instant(leaves[self._device_by_field], self._zone)
         elif self._time.where == "received":
@@ -209,6 +206,12 @@ class _JsonCodec:
             time = instant(topic_level(topic, self._time.level), self._zone)
         if time is None:
             return False
+        row = self._devices.row_of.get(device)
+        if row is None:
+            rows = self._rows([device])
+            if rows is None:
+                return False
+            row = rows[0]
         write_row(batch, row, time, received, leaves[self._head :], 0)
         return True
 

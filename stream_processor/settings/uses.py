@@ -75,11 +75,14 @@ class _Uses:
             place = (*path, "codec", key)
             self.findings.add(place, "a codec in a table of its own", f"write {key} beside codec")
         self._refuse_unknown(source.options, [*own, *decoding], path)
+        options = self._zoned(own, source.options, path)
+        # What both take, such as the size of a message, holds for both.
         rest = {key: value for key, value in source.options.items() if key not in own}
+        shared = {key: value for key, value in options.items() if key in decoding}
         return SourceSettings(
             source.use,
-            PluginUse(codec.use, self._zoned(decoding, rest, path)) if codec else None,
-            self._zoned(own, source.options, path),
+            PluginUse(codec.use, self._zoned(decoding, rest | shared, path)) if codec else None,
+            options,
         )
 
     def _zoned(self, known: Options, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
