@@ -125,11 +125,11 @@ def test_the_page_shows_stream_devices_and_scores(page: Browser, stand: Stand) -
 
 
 def test_the_chart_draws_both_lines_and_the_drift(page: Browser, stand: Stand) -> None:
-    """The canvas holds pixels in the colour of each of the three."""
+    """The canvas holds pixels in the colour of each: what was served while warming up too."""
     with stand.served() as server:
         page.get(server.url)
         until(page, lambda: points(page) > 100)
-        for colour in ("--actual", "--prediction", "--drift"):
+        for colour in ("--actual", "--prediction", "--warming", "--drift"):
             until(page, partial(painted, page, colour))
 
 

@@ -27,7 +27,7 @@ from streamgauge.delivery import Delivery, Position
 from streamgauge.durations import microseconds
 from streamgauge.schema import Schema
 
-__all__ = ["Fleet", "open", "publish"]
+__all__ = ["Fleet", "name", "open", "publish", "worn"]
 
 CODEC = "json"
 """What reads the messages where the configuration names nothing else."""
@@ -55,7 +55,7 @@ class Fleet:
     seed: int = 7
     begin: int = 0
     start_fault: int = 60_000_000
-    """After `begin`: the bearing of pump 3 (of the last one, where there are fewer) fails."""
+    """After `begin`: the bearing of one pump fails, see :func:`worn`."""
     start_drift: int = 90_000_000
     """After `begin`: the cooling water grows 10 degrees warmer within five seconds."""
 
@@ -101,7 +101,7 @@ class Fleet:
         """float64[devices]: 0 = a sound bearing, 1 = one worn out, which takes a minute."""
         since = (tick * self.interval - self.begin) / 1e6
         wear = np.zeros(self.devices)
-        wear[min(3, self.devices - 1)] = _ramp(since, self.start_fault / 1e6, 60.0)
+        wear[_worn(self.devices)] = _ramp(since, self.start_fault / 1e6, 60.0)
         return wear
 
     def _load(self, seconds: float) -> NDArray[np.float64]:
@@ -125,6 +125,15 @@ class Fleet:
 def name(pump: int) -> str:
     """Id of a pump."""
     return f"pump-{pump + 1:03d}"
+
+
+def worn(devices: int) -> str:
+    """Id of the pump whose bearing fails, in a fleet of so many."""
+    return name(_worn(devices))
+
+
+def _worn(devices: int) -> int:
+    return min(3, devices - 1)
 
 
 def open(  # noqa: A001  # the contract of a source's file

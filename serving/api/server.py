@@ -10,7 +10,8 @@ from serving.live import Live
 
 __all__ = ["CannotListen", "HttpServer"]
 
-STOP_SECONDS = 5
+STOP_SECONDS = 1
+"""Time that open requests have to end; live streams end at once."""
 
 
 class CannotListen(OSError):

@@ -127,7 +127,8 @@ function draw() {
   const chip = byId("model-status");
   chip.hidden = !newest;
   if (newest) {
-    const [words, look] = STATUS[newest.status] ?? [newest.status, ""];
+    const status = newest.warming ? "warming_up" : newest.status;
+    const [words, look] = STATUS[status] ?? [status, ""];
     put("model-status", words);
     chip.className = `chip ${look}`;
   }
@@ -174,11 +175,11 @@ function scoreRow(task, score) {
   row.append(
     element("td", "name", task.task),
     element("td", "", task.horizon || "–"),
-    model,
-    element("td", "number", count(score.scores.labels ?? 0)),
+    element("td", `number ${verdict(score.skill)}`, percent(score.skill)),
     element("td", "number", number(score.scores.mae, task.unit)),
     element("td", "number", number(score.scores.persistence_mae, task.unit)),
-    element("td", `number ${verdict(score.skill)}`, percent(score.skill)),
+    element("td", "number", count(score.scores.labels ?? 0)),
+    model,
   );
   return row;
 }

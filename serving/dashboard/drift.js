@@ -9,18 +9,20 @@ const TOGETHER = 30e3;
 const RECENT = 120e3;
 
 const rose = (one) => one.kind === "drift_up";
-const kindCell = (one) => element("td", rose(one) ? "bad" : "good", rose(one) ? "error rose" : "error fell");
+const kind = (one) => element("span", rose(one) ? "bad" : "good", rose(one) ? "error rose" : "error fell");
+
+function line(time, what, below) {
+  const row = element("tr");
+  const cell = element("td");
+  cell.append(...what, element("span", "what", below));
+  row.append(element("td", "name", clock(time)), cell);
+  return row;
+}
 
 export function driftRows(drift, unit) {
   return drift.slice(0, SHOWN).map((one) => {
-    const row = element("tr");
     const means = `${number(one.before)} → ${number(one.after)}`;
-    row.append(
-      element("td", "", clock(one.time)),
-      kindCell(one),
-      element("td", "number", unit ? `${means} ${unit}` : means),
-    );
-    return row;
+    return line(one.time, [kind(one)], unit ? `${means} ${unit}` : means);
   });
 }
 
@@ -52,28 +54,25 @@ export class FleetDrift {
   show(items) {
     const groups = together(items);
     this.none.hidden = groups.length > 0;
-    const alarms = groups.filter(rose);
-    const rest = groups.filter((group) => !rose(group));
-    const shown = [...alarms, ...rest].slice(0, SHOWN).sort((a, b) => b.time - a.time);
-    this.table.replaceChildren(...shown.map((group) => this.row(group)));
+    // What got worse comes first; each part is newest first.
+    const shown = [...groups.filter(rose), ...groups.filter((group) => !rose(group))];
+    this.table.replaceChildren(...shown.slice(0, SHOWN).map((group) => this.row(group)));
   }
 
   row(group) {
-    const { device } = group.worst;
-    const row = element("tr");
-    const where = element("td");
-    if (device) {
-      const who = group.devices.size > 1 ? `${count(group.devices.size)} devices` : device;
-      const button = element("button", "link", who);
-      button.type = "button";
-      button.title = `show ${device}, where it is strongest`;
-      button.addEventListener("click", () => this.choose(device, group.task, group.horizon));
-      where.append(button);
-    } else where.append("fleet");
     const task = group.horizon ? `${group.task}, ${group.horizon}` : group.task;
-    where.append(element("span", "what", task));
-    row.append(element("td", "", clock(group.time)), kindCell(group), where);
-    return row;
+    return line(group.time, [kind(group), " at ", this.where(group)], task);
+  }
+
+  where(group) {
+    const { device } = group.worst;
+    if (!device) return "the fleet";
+    const who = group.devices.size > 1 ? `${count(group.devices.size)} devices` : device;
+    const button = element("button", "link", who);
+    button.type = "button";
+    button.title = `show ${device}, where it is strongest`;
+    button.addEventListener("click", () => this.choose(device, group.task, group.horizon));
+    return button;
   }
 }
 

@@ -22,8 +22,8 @@ export class Series {
       last: one.last_value,
       label: one.label ?? null,
       status: one.status,
-      // Once labelled it no longer says so; that it is the last value itself still does.
-      warming: one.status === "warming_up" || one.prediction === one.last_value,
+      // Once labelled it no longer says so; that it is the last value, or none, still does.
+      warming: one.status === "warming_up" || [one.last_value, null].includes(one.prediction),
     };
     this.byId.set(one.id, point);
     if (this.newest === null || point.made >= this.newest.made) this.newest = point;
