@@ -14,6 +14,7 @@ Positions count bytes over all segments and only grow.
 import errno
 import fcntl
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,7 +74,7 @@ class Journal:
         self._file, self.torn = -1, 0
         self._turn = threading.Lock()
         try:
-            self._starts = sorted(int(path.stem) for path in self._folder.glob("*.log"))
+            self._starts = sorted(_segments(self._folder))
             self._resume()
         except BaseException:
             self.close()
@@ -83,6 +84,16 @@ class Journal:
     def position(self) -> int:
         """Where the next record will begin."""
         return self._position
+
+    @property
+    def largest(self) -> int:
+        """Bytes of payload that one record should not exceed, so that a trimmed log has room."""
+        return min(2 * _MB, self._max_bytes // 8)
+
+    @property
+    def first(self) -> int:
+        """Where the oldest record that is kept begins; 0 as long as nothing was trimmed."""
+        return self._starts[0]
 
     @property
     def size(self) -> int:
@@ -222,6 +233,13 @@ class Journal:
         self._mark, self._seed = segment_keys(path, MAGIC + keys)
         self._starts.append(start)
         self._position = start + HEADER
+
+
+def _segments(folder: Path) -> Iterator[int]:
+    """Position of each segment's first byte; files of other names are not the journal's."""
+    for path in folder.glob("*.log"):
+        if re.fullmatch(r"[0-9]{20}", path.stem):
+            yield int(path.stem)
 
 
 def _full_or_same(failed: OSError, folder: Path) -> OSError:

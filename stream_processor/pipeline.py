@@ -137,13 +137,15 @@ class Pipeline:
         """Feed recorded readings in; a row per prediction out (see `table.COLUMNS`).
 
         `data` has the columns `device`, `time` and the channels, in time order over all devices.
-        Call it again with later readings to go on.
+        Call it again with later readings to go on. A clock that runs ahead is told by the rows
+        that follow, so the last row is taken as it is.
         """
         if not self.settings.channels:
             self._build(with_channels(self.settings, numeric_names(data)))
         table = Table(self.walk.stages.lanes)
         zone = self.settings.devices.timezone
-        readings = frame(data, self.walk.stages.schema, self.rejects, zone)
+        clock = self.walk.clock or None
+        readings = frame(data, self.walk.stages.schema, self.rejects, zone, clock)
         for output in self.record(readings):
             table.add(output)
         return table.frame()
@@ -163,8 +165,10 @@ def deliveries(readings: Readings, clock: int) -> Iterator[Delivery]:
     A tick stands before the first reading of each new minute of the log clock, `clock` being where
     it stood so far: the same log, whatever the pieces the readings come in.
     """
+    if not len(readings):
+        return
     minute = readings.received // TICK
-    before = np.concatenate([[clock // TICK], np.maximum.accumulate(minute)[:-1]])
+    before = np.maximum.accumulate(np.concatenate([[clock // TICK], minute[:-1]]))
     edges = np.flatnonzero(minute > before).tolist()
     start = 0
     for edge in [*edges, len(readings)]:

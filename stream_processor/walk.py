@@ -180,7 +180,7 @@ class Walk:
 
     def tick(self, clock: int) -> None:
         """Our clock moved: settle what silent devices owe, evict those long idle."""
-        self.clock = max(self.clock, clock)
+        clock = self.clock = max(self.clock, clock)
         rows = len(self.stages.devices)
         done = 0
         while done < rows:

@@ -8,7 +8,7 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from ingest.journal import Journal
 from ingest.source import Source
-from stream_processor.checkpoint import Checkpoint, read, write
+from stream_processor.checkpoint import Checkpoint, CheckpointRefused, read, write
 from stream_processor.pipeline import ENOUGH, Pipeline
 from stream_processor.snapshot import capture, restore
 from streamgauge.delivery import Delivery, Position
@@ -107,6 +107,12 @@ class Worker:
                 if position is not None:
                     source.resume(position)
             self._positions = list(place["sources"])
+        elif self.journal.first > 0:
+            raise CheckpointRefused(
+                f"{self._path} is missing, and the journal beside it begins at position "
+                f"{self.journal.first}: what came before is in no file any more; restore the "
+                "checkpoint, or move the state folder away to start anew"
+            )
         for position, delivery in self.journal.entries(self.place):
             self.pipeline.feed(delivery)
             self.place = position
@@ -179,31 +185,39 @@ class Worker:
 
     def work(self, source: Source | None, delivery: Delivery) -> None:
         """One delivery: journal, acknowledge, walk. Called by the worker's own thread."""
-        if delivery.readings is None and not self._journal(delivery):
+        if delivery.readings is not None:
+            self.pipeline.feed(delivery)
+            if delivery.position is not None:
+                self._positions[delivery.source] = delivery.position
             return
-        if source is not None and delivery.tokens:
-            source.acknowledge(delivery.tokens)
-        if delivery.position is not None:
-            self._positions[delivery.source] = delivery.position
-        self.pipeline.feed(delivery)
+        single = len(delivery.payloads) < 2
+        parts = [delivery] if single else list(_parts(delivery, self.journal.largest))
+        for part in parts:
+            position = self._journal(part)
+            if position is None:
+                return
+            if source is not None and delivery.tokens and part is parts[-1]:
+                source.acknowledge(delivery.tokens)
+            self.pipeline.feed(part)
+            self.place = position
 
-    def _journal(self, delivery: Delivery) -> bool:
-        """Append, waiting while the journal or the disk is full; False when told to stop first.
+    def _journal(self, delivery: Delivery) -> int | None:
+        """Append, waiting while the journal or the disk is full; None when told to stop first.
 
         Nothing is acknowledged meanwhile, so the senders keep what does not fit here.
         """
         while True:
             try:
-                self.place = self.journal.append(delivery)
+                position = self.journal.append(delivery)
             except OSError as full:
                 self.journal_state = {"ok": False, "why": str(full)}
                 self._save()
                 if self._stop.wait(RETRY):
-                    return False
+                    return None
             else:
                 if not self.journal_state["ok"]:
                     self.journal_state = {"ok": True, "why": ""}
-                return True
+                return position
 
     def hand_out(self) -> None:
         """Give the sinks what was computed, marked with the place in the journal.
@@ -237,8 +251,11 @@ class Worker:
         return self._writing
 
     def _write(self, checkpoint: Checkpoint, place: dict[str, Any]) -> None:
-        if self._history is not None:
-            self._history.flush(PATIENCE)
+        if self._history is not None and not self._history.flush(PATIENCE):
+            # Its results could not be given again if the journal forgot their readings.
+            why = f"the history was not durable within {PATIENCE:g} s; see the sink store"
+            self.checkpoints |= {"ok": False, "why": why}
+            return
         try:
             size = write(self._path, checkpoint, self._key)
         except OSError as refused:
@@ -249,3 +266,25 @@ class Worker:
         self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
         self.checkpoints["time"] = self._clock()
         self.journal.trim(place["journal"])
+
+
+def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
+    """A delivery as records that the journal has room for: payloads of at most `largest` bytes
+    together, or a single one."""
+    start = size = 0
+    for k, payload in enumerate(delivery.payloads):
+        if k > start and size + len(payload) > largest:
+            yield _part(delivery, start, k)
+            start, size = k, 0
+        size += len(payload)
+    yield _part(delivery, start, len(delivery.payloads)) if start else delivery
+
+
+def _part(delivery: Delivery, start: int, stop: int) -> Delivery:
+    cut = slice(start, stop)
+    return replace(
+        delivery,
+        payloads=delivery.payloads[cut],
+        topics=delivery.topics[cut],
+        received=delivery.received[cut],
+    )

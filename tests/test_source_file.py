@@ -299,3 +299,34 @@ def test_a_real_recording() -> None:
     opened.stop()
     assert schema.names == ("co2", "humidity", "light", "pir", "temperature")
     assert rows == 263_463
+
+
+def received_of(times: list[int], chunk: int, folder: Path) -> list[int]:
+    """Seconds at which rows with these times (seconds) count as received."""
+    path = folder / "clocks.csv"
+    rows = [f"d{k % 2},{T0 // 10**6 + time},1" for k, time in enumerate(times)]
+    path.write_text("device,time,heat\n" + "\n".join(rows) + "\n")
+    found = pieces(source(path, chunk=chunk))
+    return [(int(t) - T0) // 10**6 for piece in found for t in piece.received]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_a_clock_that_runs_ahead_counts_as_received_when_its_neighbours_were(
+    tmp_path: Path, chunk: int
+) -> None:
+    """Twenty hours ahead is told from a gap in the recording, whatever the pieces."""
+    wrong = [0, 60, 72_000, 120, 180, 240]
+    assert received_of(wrong, chunk, tmp_path) == [0, 60, 60, 120, 180, 240]
+    gap = [0, 60, 72_000, 72_060, 72_120]
+    assert received_of(gap, chunk, tmp_path) == gap
+    first = [72_000, 0, 60, 120]
+    assert received_of(first, chunk, tmp_path) == [120, 0, 60, 120]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 50])
+def test_a_device_whose_clock_is_behind_makes_no_other_look_ahead(
+    tmp_path: Path, chunk: int
+) -> None:
+    """Rows of two clocks, an hour apart, alternate: both are right by themselves."""
+    both = [second for k in range(20) for second in (3_600 + 60 * k, 60 * k)]
+    assert received_of(both, chunk, tmp_path) == both

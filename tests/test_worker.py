@@ -77,12 +77,13 @@ class Kept:
     def __init__(self) -> None:
         self.outputs: list[Output] = []
         self.closed = threading.Event()
+        self.durable = True
 
     def write(self, output: Output) -> None:
         self.outputs.append(output)
 
     def flush(self, timeout: float) -> bool:
-        return True
+        return self.durable
 
     def state(self) -> dict[str, Any]:
         return {"ok": True, "why": ""}
@@ -286,3 +287,50 @@ def test_all_that_was_computed_reaches_the_sinks_before_they_close(tmp_path: Pat
     counts = stand.pipeline.board.counts()
     outcomes = counts["labels"] + counts["expired"]
     assert stand.sink.records == counts["predictions"] + outcomes
+
+
+def test_a_burst_larger_than_the_journal_is_worked_off(tmp_path: Path) -> None:
+    """One delivery may be larger than all of the journal: it goes in piece by piece."""
+    stand = Stand(tmp_path, every="1h")
+    payloads = [
+        json.dumps(
+            {"device": "d", "time": BEGIN / 1e6 + k, "load": 1.0, "note": "x" * 1_500}
+        ).encode()
+        for k in range(190)
+    ]
+    assert sum(map(len, payloads)) > 200_000
+    stand.source.messages.append(
+        Delivery(0, payloads, ["t"] * 190, [stand.now] * 190, tokens=list(range(190)))
+    )
+    stand.start()
+    wait_for(lambda: stand.admitted() == 190)
+    assert stand.source.acknowledged == list(range(190))
+    stand.worker.stop()
+
+
+def test_a_checkpoint_that_went_missing_is_noticed(tmp_path: Path) -> None:
+    """A journal that was trimmed cannot stand alone: starting from nothing would lose it all."""
+    first = Stand(tmp_path).start()
+    first.work(range(40))
+    first.worker.stop()
+    (tmp_path / CHECKPOINT).unlink()
+    second = Stand(tmp_path)
+    with pytest.raises(CheckpointRefused, match=r"checkpoint is missing.*begins at position"):
+        second.start()
+    second.worker.stop()
+
+
+def test_a_checkpoint_waits_for_the_history(tmp_path: Path) -> None:
+    """While results are not durable no checkpoint is written, and the state says why."""
+    stand = Stand(tmp_path, every="50ms")
+    stand.worker._history = stand.sink
+    stand.sink.durable = False
+    stand.start()
+    stand.work(range(40))
+    wait_for(lambda: not stand.worker.checkpoints["ok"])
+    assert "history was not durable" in stand.worker.checkpoints["why"]
+    assert not (tmp_path / CHECKPOINT).exists()
+    stand.sink.durable = True
+    wait_for(lambda: stand.worker.checkpoints["ok"])
+    stand.worker.stop()
+    assert (tmp_path / CHECKPOINT).exists()

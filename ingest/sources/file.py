@@ -2,8 +2,9 @@
 
 A row is a reading: a device, a time and a value per channel; other columns are not read. The log
 clock of a recording is its own time, so that a replay gives the same result on any day:
-`received` is the row's time, except where that is more than a day ahead of both its neighbours;
-then it is that of the row before. One wrong clock moves nobody else's, and is refused as FUTURE.
+`received` is the row's time, except where that is more than five minutes ahead of all rows before
+and of the eight that follow; then it is where the clock stood before. One wrong clock moves nobody
+else's, and is refused as FUTURE, as it would be live.
 """
 
 import time as wall
@@ -13,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 import pandas as pd
+from numpy.lib.stride_tricks import sliding_window_view
 
 from ingest.codecs._origins import device_name
 from ingest.rejects import Rejects
@@ -24,7 +26,11 @@ from streamgauge.schema import Channel, Kind, Schema
 
 __all__ = ["FORMATS", "RecordedFile", "frame", "numeric_columns", "numeric_names", "open"]
 
-DAY = 86_400 * 10**6
+AHEAD = 5 * 60 * 10**6
+"""Microseconds that a row's clock may be ahead of its neighbours': what `devices.max_ahead` is
+unless set."""
+LOOK_AHEAD = 8
+NEVER = -(2**62)
 NEVER_CHANNELS = frozenset({"label", "split"})
 """What recordings call their ground truth and their parts; never a measurement."""
 ABSENT = ("", "nan", "NaN", "NAN", "NA", "N/A", "n/a", "null", "NULL", "None", "none", "-")
@@ -136,10 +142,17 @@ class RecordedFile:
         self.finished = True
 
 
-def frame(data: pd.DataFrame, schema: Schema, rejects: Rejects, zone: str = "UTC") -> Readings:
-    """The readings of a data frame with the columns `device`, `time` and the channels'."""
+def frame(
+    data: pd.DataFrame,
+    schema: Schema,
+    rejects: Rejects,
+    zone: str = "UTC",
+    clock: int | None = None,
+) -> Readings:
+    """The readings of a data frame with the columns `device`, `time` and the channels'. `clock` is
+    where the log clock stands, None at the beginning."""
     columns = _Columns(schema, "device", "time", zone_named(zone))
-    pieces = list(_with_clock(columns.readings(iter([data]), rejects)))
+    pieces = list(_with_clock(columns.readings(iter([data]), rejects), clock))
     return _join(pieces) if pieces else columns.none()
 
 
@@ -263,34 +276,36 @@ def _skip(pieces: Iterator[Readings], rows: int) -> Iterator[Readings]:
             rows = 0
 
 
-def _with_clock(pieces: Iterator[Readings]) -> Iterator[Readings]:
-    """Set `received`; each piece waits for the next one, whose first row is its last neighbour."""
-    before: Readings | None = None
-    clock: int | None = None
+def _with_clock(pieces: Iterator[Readings], clock: int | None = None) -> Iterator[Readings]:
+    """Set `received`; a piece waits until the rows that follow it are known. `clock` is where the
+    log clock stood before, None where nothing was."""
+    waiting: list[Readings] = []
     for piece in pieces:
-        if not len(piece):
-            continue
-        if before is not None:
-            clock = _set_clock(before, clock, int(piece.time[0]))
-            yield before
-        before = piece
-    if before is not None:
-        _set_clock(before, clock, None)
-        yield before
+        if len(piece):
+            waiting.append(piece)
+        while sum(map(len, waiting[1:])) >= LOOK_AHEAD:
+            clock = _set_clock(waiting[0], clock, waiting[1:])
+            yield waiting.pop(0)
+    while waiting:
+        clock = _set_clock(waiting[0], clock, waiting[1:])
+        yield waiting.pop(0)
 
 
-def _set_clock(readings: Readings, clock: int | None, after: int | None) -> int:
-    time = readings.time
-    first = time[0] if clock is None else clock
-    previous = np.concatenate([[first], time[:-1]])
-    following = np.concatenate([time[1:], [time[-1] if after is None else after]])
-    ahead = (time - previous > DAY) & (time - following > DAY)
-    if clock is None and time[0] - following[0] > DAY:
-        # The first row of all has one neighbour only.
-        ahead[0], first = True, following[0]
-    for k in np.flatnonzero(ahead).tolist():
-        readings.received[k] = readings.received[k - 1] if k else first
-    return int(readings.received[-1])
+def _set_clock(readings: Readings, clock: int | None, later: list[Readings]) -> int:
+    """Set `received` of one piece, which the pieces `later` follow; the log clock behind it."""
+    time, n = readings.time, len(readings)
+    # Rows behind the last count as in step with it: it has no neighbour to prove it wrong.
+    beyond = np.concatenate([time[1:], *(piece.time for piece in later)])[: n + LOOK_AHEAD - 1]
+    ending = np.full(n + LOOK_AHEAD - 1 - len(beyond), NEVER)
+    following = sliding_window_view(np.concatenate([beyond, ending]), LOOK_AHEAD).max(axis=1)
+    following = np.where(following == NEVER, time, following)
+    suspect = time - following > AHEAD
+    before = np.where(suspect, NEVER, time)
+    start = NEVER if clock is None else clock
+    before = np.maximum.accumulate(np.concatenate([[start], before]))
+    for k in np.flatnonzero(suspect & (before[:-1] < time - AHEAD)).tolist():
+        readings.received[k] = following[k] if before[k] == NEVER else before[k]
+    return int(before[-1])
 
 
 def _join(pieces: list[Readings]) -> Readings:
