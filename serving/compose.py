@@ -2,6 +2,7 @@
 
 import fcntl
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,16 +29,30 @@ class InUse(Exception):
 
 
 class Running:
-    """All parts of one service. `start` raises what is wrong with the state, the port or the key;
-    `stop` ends everything in order and loses nothing that was acknowledged."""
+    """All parts of one service. To make it raises what is wrong with the state folder, the port or
+    the key, and leaves nothing open then; `start` what is wrong with the state itself; `stop` ends
+    everything in order and loses nothing that was acknowledged."""
 
     def __init__(
         self, settings: Settings, env: Mapping[str, str], clock: Callable[[], int]
     ) -> None:
         refuse_open_bind(settings.serve.host, settings.serve.api_keys)
+        with ExitStack() as opened:
+            self._open(settings, env, clock, opened)
+            self.server = self._listening(settings, clock)
+            opened.pop_all()
+
+    def _open(
+        self,
+        settings: Settings,
+        env: Mapping[str, str],
+        clock: Callable[[], int],
+        opened: ExitStack,
+    ) -> None:
+        """Make all parts below the server; how each is closed again goes to `opened`."""
         folder = settings.state.dir
         folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _only_one(folder)
+        self._lock = opened.enter_context(_only_one(folder))
         self.pipeline = Pipeline(settings)
         self.live = Live()
         self.history = store.open(
@@ -48,10 +63,13 @@ class Running:
             keep=settings.store.keep,
             max_size=settings.store.max_size,
         )
-        self.sinks = [self.history, *_sinks(settings, self.pipeline, clock), self.live]
+        opened.callback(self.history.close)
+        others = _sinks(settings, self.pipeline, clock, opened)
+        self.sinks = [self.history, *others, self.live]
         self.sources = _sources(settings, self.pipeline, clock)
         sync = settings.state.durability == "power"
         self.journal = Journal(folder / "journal", max_bytes=settings.state.journal_max, sync=sync)
+        opened.callback(self.journal.close)
         self.worker = Worker(
             self.pipeline,
             self.sources,
@@ -62,6 +80,9 @@ class Running:
             clock,
             history=self.history,
         )
+
+    def _listening(self, settings: Settings, clock: Callable[[], int]) -> HttpServer:
+        """The server, its port taken but not yet answering."""
         app = create_app(
             self.pipeline.board,
             self.history,
@@ -75,7 +96,7 @@ class Running:
             hosts=settings.serve.hosts,
             with_page=settings.serve.page,
         )
-        self.server = HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
+        return HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 
     def start(self) -> None:
         """Take the state back, then listen and work."""
@@ -135,11 +156,13 @@ def _sources(settings: Settings, pipeline: Pipeline, clock: Callable[[], int]) -
     ]
 
 
-def _sinks(settings: Settings, pipeline: Pipeline, clock: Callable[[], int]) -> list[Sink]:
+def _sinks(
+    settings: Settings, pipeline: Pipeline, clock: Callable[[], int], opened: ExitStack
+) -> list[Sink]:
     lanes, stream = pipeline.walk.stages.lanes, settings.stream.name
-    return [
-        load("monitoring.sinks", sink.use).open(
-            lanes, stream, settings.state.dir, clock, **sink.options
-        )
-        for sink in settings.sinks
-    ]
+    sinks: list[Sink] = []
+    for use in settings.sinks:
+        plugin = load("monitoring.sinks", use.use)
+        sinks.append(plugin.open(lanes, stream, settings.state.dir, clock, **use.options))
+        opened.callback(sinks[-1].close)
+    return sinks

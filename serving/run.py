@@ -8,9 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from ingest.journal import JournalDamaged
+from monitoring.sinks.store import StoreDamaged, StoreInUse
 from serving.api.access import OpenBind
-from serving.api.server import CannotListen
 from serving.compose import InUse, Running
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.settings import load
@@ -19,7 +18,18 @@ from stream_processor.settings.problems import Problems
 
 __all__ = ["clock", "run", "serve"]
 
-REFUSALS = (CannotListen, CheckpointRefused, InUse, JournalDamaged, OpenBind, MemoryError, OSError)
+REFUSALS = (
+    CheckpointRefused,
+    InUse,
+    OpenBind,
+    StoreDamaged,
+    StoreInUse,
+    MemoryError,
+    OSError,
+    ValueError,
+)
+"""What the state folder, the machine or the configuration may cause. Constructors refuse what they
+are given with a ValueError; JournalDamaged is one, CannotListen an OSError."""
 
 
 def clock() -> int:
@@ -47,21 +57,25 @@ def serve(settings: Settings, ready: Callable[[Running], None]) -> int:
     try:
         running = Running(settings, os.environ, clock)
     except REFUSALS as refusal:
-        print(refusal, file=sys.stderr)
-        return 1
+        return _refused(refusal)
     try:
         running.start()
         ready(running)
         _until_stopped(running, stop)
     except REFUSALS as refusal:
-        print(refusal, file=sys.stderr)
-        return 1
+        return _refused(refusal)
     finally:
         running.stop()
     if running.worker.failure:
         print(f"the worker ended: {running.worker.failure}", file=sys.stderr)
         return 1
     return 0
+
+
+def _refused(refusal: BaseException) -> int:
+    """Say why the service does not run; the exit code."""
+    print(str(refusal) or type(refusal).__name__, file=sys.stderr)
+    return 1
 
 
 def _until_stopped(running: Running, stop: threading.Event) -> None:

@@ -59,6 +59,7 @@ def restore(walk: Walk, checkpoint: Checkpoint, definition: Mapping[str, Any]) -
             f"{_pickled_by()}; pickles do not survive an upgrade: go back to those versions, or "
             "move the state folder away and replay your recordings to start anew"
         )
+    _refuse_too_many(facts["devices"]["ids"], walk.stages.devices.limit)
     walk.stages.devices.restore(facts["devices"])
     rows = np.arange(len(walk.stages.devices))
     for block in walk.blocks.values():
@@ -91,6 +92,16 @@ def _refuse_other(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         raise CheckpointRefused(
             f"the configuration changed since the checkpoint was written: {_list(changed)}; "
             "put it back, or give [state] another dir (or move the folder away) to start anew"
+        )
+
+
+def _refuse_too_many(ids: Sequence[str | None], limit: int) -> None:
+    """Rows that evicted devices left free count too: every one of them needs its place."""
+    if len(ids) > limit:
+        raise CheckpointRefused(
+            f"the checkpoint holds {len(ids):,} devices, devices.limit is {limit:,} now; set it to "
+            f"{len(ids)} or more, or give [state] another dir (or move the folder away) to start "
+            "anew"
         )
 
 

@@ -110,6 +110,21 @@ def test_another_configuration_is_refused_by_name() -> None:
     assert not fresh.walk.stages.devices.known
 
 
+def test_a_limit_below_the_devices_is_refused() -> None:
+    """Both numbers are named, and nothing of the walk is touched."""
+    made = pipeline()
+    run(made, stream(100, 1), [])
+    saved = capture(made.walk, NOW, {})
+    known = len(made.walk.stages.devices)
+    fresh = pipeline()
+    fresh.walk.stages.devices.limit = known - 1
+    with pytest.raises(
+        CheckpointRefused, match=rf"holds {known} devices, devices\.limit is {known - 1} now"
+    ):
+        restore(fresh.walk, saved, NOW)
+    assert not fresh.walk.stages.devices.known
+
+
 def test_pickles_of_other_versions_are_refused() -> None:
     """River's pickles do not survive an upgrade, so they are not tried."""
     made = pipeline(RIVER)

@@ -173,6 +173,20 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path)
 
 
+def test_files_that_are_not_its_own_are_left_alone(tmp_path: Path) -> None:
+    """Whatever somebody put into the folder neither breaks the start nor is touched."""
+    for name in ("foo.log", "1.log", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    journal = Journal(tmp_path)
+    position = journal.append(messages(0))
+    journal.trim(position)
+    journal.close()
+    again = Journal(tmp_path)
+    assert again.position >= position
+    again.close()
+    assert (tmp_path / "foo.log").read_text() == "mine"
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     """A gap between files, or before the position that is asked for, is not passed over."""
     journal = Journal(tmp_path, segment_bytes=200)

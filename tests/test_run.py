@@ -6,10 +6,12 @@ import json
 import signal
 import socket
 import subprocess
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -22,7 +24,11 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.journal import Journal
+from serving.compose import Running
+from serving.run import clock
 from stream_processor.pipeline import Pipeline
+from stream_processor.settings import load_text
+from stream_processor.settings.model import PluginUse
 from tests.recordings import recording
 from tests.services.mosquitto import Mosquitto, mosquitto
 from tests.services.ports import free_port, listening, wait_for
@@ -309,6 +315,66 @@ def test_a_taken_port_and_a_taken_state_are_told(stopped: Service) -> None:
     assert "in use by another" in run.stderr
     assert "Traceback" not in run.stderr
     assert stopped.stop()[0] == 0
+
+
+def test_a_damaged_history_is_refused(stopped: Service) -> None:
+    """Rubbish, or half of the file: exit code 1, the file and the remedy, no traceback."""
+    history = stopped.state / "history.duckdb"
+    good = history.read_bytes()
+    for damage in (b"garbage" * 1000, good[: len(good) // 2]):
+        history.write_bytes(damage)
+        code, said = stopped.refused()
+        assert code == 1
+        assert f"{history} cannot be read as a history" in said
+        assert "move it and its .wal away" in said
+        assert "Traceback" not in said
+        assert "leaked" not in said
+    history.write_bytes(good)
+    goes_on(stopped, 400)
+
+
+def test_fewer_devices_than_there_are_and_another_source_are_refused(stopped: Service) -> None:
+    """Both are named with what to do, nothing is changed, and put back it goes on."""
+    text = stopped.config.read_text(encoding="utf-8")
+    before = files(stopped.state)
+    changes = {
+        "devices.limit is 2 now": text + "\n[devices]\nlimit = 2\n",
+        "was written: source;": text + '\n[[source]]\nuse = "simulator"\n',
+    }
+    for words, changed in changes.items():
+        assert changed != text
+        stopped.config.write_text(changed)
+        code, said = stopped.refused()
+        assert code == 1
+        assert words in said
+        assert "Traceback" not in said
+        assert files(stopped.state) == before
+    stopped.config.write_text(text)
+    goes_on(stopped, 400)
+
+
+@pytest.mark.parametrize("refused", ["journal", "key", "sink"])
+def test_what_fails_half_way_leaves_nothing_open(refused: str, tmp_path: Path) -> None:
+    """No thread, file or lock stays; the same process can use the folder again at once."""
+    env = {"STREAMGAUGE_KEY_FILE": str(tmp_path / "key")}
+    text = configured("mqtt://localhost:1883") + f"\n[serve]\nport = {free_port()}\n"
+    settings = load_text(text, tmp_path / "pipeline.toml", env)
+    good = settings
+    if refused == "journal":
+        settings = replace(settings, state=replace(settings.state, journal_max=1_000))
+    elif refused == "key":
+        (tmp_path / "key").write_bytes(b"short")
+    else:
+        wrong = PluginUse("influxdb", {"url": "nonsense"})
+        right = PluginUse("influxdb", {"url": "http://127.0.0.1:9"})
+        settings = replace(settings, sinks=(right, wrong))
+    before = set(threading.enumerate())
+    with pytest.raises(ValueError, match=r"holds nothing|bytes, a signing key|no address"):
+        Running(settings, env, clock)
+    assert set(threading.enumerate()) == before
+    (tmp_path / "key").unlink(missing_ok=True)
+    again = Running(good, env, clock)
+    again.stop()
 
 
 def test_a_wrong_configuration_is_told_whole(tmp_path: Path) -> None:

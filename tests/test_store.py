@@ -504,6 +504,18 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path) -> None:
     assert path.read_bytes() == damaged
 
 
+@pytest.mark.parametrize("half", [True, False])
+def test_rubbish_and_half_a_file_are_refused_by_name(tmp_path: Path, half: bool) -> None:
+    """However DuckDB stumbles over it, the error names the file and says what to do."""
+    with opened(tmp_path) as kept:
+        committed(kept, many(5000))
+    path = tmp_path / FILE
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if half else b"garbage" * 1000)
+    with pytest.raises(StoreDamaged, match=r"history\.duckdb cannot be read.*move it"):
+        store.open(LANES, "pumps", tmp_path, Clock())
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

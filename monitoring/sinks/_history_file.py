@@ -72,6 +72,9 @@ class HistoryFile:
         self._connection = self._connect()
         try:
             self._prepare(stream)
+        except duckdb.Error as refused:
+            self._connection.close()
+            raise self.damaged(refused) from None
         except BaseException:
             self._connection.close()
             raise
@@ -86,11 +89,15 @@ class HistoryFile:
                     f"{self.path} is open in another process ({refused}); stop it, or give "
                     "[state] another dir"
                 ) from None
-            raise StoreDamaged(
-                f"{self.path} cannot be read as a history ({refused}); restore it from a backup, "
-                "or move it and its .wal away: a new history is begun, and nothing but past "
-                "results is lost"
-            ) from None
+            raise self.damaged(refused) from None
+
+    def damaged(self, refused: duckdb.Error) -> StoreDamaged:
+        """What to say where DuckDB cannot read its own file."""
+        return StoreDamaged(
+            f"{self.path} cannot be read as a history ({refused}); restore it from a backup, "
+            "or move it and its .wal away: a new history is begun, and nothing but past "
+            "results is lost"
+        )
 
     def _prepare(self, stream: str) -> None:
         """Create the tables of an empty file, or refuse those of a stranger."""

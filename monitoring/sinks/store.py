@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import duckdb
+
 from monitoring.sinks import _history_read as read
 from monitoring.sinks._history_file import HistoryFile, StoreClosed, StoreDamaged, StoreInUse
 from monitoring.sinks._history_rows import DeviceCodes, Staged
@@ -69,6 +71,9 @@ class Store:
             self._writer = Writer(
                 self._file, staged, clock, keep=keep, max_size=max_size, waiting=waiting
             )
+        except duckdb.Error as refused:
+            self._file.close()
+            raise self._file.damaged(refused) from None
         except BaseException:
             self._file.close()
             raise

@@ -256,7 +256,11 @@ class Settings:
         change between two runs (ranges, units, when a model counts as ready) is left out."""
         parts: dict[str, Any] = {
             "channels": [[name, channel.kind] for name, channel in self.channels.items()],
-            "features": asdict(self.features),
+            # An operator's columns follow the order in which the channels are named.
+            "features": asdict(self.features) | {"lags": list(self.features.lags.items())},
+            # Positions in the sources are kept by their places in this list.
+            "source": [source.use for source in self.sources],
+            "tasks": list(self.tasks),
             "drift": self.drift.detector and [self.drift.detector.use, self.drift.detector.options],
             "scores": asdict(self.scores),
             "devices.timezone": self.devices.timezone,
