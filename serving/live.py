@@ -49,10 +49,18 @@ class Client:
         self._closed = True
         self._wake.set()
 
-    async def messages(self) -> AsyncIterator[Message]:
-        """What was offered, in order; a `dropped` message stands for those that were lost."""
+    async def messages(self, idle: float) -> AsyncIterator[Message | None]:
+        """What was offered, in order; a `dropped` message stands for those that were lost.
+
+        None comes after every `idle` seconds in which there was nothing to tell.
+        """
         while True:
-            await self._wake.wait()
+            try:
+                async with asyncio.timeout(idle):
+                    await self._wake.wait()
+            except TimeoutError:
+                yield None
+                continue
             self._wake.clear()
             if self._lost or self._gap:
                 count = None if self._gap else self._lost

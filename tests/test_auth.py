@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from httpx import Client
 
-from serving.api.access import Access, OpenBind, is_loopback, keys_in, refuse_open_bind
+from serving.api.access import Access, OpenBind, is_loopback, refuse_open_bind
 from serving.api.guard import COOKIE
 from serving.api.problems import MEDIA_TYPE, Problem
 from tests.services.stand import Stand
@@ -177,13 +177,6 @@ def test_loopback_may_be_open(host: str) -> None:
     """Nobody elsewhere can connect there."""
     assert is_loopback(host)
     refuse_open_bind(host, [])
-
-
-def test_keys_come_from_the_environment() -> None:
-    """Separated by commas; spaces and empty ones do not count."""
-    assert keys_in({"STREAMGAUGE_API_KEY": " a , ,b,"}) == ["a", "b"]
-    assert keys_in({"STREAMGAUGE_API_KEY": ""}) == []
-    assert keys_in({}) == []
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -33,7 +33,7 @@ def told(source: Output, wanted: Wanted = EVERYTHING, limit: int = 100) -> list[
 
 async def drained(client: Client) -> list[Message]:
     """All messages of a client that is being closed."""
-    return [message async for message in client.messages()]
+    return [message async for message in client.messages(60.0) if message is not None]
 
 
 async def settled(live: Live) -> None:
@@ -337,6 +337,34 @@ def test_a_place_is_given_back_when_the_listener_leaves() -> None:
             continue
         with httpx.stream("GET", url, timeout=20) as answer:
             assert answer.status_code == 200
+
+
+def test_a_silent_stream_is_kept_open() -> None:
+    """After each stretch of silence there is something to send, and no message gets lost by it."""
+
+    async def listen() -> list[Message | None]:
+        live = Live(interval=0.001)
+        client = live.subscribe(Wanted(kinds=frozenset({"outcome"})))
+        messages = client.messages(0.005)
+        found = [await anext(messages), await anext(messages)]
+        live.write(output(minutes=(50,)))
+        found += [one async for one in until_told(messages)]
+        live.close()
+        return found
+
+    *silence, last = asyncio.run(listen())
+    assert len(silence) >= 2
+    assert set(silence) == {None}
+    assert last is not None
+    assert last.kind == "outcome"
+
+
+async def until_told(messages: AsyncIterator[Message | None]) -> AsyncIterator[Message | None]:
+    """Everything up to and with the first message."""
+    async for one in messages:
+        yield one
+        if one is not None:
+            return
 
 
 def test_the_kinds_are_those_that_the_documentation_names() -> None:

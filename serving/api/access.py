@@ -3,13 +3,13 @@
 import hmac
 import secrets
 from collections import OrderedDict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from ipaddress import ip_address
 
 from serving.api.problems import Problem
 
-__all__ = ["KEY_VARIABLE", "Access", "OpenBind", "is_loopback", "keys_in", "refuse_open_bind"]
+__all__ = ["KEY_VARIABLE", "Access", "OpenBind", "is_loopback", "refuse_open_bind"]
 
 KEY_VARIABLE = "STREAMGAUGE_API_KEY"
 SESSION_LASTS = 12 * 3600 * 10**6
@@ -21,12 +21,6 @@ ADDRESSES_KEPT = 10_000
 
 class OpenBind(ValueError):
     """The API would be open to the network without a key."""
-
-
-def keys_in(environ: Mapping[str, str]) -> list[str]:
-    """The API keys in `STREAMGAUGE_API_KEY`, separated by commas; an empty one is no key."""
-    parts = environ.get(KEY_VARIABLE, "").split(",")
-    return [part.strip() for part in parts if part.strip()]
 
 
 def is_loopback(host: str) -> bool:

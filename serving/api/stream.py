@@ -1,10 +1,12 @@
 """/v1/stream: results as they come, as server-sent events."""
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from starlette.responses import StreamingResponse
 
 from serving.api.problems import Problem, described
 from serving.api.service import Read
@@ -17,6 +19,19 @@ __all__ = ["routes"]
 routes = APIRouter(tags=["stream"])
 RETRY_MILLISECONDS = 2_000
 RETRY_SECONDS = 5
+IDLE_SECONDS = 15.0
+"""Silence after which a comment is sent: proxies close connections on which nothing passes."""
+
+_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_FIELDS = {
+    "data": {"type": "string"},
+    "event": {"type": "string"},
+    "id": {"type": "string"},
+    "retry": {"type": "integer", "minimum": 0},
+}
+_DESCRIBED: dict[str, Any] = {
+    "content": {"text/event-stream": {"itemSchema": {"type": "object", "properties": _FIELDS}}}
+}
 
 
 async def client(
@@ -45,30 +60,46 @@ async def client(
         service.live.unsubscribe(listener)
 
 
-def _event(message: Message) -> ServerSentEvent:
-    return ServerSentEvent(raw_data=message.json(), event=message.kind, id=message.id or None)
+class Events(StreamingResponse):
+    """Server-sent events, whose body is read where it is sent.
+
+    FastAPI's own streams pass it through two tasks, one of which fails when the listener leaves
+    between an event and its sending.
+    """
+
+    media_type = "text/event-stream"
+
+
+def _event(message: Message) -> bytes:
+    return format_sse_event(data_str=message.json(), event=message.kind, id=message.id or None)
+
+
+async def _events(listener: Client, *, resumed: bool) -> AsyncIterator[bytes]:
+    yield format_sse_event(comment="streamgauge", retry=RETRY_MILLISECONDS)
+    if resumed:
+        yield _event(Message("", "dropped", {"count": None}))
+    async for message in listener.messages(IDLE_SECONDS):
+        yield KEEPALIVE_COMMENT if message is None else _event(message)
+        # Sending seldom waits, and only between two events can the loop see that nobody reads.
+        await asyncio.sleep(0)
 
 
 @routes.get(
     "/v1/stream",
     operation_id="stream",
-    response_class=EventSourceResponse,
-    responses=described(401, 404, 422, 503),
+    response_class=Events,
+    responses={200: _DESCRIBED, **described(401, 404, 422, 503)},
 )
 async def stream(
     listener: Annotated[Client, Depends(client)],
     last_event_id: Annotated[
         str | None, Header(description="Taken but not resumed from: see `dropped`.")
     ] = None,
-) -> AsyncIterator[ServerSentEvent]:
+) -> Events:
     """Predictions, outcomes, drift and scores as they come.
 
     The event's name is its kind, its data one JSON object. A client that reads too slowly loses the
     oldest events and gets a `dropped` event instead, with their count (null = not known). So does
     a client that comes back with a Last-Event-ID: what it missed is in the history routes.
     """
-    yield ServerSentEvent(comment="streamgauge", retry=RETRY_MILLISECONDS)
-    if last_event_id is not None:
-        yield _event(Message("", "dropped", {"count": None}))
-    async for message in listener.messages():
-        yield _event(message)
+    return Events(_events(listener, resumed=last_event_id is not None), headers=_HEADERS)
