@@ -20,7 +20,15 @@ Step = str | Mapping[str, Any]
 
 
 class NotAModel(ValueError):
-    """The steps describe no model that answers a regression."""
+    """The steps describe no model that answers a regression.
+
+    `problems` is all that was found: the step's place in the list, from 0 (None where it is not one
+    step's fault), and what is wrong with it.
+    """
+
+    def __init__(self, message: str, problems: Sequence[tuple[int | None, str]] = ()) -> None:
+        super().__init__(message)
+        self.problems = list(problems) or [(None, message)]
 
 
 # Our own steps beside River's.
@@ -37,9 +45,10 @@ def build(steps: Step | Sequence[Step]) -> Make:
     `steps` is one step or several in order. A step is the name of a class below `river`
     ("preprocessing.StandardScaler"), "clip", or a table {use = name, option = value, ...} in which
     an option may be such a table itself. A single "module:function" is a Python function without
-    arguments that returns an estimator. Options named `seed` are 0 unless given.
+    arguments that returns an estimator. Options named `seed` are 0 unless given, also those of what
+    River makes by itself where an option is left out.
 
-    Raises NotAModel, a ValueError, with the step, what was found, and what there is.
+    Raises NotAModel, a ValueError, with every wrong step, what was found, and what there is.
     """
     parts = [steps] if isinstance(steps, str | Mapping) else list(steps)
     only = parts[0] if len(parts) == 1 else None
@@ -55,12 +64,26 @@ def _pipeline(parts: Sequence[Step]) -> Make:
     if not parts:
         raise NotAModel("model: no steps; name at least one, such as linear_model.LinearRegression")
 
+    _refuse_steps(parts)
+
     def make() -> Estimator:
         made = [_step(part, f"model step {k}") for k, part in enumerate(parts, 1)]
         estimator: Estimator = made[0] if len(made) == 1 else compose.Pipeline(*made)
         return estimator
 
     return make
+
+
+def _refuse_steps(parts: Sequence[Step]) -> None:
+    """Raise NotAModel with all steps that cannot be made."""
+    problems: list[tuple[int | None, str]] = []
+    for k, part in enumerate(parts):
+        try:
+            _step(part, f"model step {k + 1}")
+        except NotAModel as refused:
+            problems.append((k, str(refused)))
+    if problems:
+        raise NotAModel("\n".join(message for _, message in problems), problems)
 
 
 def _function(name: str) -> Make:
@@ -113,9 +136,31 @@ def _instance(name: str, options: Mapping[str, Any], where: str) -> Any:
         else:
             named[option] = _value(value, inside)
     try:
-        return made(*positional, **named)
+        instance = made(*positional, **named)
+        drawn = {k: v for k, v in _seeded_defaults(instance).items() if k not in named}
+        return made(*positional, **named, **drawn) if drawn else instance
     except Exception as error:
         raise NotAModel(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _seeded_defaults(instance: Any) -> dict[str, base.Base]:
+    """The parts of an estimator that River made by itself without a seed, with one."""
+    if not isinstance(instance, base.Base):
+        return {}
+    names = inspect.signature(type(instance)).parameters
+    parts = {name: getattr(instance, name, None) for name in names}
+    bases = {name: part for name, part in parts.items() if isinstance(part, base.Base)}
+    seeded = {name: _seeded(part) for name, part in bases.items()}
+    return {name: part for name, part in seeded.items() if part is not bases[name]}
+
+
+def _seeded(part: base.Base) -> base.Base:
+    """A new one with the same options, every `seed` that was None set, at any depth; the same one
+    where there is none."""
+    changes: dict[str, Any] = dict(_seeded_defaults(part))
+    if getattr(part, "seed", SEED) is None and "seed" in inspect.signature(type(part)).parameters:
+        changes["seed"] = SEED
+    return part.clone(changes) if changes else part
 
 
 def _check_option(option: str, parameters: Mapping[str, Any], where: str) -> None:

@@ -1,4 +1,5 @@
 import math
+import random
 import sys
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ import pytest
 from river import compose, optim, preprocessing, tree
 
 from models.clip import Clip
-from models.spec import build
+from models.spec import NotAModel, build
 
 
 def steps_of(estimator: Any) -> list[Any]:
@@ -163,3 +164,55 @@ def test_says_what_is_wrong_and_what_there_is(steps: Any, messages: list[str]) -
         build(steps)
     for message in messages:
         assert message in str(refused.value)
+
+
+RANDOM = [
+    "neighbors.KNNRegressor",
+    "forest.ARFRegressor",
+    "ensemble.SRPRegressor",
+    {"use": "ensemble.BaggingRegressor", "model": "tree.HoeffdingTreeRegressor"},
+    {"use": "ensemble.BaggingRegressor", "model": {"use": "neighbors.KNNRegressor"}, "n_models": 2},
+]
+
+
+@pytest.mark.parametrize("step", RANDOM)
+def test_what_draws_by_chance_draws_the_same_again(step: Any) -> None:
+    """Two models of one description answer the same stream identically, to the last bit."""
+    if isinstance(step, dict) and isinstance(step["model"], str):
+        step = step | {"model": {"use": step["model"]}}
+    make = build(["preprocessing.StandardScaler", step])
+    chance = random.Random(5)
+    rows = [({"a": chance.random(), "b": chance.gauss(0, 2)}, chance.random()) for _ in range(700)]
+    answers: list[list[float]] = []
+    for model in (make(), make()):
+        answers.append([])
+        for x, y in rows:
+            answers[-1].append(model.predict_one(x))
+            model.learn_one(x, y)
+    assert answers[0] == answers[1]
+    assert len(set(answers[0])) > 100
+
+
+def test_every_seed_below_an_estimator_is_set() -> None:
+    """What River makes by itself is seeded; what the description gives stays as it was given."""
+    made: Any = build("neighbors.KNNRegressor")()
+    assert made.engine.seed == 0
+    engine = {"use": "neighbors.SWINN", "seed": 9, "maxlen": 50}
+    given: Any = build({"use": "neighbors.KNNRegressor", "engine": engine})()
+    assert (given.engine.seed, given.engine.maxlen) == (9, 50)
+
+
+def test_all_wrong_steps_are_told() -> None:
+    """Each with its place in the list."""
+    with pytest.raises(NotAModel) as raised:
+        build(
+            [
+                "preprocessing.StandrdScaler",
+                "preprocessing.MinMaxScaler",
+                {"use": "clip", "limt": 5},
+                {"use": "linear_model.LinearRegression", "foo": 3},
+            ]
+        )
+    assert [step for step, _ in raised.value.problems] == [0, 2, 3]
+    for words in ("StandardScaler", "'limt'", "'foo'"):
+        assert words in str(raised.value)

@@ -90,10 +90,14 @@ def _check_horizons(task: TaskSettings, path: KeyPath, findings: Findings) -> No
 
 
 def _check_model(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
-    from models.spec import build
+    from models.spec import NotAModel, build
 
     try:
         build(task.model)
+    except NotAModel as refused:
+        for step, message in refused.problems:
+            place = path if step is None else (*path, step)
+            findings.refuse(path if findings.document.found(place) is None else place, message)
     except ValueError as refused:
         findings.refuse(path, str(refused))
     except Exception as broken:  # noqa: BLE001 - a model of the user's own may fail in any way
