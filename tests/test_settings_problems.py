@@ -1,5 +1,6 @@
 """Mistakes in a configuration: each has its place and its remedy, and all are reported at once."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,7 @@ def test_all_problems_are_reported_at_once() -> None:
         (18, "features.rolling[1].stats[1]", "mean"),
         (22, "tasks.ahead.target", "'power'"),
         (23, "tasks.ahead.horizons[1]", "from 1"),
-        (24, "tasks.ahead.model", "StandardScaler"),
+        (24, "tasks.ahead.model[0]", "StandardScaler"),
         (25, "tasks.ahead.password", "environment"),
         (25, "tasks.ahead.password", "choose one of"),
     ]
@@ -140,7 +141,12 @@ def test_each_mistake_has_its_place_and_remedy(extra: str, key: str, remedy: str
         ('"10m"]', '"10m"]\ninputs = ["powr"]', "tasks.ahead.inputs[0]", "'power'"),
         ('"10m"]', '"10m"]\ninputs = ["*", "!*"]', "tasks.ahead.inputs", "widen"),
         ("[tasks.ahead]", '[tasks."a b"]', 'tasks."a b"', "letters"),
-        ('linear_model.LinearRegression"', 'linear_model.Linear"', "tasks.ahead.model", "Linear"),
+        (
+            'linear_model.LinearRegression"',
+            'linear_model.Linear"',
+            "tasks.ahead.model[1]",
+            "Linear",
+        ),
         ('"linear_model.LinearRegression"', "3", "tasks.ahead.model", "use ="),
     ],
 )
@@ -162,7 +168,7 @@ def test_river_says_what_is_wrong_with_its_options() -> None:
         '"linear_model.LinearRegression"',
         '{ use = "linear_model.LinearRegression", l1 = 1.0, l2 = 1.0 }',
     )
-    assert problem(both).key == "tasks.ahead.model"
+    assert problem(both).key == "tasks.ahead.model[1]"
 
 
 def test_a_file_that_cannot_be_read_is_a_problem(tmp_path: Path) -> None:
@@ -236,3 +242,123 @@ def test_a_broken_module_of_the_users_is_a_problem(
     found = problem(BASE.replace(steps, '"broken_pumps:make"'))
     assert found.key == "tasks.ahead.model"
     assert "division by zero" in found.message
+
+
+WRONG_OPTIONS = """\
+[[source]]
+use = "mqtt"
+url = "http://localhost:1883"
+topics = ["a/#/b"]
+qos = 3
+keepalive = 0
+queue = 0
+device = "topic:x"
+time = "fild:ts"
+version = "4"
+insecure = "yes"
+ca = "none.pem"
+zone = "Mars"
+[drift]
+detector = { use = "adwin", delta = 5.0, clock = 0, grace_period = -1 }
+[[sink]]
+use = "influxdb"
+url = "nonsense"
+batch = -5
+timeout = "x"
+[serve]
+host = "not a host!!"
+[state]
+journal_max = "1KB"
+"""
+
+
+def test_every_wrong_option_of_a_plugin_is_told() -> None:
+    """Not only the first that a plug-in would refuse, and whatever else is wrong beside it."""
+    source = [
+        "url",
+        "topics",
+        "qos",
+        "keepalive",
+        "queue",
+        "device",
+        "time",
+        "version",
+        "insecure",
+        "ca",
+        "zone",
+    ]
+    threads = set(threading.enumerate())
+    found = [p.key for p in problems(BASE + WRONG_OPTIONS, for_replay=False)]
+    assert set(threading.enumerate()) == threads
+    assert sorted(found) == sorted(
+        [
+            *(f"source[0].{key}" for key in source),
+            *(f"drift.detector.{key}" for key in ("delta", "clock", "grace_period")),
+            *(f"sink[0].{key}" for key in ("url", "batch", "timeout")),
+            "serve.host",
+            "state.journal_max",
+        ]
+    )
+
+
+def test_a_wrong_type_hides_nothing_of_a_source() -> None:
+    """A required option that is no list, a codec that does not exist: the others are tried."""
+    text = "[[source]]\nuse = 'mqtt'\ntopics = 'a'\nqos = 7\ncodec = 'jsn'\nkeepalive = -1\n"
+    found = [p.key for p in problems(BASE + text, for_replay=False)]
+    assert found == [
+        "source[0].topics",
+        "source[0].qos",
+        "source[0].codec",
+        "source[0].keepalive",
+    ]
+
+
+def test_what_the_environment_lacks_is_one_problem() -> None:
+    """What is not set is not also said to be a wrong address."""
+    sink = "[[sink]]\nuse = 'influxdb'\nurl = '${INFLUX}'\nbatch = 0\n"
+    found = problems(BASE + sink)
+    assert [p.key for p in found] == ["sink[0].url", "sink[0].batch"]
+    assert "environment" in found[0].message
+
+
+def test_every_wrong_step_of_a_model_is_told() -> None:
+    """Each at its own place."""
+    steps = '["preprocessing.StandardScaler", "linear_model.LinearRegression"]'
+    wrong = (
+        '["preprocessing.StandrdScaler", { use = "clip", limt = 5 },\n'
+        '{ use = "linear_model.LinearRegression", foo = 3 }]'
+    )
+    found = problems(BASE.replace(steps, wrong))
+    assert [(p.key, p.line) for p in found] == [
+        ("tasks.ahead.model[0]", 9),
+        ("tasks.ahead.model[1]", 9),
+        ("tasks.ahead.model[2]", 10),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "good"),
+    [
+        ("127.0.0.1", True),
+        ("::1", True),
+        ("0.0.0.0", True),
+        ("localhost", True),
+        ("gauge-1.example.com", True),
+        ("127.0.0.256", False),
+        ("", False),
+        ("http://x", False),
+        ("localhost:8000", False),
+        ("-a.b", False),
+    ],
+)
+def test_where_it_may_listen(host: str, good: bool) -> None:
+    """An address, or what may be the name of a host."""
+    assert problems_of_replay(BASE + f"[serve]\nhost = '{host}'\n") == (
+        () if good else ("serve.host",)
+    )
+
+
+def test_a_journal_has_a_least_size() -> None:
+    """16 MB are taken; less is a problem with the remedy."""
+    assert not problems_of_replay(BASE + "[state]\njournal_max = '16MB'\n")
+    assert "16MB" in problem(BASE + "[state]\njournal_max = '15.9MB'\n").remedy

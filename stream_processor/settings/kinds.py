@@ -5,7 +5,9 @@ A reader raises ValueError("what is wrong; what to write instead").
 
 import math
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -15,10 +17,12 @@ from streamgauge import durations
 
 __all__ = [
     "AtLeastOne",
+    "Bind",
     "Duration",
     "Ever",
     "Horizon",
     "Host",
+    "JournalSize",
     "Limits",
     "Name",
     "Port",
@@ -33,7 +37,10 @@ __all__ = [
 _SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)\s*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\]")
+LEAST_JOURNAL = 16 * 10**6
+"""Bytes: a burst between two checkpoints has to fit."""
 LONGEST = 36_525 * 86_400 * 10**6
 """A century: beyond it, times in microseconds come near the end of int64."""
 
@@ -127,6 +134,27 @@ def _host(value: str) -> str:
     return value
 
 
+def _bind(value: str) -> str:
+    with suppress(ValueError):
+        ip_address(value)
+        return value
+    labels = value.removesuffix(".").split(".")
+    # A name's last part is never a number: that is an address with a mistake in it.
+    named = all(map(_LABEL.fullmatch, labels)) and not labels[-1].isdigit()
+    if not named or len(value) > 253:
+        raise ValueError(
+            f"{value!r} is neither an address nor a host name; write for example "
+            '"127.0.0.1" for this machine alone, "0.0.0.0" or "::" for all its addresses'
+        )
+    return value
+
+
+def _journal(value: int) -> int:
+    if value < LEAST_JOURNAL:
+        raise ValueError('too small for a journal; write "16MB" or more, "5GB" is the default')
+    return value
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
@@ -163,6 +191,8 @@ Horizon = Annotated[Span, BeforeValidator(_span)]
 """A span; written "10m" or { readings = 10 }."""
 Size = Annotated[int, BeforeValidator(_size)]
 """Bytes; written "5GB"."""
+JournalSize = Annotated[Size, AfterValidator(_journal)]
+"""Bytes, as `Size`; at least 16 MB."""
 Zone = Annotated[str, BeforeValidator(_zone)]
 """IANA name of a time zone."""
 Limits = Annotated[tuple[float, float], BeforeValidator(_limits)]
@@ -177,3 +207,5 @@ Name = Annotated[str, AfterValidator(check_name)]
 """What may stand in a path, a topic and a metric label."""
 Host = Annotated[str, AfterValidator(_host)]
 """Name or address of a host as it stands in a Host header, without a port."""
+Bind = Annotated[str, AfterValidator(_bind)]
+"""Address, or name of a host, to listen on."""

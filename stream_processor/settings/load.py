@@ -12,7 +12,7 @@ from stream_processor.settings.environment import refuse_secrets, resolve
 from stream_processor.settings.model import ChannelSettings, Settings
 from stream_processor.settings.problems import Findings, Problem, Problems
 from stream_processor.settings.read import read
-from stream_processor.settings.trial import try_detector, try_sources
+from stream_processor.settings.trial import try_detector, try_sinks, try_sources
 from stream_processor.settings.uses import check_uses
 
 __all__ = ["load", "load_text", "with_channels"]
@@ -80,6 +80,7 @@ def _settings(
     check_whole(settings, findings, for_replay=for_replay)
     check_channels(settings, findings)
     try_detector(settings, findings)
+    try_sinks(settings, folder, findings)
     if not for_replay:
         try_sources(settings, findings)
     keys = (*settings.serve.api_keys, env.get(API_KEY, ""))

@@ -15,10 +15,12 @@ from pydantic import Field
 from stream_processor.settings.document import Document
 from stream_processor.settings.kinds import (
     AtLeastOne,
+    Bind,
     Duration,
     Ever,
     Horizon,
     Host,
+    JournalSize,
     Limits,
     Name,
     Port,
@@ -71,7 +73,7 @@ class StateSettings:
     dir: Path = Path("state")
     """Relative to the file's folder; absolute once loaded."""
     checkpoint_every: Duration = 30 * 10**6
-    journal_max: Size = 5 * 10**9
+    journal_max: JournalSize = 5 * 10**9
     durability: Literal["process", "power"] = "process"
     """What an acknowledged reading survives: the end of the process, or a loss of power."""
 
@@ -217,7 +219,7 @@ class StoreSettings:
 class ServeSettings:
     """[serve]."""
 
-    host: str = "127.0.0.1"
+    host: Bind = "127.0.0.1"
     port: Port = 8000
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """From the environment only: references in the file, and STREAMGAUGE_API_KEY."""

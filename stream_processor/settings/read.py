@@ -121,5 +121,7 @@ def _explain(error: ErrorDetails, value: Any, path: KeyPath, findings: Findings)
         refused = f"{said[0].lower()}{said[1:]}; correct it"
     shown = findings.document.found(path)
     if isinstance(value, str) and isinstance(shown, str) and shown != value:
-        refused = refused.replace(repr(value), repr(shown)).replace(value, shown)
+        if findings.within(*path):
+            return  # what the environment lacks is a problem already
+        refused = refused.replace(repr(value), repr(shown)).replace(value or repr(value), shown)
     findings.refuse(path, refused)

@@ -1,26 +1,36 @@
 """Builds what the settings name once, for the reasons that only a plug-in itself can give."""
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_type_hints
 
 from ingest.rejects import Rejects
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
-from stream_processor.settings.uses import CODECS, DETECTORS, SOURCES
+from stream_processor.settings.uses import CODECS, DETECTORS, SINKS, SOURCES
 from streamgauge.devices import Devices
-from streamgauge.plugins import load
+from streamgauge.plugins import UnknownPlugin, load
 
-__all__ = ["try_detector", "try_sources"]
+__all__ = ["try_detector", "try_sinks", "try_sources"]
+
+STAND_INS: Mapping[Any, Any] = {str: "http://localhost", list[str]: ["a"], Path: Path(__file__)}
+"""What may stand for a required option that is wrong, so that the others can be tried."""
+
+Build = Callable[..., object]
+Options = Mapping[str, Any]
 
 
 def try_detector(settings: Settings, findings: Findings) -> None:
     """The detector, for one device."""
     use = settings.drift.detector
-    if use is not None and not findings.within("drift"):
-        build = partial(load(DETECTORS, use.use).build, 0, 1)
+    plugin = _known(DETECTORS, use)
+    if use is not None and plugin is not None:
+        build = partial(plugin.build, 0, 1)
         _attempt(build, use.options, ("drift", "detector"), findings)
 
 
@@ -29,29 +39,92 @@ def try_sources(settings: Settings, findings: Findings) -> None:
     schema = settings.schema()
     for i, source in enumerate(settings.sources):
         path: KeyPath = ("source", i)
-        if findings.within(*path):
+        plugin = _known(SOURCES, source)
+        if plugin is None:
             continue
-        if source.codec is not None:
-            build = partial(load(CODECS, source.codec.use).build, schema, Devices(1))
+        codec = _known(CODECS, source.codec)
+        if codec is not None and source.codec is not None:
+            build = partial(codec.build, schema, Devices(1))
             _attempt(build, source.codec.options, path, findings)
-        begin = partial(load(SOURCES, source.use).open, schema, i, lambda: 0, Rejects())
+        begin = partial(plugin.open, schema, i, lambda: 0, Rejects())
         _attempt(begin, source.options, path, findings)
 
 
-def _attempt(
-    build: Callable[..., object], options: Mapping[str, Any], path: KeyPath, findings: Findings
-) -> None:
-    """Note what the plug-in says, at the option that it speaks of first."""
+def try_sinks(settings: Settings, folder: Path, findings: Findings) -> None:
+    """Every sink beside the store: opened, which connects nothing, and closed again."""
+    for i, sink in enumerate(settings.sinks):
+        plugin = _known(SINKS, sink) if sink.use != "store" else None
+        if plugin is not None:
+            begin = partial(plugin.open, (), settings.stream.name, folder, lambda: 0)
+            _attempt(begin, sink.options, ("sink", i), findings)
+
+
+def _known(package: str, use: Any) -> ModuleType | None:
+    """The plug-in; None where none is named or there is none, which is a problem already."""
     try:
-        build(**options)
-    except (ValueError, OSError) as refused:
-        said = str(refused)
-    else:
+        return load(package, use.use) if use is not None else None
+    except UnknownPlugin:
+        return None
+
+
+def _attempt(build: Build, given: Options, path: KeyPath, findings: Findings) -> None:
+    """Note what the plug-in says of each wrong option, at that option.
+
+    What it refuses is left out, or replaced where it is required, until it takes the rest.
+    """
+    hints = get_type_hints(build.func) if isinstance(build, partial) else {}
+    parameters = inspect.signature(build).parameters.values()
+    required = [p.name for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
+    spare = {name: STAND_INS[hints[name]] for name in required if hints[name] in STAND_INS}
+    if any(name not in given and name not in spare for name in required):
         return
-    for key, value in options.items():
+    options = spare | dict(given)
+    while said := _refusal(build, options):
+        wrong = _culprit(build, options, spare, said)
+        _note(said, wrong, given, path, findings)
+        if not wrong:
+            return
+        options = _without(options, wrong, spare)
+
+
+def _refusal(build: Build, options: Options) -> str:
+    """Why the plug-in does not take these options; "" where it does."""
+    try:
+        built = build(**options)
+    except (ValueError, OSError) as refused:
+        return str(refused) or type(refused).__name__
+    if hasattr(built, "write") and hasattr(built, "close"):
+        built.close()
+    return ""
+
+
+def _culprit(build: Build, options: Options, spare: Options, said: str) -> str:
+    """The option without which it says something else, first of all the one that it begins with.
+
+    "" where there is none.
+    """
+    word = re.match(r"\w*", said)
+    first = word[0] if word and word[0] in options else ""
+    names = [first] if first else []
+    tried = [name for name in names + list(options) if options[name] != spare.get(name)]
+    for name in tried:
+        if _refusal(build, _without(options, name, spare)) != said:
+            return name
+    return first if first in tried else ""
+
+
+def _without(options: Options, name: str, spare: Options) -> dict[str, Any]:
+    left = {key: value for key, value in options.items() if key != name}
+    return left | ({name: spare[name]} if name in spare else {})
+
+
+def _note(said: str, option: str, given: Options, path: KeyPath, findings: Findings) -> None:
+    for key, value in given.items():
         written = findings.document.found((*path, key))
         if isinstance(written, str) and isinstance(value, str) and value not in ("", written):
             said = said.replace(value, written)
-    word = re.match(r"\w*", said)
-    option = (*path, word[0]) if word else path
-    findings.refuse(path if findings.document.found(option) is None else option, said)
+    place = (*path, option)
+    if not option or findings.document.found(place) is None:
+        findings.refuse(path, said)
+    elif not findings.within(*place):
+        findings.refuse(place, said)

@@ -70,7 +70,7 @@ class _Uses:
         codec = source.codec or _default_codec(source.use)
         decoding = self._options(CODECS, codec.use, (*path, "codec")) if codec else {}
         if decoding is None:
-            return source
+            return SourceSettings(source.use, None, self._zoned(own, source.options, path))
         for key in codec.options if codec else ():
             place = (*path, "codec", key)
             self.findings.add(place, "a codec in a table of its own", f"write {key} beside codec")
