@@ -1,105 +1,50 @@
 """The label join: which prediction meets which label, and when, in event order.
 
-Per device a list of readings that still wait for a label in at least one lane (task and horizon),
-oldest first. An entry holds the reading's features once, for all lanes; each lane has its own
-cursor. An entry's slot never moves while it is used, so a step may name it. Slots are handed out
-from the device's free list, and the ring's layers are paid for only as deep as a device has needed.
+Readings that wait for a label are kept per device in `stream_processor/pending.py`; here is what a
+new reading, or a clock that moved on, means for them.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from stream_processor.pending import (
+    FREE,
+    LAST_RECEIVED,
+    LAST_TIME,
+    OLDEST,
+    OVERFLOWED,
+    P_CHANGE,
+    P_DELAY,
+    P_READINGS,
+    P_TARGET,
+    P_TOLERANCE,
+    PER_LANE,
+    PUSHED,
+    SEQ,
+    SIZE,
+    TIME,
+    emit,
+    know,
+    predicted,
+    push,
+    release,
+    settle,
+)
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
-from streamgauge.schedule import (
-    BASE,
-    DUE,
-    LABEL,
-    LANE,
-    MADE,
-    ROW,
-    SEQUENCE,
-    SLOT,
-    SOURCE,
-    STEP,
-    TARGET,
-    WEIGHT,
-    Lane,
-    Schedule,
-)
+from streamgauge.schedule import BASE, LABEL, TARGET, WEIGHT, Lane, Schedule
 from streamgauge.state import Block, Field
 from streamgauge.words import Step, Verdict
 
 __all__ = ["OVERFLOWED", "LabelJoin"]
 
-OVERFLOWED = 2.0
-"""Weight of an expire step whose reading was pushed out before its label could come."""
-
-# Columns of the head block; then cursor, last and known, one per lane each. Slots are stored plus
-# one, so that zero, what a fresh row holds, means none.
-PUSHED, SIZE, FREE, OLDEST, NEWEST, LAST_TIME, LAST_RECEIVED, PER_LANE = range(8)
-# Columns of a ring entry; then base, one per lane; then the features.
-SEQ, TIME, LINK, BASES = range(4)
-# Columns of the lanes' parameters.
-P_TARGET, P_DELAY, P_READINGS, P_TOLERANCE, P_CHANGE = range(5)
-
 _ADMITTED = int(Verdict.ADMITTED)
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
 _EXPIRE = int(Step.EXPIRE)
-
-
-@kernel
-def emit(
-    step: int,
-    lane: int,
-    d: int,
-    source: int,
-    slot: int,
-    due: int,
-    lanes: Ints,
-    ring: Floats,
-    codes: Ints,
-    numbers: Floats,
-    sx: Floats,
-    m: int,
-) -> None:
-    """Write step m about the entry in `slot` of device d."""
-    entry = ring[slot, d]
-    codes[m, STEP] = step
-    codes[m, LANE] = lane
-    codes[m, ROW] = d
-    codes[m, SOURCE] = source
-    codes[m, SLOT] = slot
-    codes[m, SEQUENCE] = int(entry[SEQ])
-    codes[m, MADE] = int(entry[TIME])
-    codes[m, DUE] = due
-    numbers[m, TARGET] = np.nan
-    numbers[m, LABEL] = np.nan
-    numbers[m, BASE] = entry[BASES + lane]
-    numbers[m, WEIGHT] = 1.0
-    first = BASES + len(lanes)
-    for f in range(sx.shape[1]):
-        sx[m, f] = entry[first + f]
-
-
-@kernel
-def release(head: Floats, ring: Floats, d: int, count: int) -> None:
-    """Give back the oldest entries that no lane waits on any more."""
-    while head[d, OLDEST] != 0.0:
-        oldest = head[d, OLDEST]
-        for lane in range(count):
-            if head[d, PER_LANE + lane] == oldest:
-                return
-        slot = int(oldest) - 1
-        head[d, OLDEST] = ring[slot, d, LINK]
-        if head[d, OLDEST] == 0.0:
-            head[d, NEWEST] = 0.0
-        ring[slot, d, LINK] = head[d, FREE]
-        head[d, FREE] = oldest
 
 
 @kernel
@@ -138,20 +83,17 @@ def resolve(
     cursor = PER_LANE + lane
     while head[d, cursor] != 0.0:
         slot = int(head[d, cursor]) - 1
-        base = ring[slot, d, BASES + lane]
-        predicted = base == base or lanes[lane, P_CHANGE] == 0
         step = outcome(d, lane, slot, t, y, lanes, head, ring)
         if step < 0:
             break
-        if predicted:
-            if m == len(codes):
-                return -1 - m
-            emit(step, lane, d, source, slot, t, lanes, ring, codes, numbers, sx, m)
-            if step == _LEARN:
-                numbers[m, LABEL] = y
-                numbers[m, TARGET] = y - base if lanes[lane, P_CHANGE] == 1 else y
-            m += 1
-        head[d, cursor] = ring[slot, d, LINK]
+        if m == len(codes):
+            return -1 - m
+        before = m
+        m = settle(step, lane, d, source, slot, t, lanes, head, ring, codes, numbers, sx, m)
+        if m > before and step == _LEARN:
+            change = lanes[lane, P_CHANGE] == 1
+            numbers[before, LABEL] = y
+            numbers[before, TARGET] = y - numbers[before, BASE] if change else y
     return m
 
 
@@ -173,45 +115,12 @@ def push_out(
     slot = int(oldest) - 1
     for lane in range(len(lanes)):
         if head[d, PER_LANE + lane] == oldest:
-            base = ring[slot, d, BASES + lane]
-            if base == base or lanes[lane, P_CHANGE] == 0:
-                emit(_EXPIRE, lane, d, source, slot, t, lanes, ring, codes, numbers, sx, m)
-                numbers[m, WEIGHT] = OVERFLOWED
-                m += 1
-            head[d, PER_LANE + lane] = ring[slot, d, LINK]
+            before = m
+            m = settle(_EXPIRE, lane, d, source, slot, t, lanes, head, ring, codes, numbers, sx, m)
+            if m > before:
+                numbers[before, WEIGHT] = OVERFLOWED
     release(head, ring, d, len(lanes))
     return m
-
-
-@kernel
-def push(d: int, t: int, x: Floats, lanes: Ints, head: Floats, ring: Floats) -> int:
-    """Store a reading's features in a free slot of the device; returns the slot."""
-    if head[d, FREE] != 0.0:
-        slot = int(head[d, FREE]) - 1
-        head[d, FREE] = ring[slot, d, LINK]
-    else:
-        slot = int(head[d, SIZE])
-        head[d, SIZE] += 1.0
-    entry = ring[slot, d]
-    count = len(lanes)
-    entry[SEQ] = head[d, PUSHED]
-    entry[TIME] = t
-    entry[LINK] = 0.0
-    for lane in range(count):
-        known = head[d, PER_LANE + 2 * count + lane] != 0.0
-        entry[BASES + lane] = head[d, PER_LANE + count + lane] if known else np.nan
-    for f in range(len(x)):
-        entry[BASES + count + f] = x[f]
-    if head[d, NEWEST] != 0.0:
-        ring[int(head[d, NEWEST]) - 1, d, LINK] = slot + 1.0
-    else:
-        head[d, OLDEST] = slot + 1.0
-    head[d, NEWEST] = slot + 1.0
-    for lane in range(count):
-        if head[d, PER_LANE + lane] == 0.0:
-            head[d, PER_LANE + lane] = slot + 1.0
-    head[d, PUSHED] += 1.0
-    return slot
 
 
 @kernel
@@ -256,15 +165,13 @@ def join(
         for lane in range(count):
             y = values[i, lanes[lane, P_TARGET]]
             at_once = lanes[lane, P_DELAY] == 0 and lanes[lane, P_READINGS] == 0
-            if y == y and not at_once:
-                head[d, PER_LANE + count + lane] = y
-                head[d, PER_LANE + 2 * count + lane] = 1.0
+            if not at_once:
+                know(d, lane, y, head, count)
         head[d, LAST_TIME] = t
         head[d, LAST_RECEIVED] = batch_received[i]
         slot = push(d, t, x[i], lanes, head, ring)
         for lane in range(count):
-            base = ring[slot, d, BASES + lane]
-            if base == base or lanes[lane, P_CHANGE] == 0:
+            if predicted(d, lane, slot, lanes, ring):
                 due = t + lanes[lane, P_DELAY] if lanes[lane, P_READINGS] == 0 else 0
                 emit(_PREDICT, lane, d, i, slot, due, lanes, ring, codes, numbers, sx, m)
                 m += 1
@@ -272,9 +179,7 @@ def join(
             if lanes[lane, P_DELAY] == 0 and lanes[lane, P_READINGS] == 0:
                 y = values[i, lanes[lane, P_TARGET]]
                 m = resolve(d, lane, i, t, y, lanes, head, ring, codes, numbers, sx, m)
-                if y == y:
-                    head[d, PER_LANE + count + lane] = y
-                    head[d, PER_LANE + 2 * count + lane] = 1.0
+                know(d, lane, y, head, count)
         release(head, ring, d, count)
     return n, m
 
@@ -309,14 +214,12 @@ def expire(
                 due = int(ring[slot, d, TIME]) + lanes[lane, P_DELAY]
                 if now <= due + lanes[lane, P_TOLERANCE] + skew and not every:
                     break
-                base = ring[slot, d, BASES + lane]
-                if base == base or lanes[lane, P_CHANGE] == 0:
-                    if m == len(codes):
-                        release(head, ring, d, len(lanes))
-                        return d, m
-                    emit(_EXPIRE, lane, d, -1, slot, now, lanes, ring, codes, numbers, sx, m)
-                    m += 1
-                head[d, PER_LANE + lane] = ring[slot, d, LINK]
+                if m == len(codes):
+                    release(head, ring, d, len(lanes))
+                    return d, m
+                m = settle(
+                    _EXPIRE, lane, d, -1, slot, now, lanes, head, ring, codes, numbers, sx, m
+                )
         release(head, ring, d, len(lanes))
     return n, m
 
