@@ -1,6 +1,7 @@
 """The settings: what a pipeline.toml may say, and what it means."""
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -302,3 +303,14 @@ def test_a_restart_names_what_its_state_does_not_fit(old: str, new: str, parts: 
     not."""
     assert DEFINED.count(old) == 1
     assert changed_parts(DEFINED, DEFINED.replace(old, new)) == parts
+
+
+def test_every_configuration_in_the_readme_loads_and_the_example_is_the_files() -> None:
+    """What a newcomer copies works, and the recording's configuration is the one that is tested."""
+    root = Path(__file__).parent.parent
+    blocks = re.findall(r"```toml\n(.*?)```", (root / "README.md").read_text(), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        load_text(block, root / "pipeline.toml", {})
+    example = (root / "examples" / "beijing.toml").read_text()
+    assert blocks[1].removeprefix("# examples/beijing.toml\n") == example
