@@ -186,7 +186,9 @@ def test_functions_stay_short() -> None:
 
 
 FORBIDDEN = {
-    "a registry's address": r"\b[p]ypi\.\w+|[p]ythonhosted\.|\b[r]egistry\.\w+\.\w+|[d]eb\.[d]ebian\.",
+    "a registry's address": (
+        r"\b[p]ypi\.\w+|[p]ythonhosted\.|\b[r]egistry\.\w+\.\w+|[d]eb\.[d]ebian\."
+    ),
     "where packages come from": r"--(?:extra-)?index-url|--find-links|--trusted-host",
     "a path of one machine": r"(?<![\w.])/(?:work|root|home|Users)/\w",
     "unfinished work": r"\b(?:TODO|FIXME|XXX)\b|raise NotImplemented(?:Error)?\b",
