@@ -33,6 +33,9 @@ function connection(what, works) {
   put("connection", text);
 }
 
+// Milliseconds after which the history holds what was pushed before; it is committed each second.
+const COMMITTED_WITHIN = 2_000;
+
 const live = new LiveStream({
   prediction: (one) => arrived(one),
   outcome: (one) => arrived(one),
@@ -40,8 +43,11 @@ const live = new LiveStream({
   dropped: () => loadHistory(now.choice),
   open: () => {
     connection("stream", true);
-    // What happened between the last history and now is in the history.
-    loadHistory(now.choice);
+    // What happened between the last history and now is in the history, or will be when its next
+    // commit is done: without the second look those labels would be a gap in the line.
+    const { choice } = now;
+    loadHistory(choice);
+    setTimeout(() => choice === now.choice && loadHistory(choice), COMMITTED_WITHIN);
   },
   lost: () => connection("stream", false),
 });
