@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from streamgauge.delivery import Delivery, Readings
+from streamgauge.delivery import Delivery, Readings, Run
 
 __all__ = [
     "FRAME",
@@ -54,6 +54,10 @@ class _Record(msgspec.Struct, array_like=True, gc=False):
     clock: int
     position: dict[str, Any] | None
     readings: _Columns | None
+    keys: list[str] = []
+    headers: list[dict[str, str]] = []
+    retained: bool = False
+    runs: list[Run] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -114,11 +118,11 @@ def framed(delivery: Delivery, mark: bytes, seed: int) -> bytes:
 
 
 def _packed(delivery: Delivery) -> _Record:
-    readings = delivery.readings
+    readings, elsewhere = delivery.readings, bool(delivery.runs)
     return _Record(
         delivery.source,
-        delivery.payloads,
-        delivery.topics,
+        [] if elsewhere else delivery.payloads,
+        [] if elsewhere else delivery.topics,
         delivery.received,
         delivery.clock,
         delivery.position,
@@ -130,6 +134,10 @@ def _packed(delivery: Delivery) -> _Record:
             readings.received.tobytes(),
             readings.values.tobytes(),
         ),
+        [] if elsewhere else delivery.keys,
+        [] if elsewhere else delivery.headers,
+        delivery.retained,
+        delivery.runs,
     )
 
 
@@ -147,6 +155,10 @@ def unpacked(path: Path, offset: int, body: bytes) -> Delivery:
         readings=None if record.readings is None else _readings(record.readings),
         clock=record.clock,
         position=record.position,
+        keys=record.keys,
+        headers=record.headers,
+        retained=record.retained,
+        runs=record.runs,
     )
 
 

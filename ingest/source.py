@@ -1,12 +1,13 @@
 """The contract of a source and of a codec."""
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ingest.rejects import Rejects
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Position
 
-__all__ = ["Codec", "Source"]
+__all__ = ["Asking", "Codec", "Remembering", "Replying", "Rereading", "Source"]
 
 
 class Codec(Protocol):
@@ -18,6 +19,45 @@ class Codec(Protocol):
         What cannot become a reading is counted in `rejects` with its reason. A bad value in a good
         reading becomes NaN with its flag. Unknown devices beyond the limit are rejected.
         """
+        ...
+
+
+class Remembering(Protocol):
+    """What a codec has beside `decode` where a message means nothing without earlier ones."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """What it remembers, small and JSON-able: part of the checkpoint."""
+        ...
+
+    def restore(self, saved: Mapping[str, Any]) -> None:
+        """Take over what :meth:`snapshot` gave."""
+        ...
+
+
+class Asking(Protocol):
+    """What a codec has beside `decode` where it must ask the senders for something."""
+
+    def requests(self) -> list[tuple[str, bytes]]:
+        """Topic and payload of each message to send since the last call; asked between batches,
+        and passed to `Replying.send` of the source the messages came from."""
+        ...
+
+
+class Replying(Protocol):
+    """What a source has beside the rest where something can be sent back by the way that the
+    messages came."""
+
+    def send(self, topic: str, payload: bytes) -> None:
+        """Send when possible; never waits, never raises."""
+        ...
+
+
+class Rereading(Protocol):
+    """What a source has beside the rest where its own log keeps the messages (`Delivery.runs`)."""
+
+    def reread(self, delivery: Delivery) -> Delivery:
+        """The delivery with the payloads, topics, keys and headers that its runs name, in that
+        order; before `start`. OSError that says what is missing where the log has lost some."""
         ...
 
 

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -71,6 +72,25 @@ class Pipeline:
             stages.schema, stages.devices, **use.options
         )
         return codec
+
+    def remembered(self) -> dict[str, Any]:
+        """What the codecs remember between messages, by the place of their source; JSON-able."""
+        return {
+            str(k): codec.snapshot()
+            for k, codec in enumerate(self._codecs)
+            if codec is not None and hasattr(codec, "snapshot")
+        }
+
+    def remember(self, saved: Mapping[str, Any]) -> None:
+        """Take over what :meth:`remembered` gave."""
+        for place, state in saved.items():
+            codec: Any = self._codecs[int(place)]
+            codec.restore(state)
+
+    def requests(self, source: int) -> list[tuple[str, bytes]]:
+        """What the codec of a source wants to be sent to the devices since the last call."""
+        codec: Any = self._codecs[source]
+        return codec.requests() if hasattr(codec, "requests") else []
 
     def feed(self, delivery: Delivery) -> None:
         """Take one delivery in; results wait in `sealed`."""

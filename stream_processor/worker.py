@@ -107,6 +107,7 @@ class Worker:
                 if position is not None:
                     source.resume(position)
             self._positions = list(place["sources"])
+            self.pipeline.remember(place["codecs"])
         elif self.journal.first > 0:
             raise CheckpointRefused(
                 f"{self._path} is missing, and the journal beside it begins at position "
@@ -114,11 +115,21 @@ class Worker:
                 "checkpoint, or move the state folder away to start anew"
             )
         for position, delivery in self.journal.entries(self.place):
-            self.pipeline.feed(delivery)
+            self.pipeline.feed(self._whole(delivery))
             self.place = position
             self.replayed += 1
             self.hand_out()
         self._recovered = True
+
+    def _whole(self, delivery: Delivery) -> Delivery:
+        """A delivery of the journal, with the messages that only its source's own log keeps."""
+        if delivery.is_tick:
+            return delivery
+        source: Any = self.sources[delivery.source]
+        if delivery.position is not None:
+            source.resume(delivery.position)
+            self._positions[delivery.source] = delivery.position
+        return source.reread(delivery) if delivery.runs else delivery
 
     def stop(self, timeout: float = 10.0) -> None:
         """Finish what was taken, stop the sources, write a last checkpoint, close the sinks.
@@ -190,7 +201,7 @@ class Worker:
             if delivery.position is not None:
                 self._positions[delivery.source] = delivery.position
             return
-        single = len(delivery.payloads) < 2
+        single = len(delivery.payloads) < 2 or bool(delivery.runs)
         parts = [delivery] if single else list(_parts(delivery, self.journal.largest))
         for part in parts:
             position = self._journal(part)
@@ -200,6 +211,15 @@ class Worker:
                 source.acknowledge(delivery.tokens)
             self.pipeline.feed(part)
             self.place = position
+        if delivery.position is not None:
+            self._positions[delivery.source] = delivery.position
+        if source is not None:
+            self._ask(source, delivery.source)
+
+    def _ask(self, source: Any, place: int) -> None:
+        """Pass on what the source's codec wants to know from the devices."""
+        for topic, payload in self.pipeline.requests(place):
+            source.send(topic, payload)
 
     def _journal(self, delivery: Delivery) -> int | None:
         """Append, waiting while the journal or the disk is full; None when told to stop first.
@@ -243,7 +263,11 @@ class Worker:
             return self._writing
         self.hand_out()
         began = time.monotonic()
-        place = {"journal": self.place, "sources": list(self._positions)}
+        place = {
+            "journal": self.place,
+            "sources": list(self._positions),
+            "codecs": self.pipeline.remembered(),
+        }
         with self.pipeline.lock:
             checkpoint = capture(self.pipeline.walk, self._definition(), place)
         self.checkpoints["pause_seconds"] = time.monotonic() - began
@@ -287,4 +311,6 @@ def _part(delivery: Delivery, start: int, stop: int) -> Delivery:
         payloads=delivery.payloads[cut],
         topics=delivery.topics[cut],
         received=delivery.received[cut],
+        keys=delivery.keys[cut],
+        headers=delivery.headers[cut],
     )

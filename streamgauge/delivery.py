@@ -6,10 +6,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Delivery", "Position", "Readings"]
+__all__ = ["Delivery", "Position", "Readings", "Run"]
 
 Position = dict[str, Any]
 """Where a source stands: small, JSON-able, written into the checkpoint."""
+
+Run = tuple[str, int, int, int]
+"""Messages that a log keeps: topic, partition, offset of the first, how many without a gap."""
 
 
 @dataclass(slots=True)
@@ -53,7 +56,16 @@ class Delivery:
     """Where the source stands after this delivery; None where the journal keeps the place."""
     tokens: list[Any] = field(default_factory=list)
     """What the source needs to acknowledge these messages, in arrival order."""
+    keys: list[str] = field(default_factory=list)
+    """Key of each message, "" for none; empty where the source has no keys."""
+    headers: list[dict[str, str]] = field(default_factory=list)
+    """Headers of each message; empty where the source has none."""
+    retained: bool = False
+    """Something old is repeated: it updates the last known state and teaches nothing."""
+    runs: list[Run] = field(default_factory=list)
+    """Where the source's own log keeps these messages, in order of arrival. The journal then stores
+    these and `received` instead of the payloads; `Source.reread` brings them back."""
 
     @property
     def is_tick(self) -> bool:
-        return not self.payloads and self.readings is None
+        return not self.payloads and self.readings is None and not self.runs
