@@ -123,6 +123,8 @@ def _times(
 def _plain(value: object) -> object:
     """A time is told by its type: what databases and numpy have of their own, as Python writes
     it."""
+    if value is pd.NaT:
+        return ""
     if isinstance(value, datetime):
-        return "" if pd.isna(value) else value.isoformat()
+        return value.isoformat()
     return value.item() if isinstance(value, np.generic) else value
