@@ -163,6 +163,17 @@ def test_rows_that_become_visible_late(base: Base, cursor: str, lag: Any, identi
     assert again == expected(0)
 
 
+def test_rows_that_were_read_may_be_deleted(base: Base) -> None:
+    """The place in the column is kept without them; pieces are no larger for it."""
+    base.add(*range(10))
+    taking = Taking(base.opened(fetch=2, lag=100)).until(10).stop()
+    base.does("delete from readings")
+    base.add(*range(10, 17))
+    rest = Taking(base.opened(fetch=3, lag=100, once=True), taking.position)
+    assert rest.all() == expected(*range(10, 17))
+    assert max(len(d.readings) for d in rest.deliveries if d.readings is not None) == 3
+
+
 def test_transactions_that_run_side_by_side(server: PostgreSQL) -> None:
     """The trap itself: without `lag` a row of a slower transaction is missed, with it it is not."""
     base = Base(server.url, server.password, time="timestamptz", number="numeric")
