@@ -92,17 +92,21 @@ def test_going_on_after_any_position(tmp_path: Path, rows: int) -> None:
         assert sorted(rest, key=lambda row: row[1]) == expected(*range(taken, 15), 100)
 
 
-def test_a_restart_reads_nothing_again_before_files_count_as_whole(tmp_path: Path) -> None:
-    """What was read stays known while the files settle anew."""
+def test_what_was_read_stays_known_while_it_does_not_count_as_whole(tmp_path: Path) -> None:
+    """Where a marker goes away and comes back, or files settle anew after a restart."""
     write(tmp_path / "a.csv", 0, 1)
-    first = Taking(opened(tmp_path, complete="settle", settle="0s")).until(2).stop()
-    second = Taking(opened(tmp_path, complete="settle", settle="1h"), first.position)
+    marker = tmp_path / "a.csv.done"
+    marker.touch()
+    taking = Taking(opened(tmp_path, complete="marker")).until(2)
+    marker.unlink()
     write(tmp_path / "b.csv", 2)
-    wait_for(lambda: second.source.state()["incomplete"] == 2)
-    second.stop()
-    assert second.rows == []
-    third = Taking(opened(tmp_path, complete="settle", settle="0s"), first.position)
-    assert third.until(1).stop().rows == expected(2)
+    (tmp_path / "b.csv.done").touch()
+    taking.until(3).stop()
+    marker.touch()
+    write(tmp_path / "c.csv", 3)
+    (tmp_path / "c.csv.done").touch()
+    again = Taking(opened(tmp_path, complete="marker"), taking.position)
+    assert again.until(1).stop().rows == expected(3)
 
 
 def test_a_file_that_is_written_slowly_is_read_when_it_has_settled(tmp_path: Path) -> None:
