@@ -33,16 +33,18 @@ def tables(prefix: str) -> dict[str, sa.Table]:
         return [sa.Column(name, sa.Double) for name in names]
 
     def where() -> list[sa.Column[Any]]:
-        return [key("stream", 64), key("task", 64), key("horizon", 32), key("device", 256)]
+        return [key("stream", 100), key("task", 100), key("horizon", 32), key("device", 256)]
 
-    time = sa.Column("time", _MOMENT, primary_key=True)
+    def moment(name: str) -> sa.Column[Any]:
+        return sa.Column(name, _MOMENT, primary_key=True)
+
     return {
         PREDICTIONS: sa.Table(
             f"{start}predictions", metadata,
-            key("stream", 64), key("id", 400), sa.Column("made_at", _MOMENT, primary_key=True),
+            key("stream", 100), key("id", 500), moment("made_at"),
             sa.Column("target_time", _MOMENT),
             sa.Column("device", sa.String(256), nullable=False),
-            sa.Column("task", sa.String(64), nullable=False),
+            sa.Column("task", sa.String(100), nullable=False),
             sa.Column("horizon", sa.String(32), nullable=False),
             sa.Column("sequence", sa.BigInteger, nullable=False),
             *numbers("prediction", "last_value", "label", "residual"),
@@ -50,11 +52,11 @@ def tables(prefix: str) -> dict[str, sa.Table]:
             sa.Column("model_version", sa.BigInteger, nullable=False),
         ),
         EVENTS: sa.Table(
-            f"{start}events", metadata, *where(), key("kind", 16), time,
+            f"{start}events", metadata, *where(), key("kind", 16), moment("time"),
             *numbers("before", "after", "size"),
         ),
         SCORES: sa.Table(
-            f"{start}scores", metadata, *where(), time.copy(), *numbers(*SCORE_COLUMNS)
+            f"{start}scores", metadata, *where(), moment("time"), *numbers(*SCORE_COLUMNS)
         ),
     }  # fmt: skip
 

@@ -48,7 +48,8 @@ def nowhere() -> str:
 
 
 SINKS: dict[str, Callable[[], dict[str, Any]]] = {
-    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"}
+    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "sql": lambda: {"url": f"postgresql://plant@{nowhere()}/plant"},
 }
 """Options of the sinks that need some: their server is away."""
 
