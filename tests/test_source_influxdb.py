@@ -34,7 +34,7 @@ def server(running: InfluxDB1) -> InfluxDB1:
 
 def point(k: int, *, device: str = "", at: int | None = None, measurement: str = "pumps") -> str:
     """One point in line protocol."""
-    name = "p 'q \"; drop"
+    name = device or f"d{k % 3}"
     time = (T0 + (k if at is None else at)) * 10**9
     return f"{measurement},device={name} heat={k / 4},power={k} {time}"
 
@@ -127,7 +127,7 @@ def test_between_two_times_and_where(server: InfluxDB1) -> None:
 def test_awkward_names_and_missing_fields(server: InfluxDB1) -> None:
     """Names are quoted; a field that a point lacks is an absent value; a policy may be named."""
     server.does('CREATE RETENTION POLICY "a b" ON plant DURATION INF REPLICATION 1 DEFAULT')
-    name = "p \"q\\ ' ; drop"
+    name = "p 'q \"; drop"
     escaped = name.replace(" ", "\\ ")
     server.write(f"{escaped},device=a heat=1 {T0 * 10**9}\n{escaped} power=2 {T0 * 10**9 + 1}")
     rejects = Rejects()
@@ -151,17 +151,16 @@ def test_nothing_there(server: InfluxDB1) -> None:
 
 def test_a_server_that_comes_later(tmp_path: Path) -> None:
     """It is asked again until it answers, and what is wrong is said."""
-    server = InfluxDB1(tmp_path)
-    taking = Taking(opened(server.url))
-    wait_for(lambda: not taking.source.state()["ok"])
-    assert f"127.0.0.1:{server.port} is not reached" in taking.source.state()["why"]
-    try:
-        server.start()
+    with influxdb_1(tmp_path) as server:
         server.does("CREATE DATABASE plant")
         fill(server, point(0), point(1))
-        assert taking.all() in ([], expected(0, 1))
-    finally:
         server.stop()
+        taking = Taking(opened(server.url))
+        wait_for(lambda: not taking.source.state()["ok"])
+        assert f"127.0.0.1:{server.port} is not reached" in taking.source.state()["why"]
+        server.start()
+        assert taking.all() == expected(0, 1)
+        assert taking.source.state()["ok"]
 
 
 def trouble(source: Source) -> str:

@@ -163,3 +163,14 @@ def test_source(name: str, tmp_path: Path) -> None:
         again.start()
         assert [content(d) for d in taken(again, codec)] == [content(d) for d in deliveries[1:]]
         again.stop()
+
+
+@pytest.mark.parametrize("name", plugins.find("ingest.sources"))
+def test_sample_takes_what_open_takes(name: str) -> None:
+    """What shows the first rows of a source is asked with the source's own options."""
+    module = plugins.load("ingest.sources", name)
+    if not hasattr(module, "sample"):
+        assert getattr(module, "CODEC", "") or name == "simulator"
+        return
+    asked = set(plugins.options(module, "sample")) - {"rows"}
+    assert asked <= set(plugins.options(module, "open"))
