@@ -15,11 +15,13 @@ from ingest.codecs._origins import (
 from ingest.codecs._reading import DecodeError, Message, Parse, Reading
 from ingest.codecs._row import sequence_number, write_row
 from ingest.codecs._tolerant import reader
+from ingest.codecs._units import Units
 from ingest.rejects import Rejects
 from ingest.times import Zone, instant
 from streamgauge.batch import Batch
 from streamgauge.devices import Devices
-from streamgauge.schema import Channel, Schema
+from streamgauge.schema import Channel, Kind, Schema
+from streamgauge.words import Flag
 
 __all__ = ["MOST_READINGS", "Rows"]
 
@@ -37,7 +39,8 @@ class Rows:
     """Appends readings to batches, for one codec.
 
     `device`, `time` and `sequence` are where these stand; Origin("reading") takes what the reading
-    itself says. `path_to` gives the names that lead to a channel's value in `Reading.values`.
+    itself says. `units` converts what the message or the configuration says is in another unit than
+    the channel's. `path_to` gives the names that lead to a channel's value in `Reading.values`.
     """
 
     def __init__(
@@ -49,11 +52,19 @@ class Rows:
         time: Origin,
         sequence: Origin,
         zone: Zone,
+        units: Units,
         path_to: Callable[[Channel], tuple[str, ...]] = channel_path,
     ) -> None:
         self._devices = devices
         self._device, self._time, self._sequence, self._zone = device, time, sequence, zone
         self._channels = [(path_to(channel), reader(channel.kind)) for channel in schema.channels]
+        self._units = units
+        # Only numbers have a unit.
+        self._measured = [
+            (column, ".".join(path_to(channel)), channel.name)
+            for column, channel in enumerate(schema.channels)
+            if channel.kind is Kind.NUMBER
+        ]
 
     def append(
         self,
@@ -67,14 +78,11 @@ class Rows:
             try:
                 if isinstance(reading, DecodeError):
                     raise reading
-                self._append(reading, message, batch)
+                self._append(reading, message, batch, rejects)
             except DecodeError as wrong:
-                rejects.add(
-                    wrong.reason, wrong.detail,
-                    received=message.received, topic=message.topic, payload=message.payload,
-                )  # fmt: skip
+                _reject(wrong, message, rejects)
 
-    def _append(self, reading: Reading, message: Message, batch: Batch) -> None:
+    def _append(self, reading: Reading, message: Message, batch: Batch, rejects: Rejects) -> None:
         device = self._device_of(reading, message)
         time = self._time_of(reading, message)
         row = self._devices.row(device)
@@ -89,8 +97,27 @@ class Rows:
             else _found(self._sequence, reading.values, {}, message)
         )
         pairs = [read(lookup(reading.values, path)) for path, read in self._channels]
+        if reading.units or self._units.declared:
+            self._convert(pairs, reading.units, message, rejects)
         values, flags = zip(*pairs, strict=True) if pairs else ((), ())
         write_row(batch, row, time, message.received, sequence, values, flags)
+
+    def _convert(
+        self,
+        pairs: list[tuple[float, int]],
+        units: Mapping[str, str],
+        message: Message,
+        rejects: Rejects,
+    ) -> None:
+        """Bring the values to their channels' units; what cannot be is absent, flagged, counted."""
+        for column, name, channel in self._measured:
+            value, flag = pairs[column]
+            unit = units.get(name, "")
+            converted, wrong = self._units.convert(column, value, unit)
+            pairs[column] = converted, flag | wrong
+            if wrong & Flag.UNIT:
+                detail = f"channel {channel!r}: {unit[:40]!r} cannot be converted to its unit"
+                _reject(DecodeError("unit_mismatch", detail), message, rejects)
 
     def _device_of(self, reading: Reading, message: Message) -> str:
         if self._device.where == "reading":
@@ -136,6 +163,13 @@ def _bounded(parse: Parse, message: Message) -> list[Reading | DecodeError]:
     if len(found) > MOST_READINGS:
         return [DecodeError("too_large", f"more than {MOST_READINGS:,} readings")]
     return found
+
+
+def _reject(wrong: DecodeError, message: Message, rejects: Rejects) -> None:
+    rejects.add(
+        wrong.reason, wrong.detail,
+        received=message.received, topic=message.topic, payload=message.payload,
+    )  # fmt: skip
 
 
 def _found(

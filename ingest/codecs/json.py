@@ -32,6 +32,7 @@ from ingest.codecs._row import NO_SEQUENCE, sequence_number, write_row
 from ingest.codecs._rows import Rows
 from ingest.codecs._second_look import second_look
 from ingest.codecs._typed import DEVICE, SEQUENCE, TIME, Leaf, TypedParser, channel_type
+from ingest.codecs._units import Units, convert
 from ingest.rejects import Rejects
 from ingest.source import Codec
 from ingest.times import Zone, instant, instants, zone_named
@@ -52,6 +53,7 @@ def build(
     zone: str = "UTC",
     readings: str = "",
     sequence: str = "",
+    units: dict[str, str] | None = None,
     max_bytes: int = 1_000_000,
     max_depth: int = 32,
 ) -> Codec:
@@ -66,6 +68,8 @@ def build(
       in each of them or beside the array. A message that is itself an array needs no path.
     - `sequence`: where the device's own count of its readings stands, like `device`: what is sent
       twice is known by it. A reading whose number is absent or not whole has none.
+    - `units`: by channel, the unit that the devices use (`{ temperature = "degF" }`); values are
+      converted to the channel's own
     - `max_bytes`: longer messages are rejected unread
     - `max_depth`: messages that need the second look are rejected when nested deeper
 
@@ -78,11 +82,15 @@ def build(
     count = own_or_origin(sequence, "sequence")
     array = path_of(readings, "readings") if readings else ()
     clock_zone = zone_named(zone)
-    rows = Rows(schema, devices, device=at, time=when, sequence=count, zone=clock_zone)
+    conversion = Units(schema, units or {})
+    rows = Rows(
+        schema, devices,
+        device=at, time=when, sequence=count, zone=clock_zone, units=conversion,
+    )  # fmt: skip
     look = bounded_bytes(partial(second_look, readings=array, max_depth=max_depth), max_bytes)
     typed = None if array else _typed_parser(schema, at, when, count)
     return _JsonCodec(
-        devices, device=at, time=when, sequence=count, zone=clock_zone,
+        devices, device=at, time=when, sequence=count, zone=clock_zone, units=conversion,
         typed=typed, second_look=partial(rows.append, look), max_bytes=max_bytes,
     )  # fmt: skip
 
@@ -96,6 +104,7 @@ class _JsonCodec:
         time: Origin,
         sequence: Origin,
         zone: Zone,
+        units: Units,
         typed: TypedParser | None,
         second_look: Callable[[Message, Batch, Rejects], None],
         max_bytes: int,
@@ -103,6 +112,7 @@ class _JsonCodec:
         self._devices, self._topic_devices = devices, TopicDevices(device.level)
         self._device, self._device_by_field = device, device.where == "field"
         self._time, self._zone, self._sequence = time, zone, sequence
+        self._conversions = list(units.declared.items())
         self._head = [device.where, time.where, sequence.where].count("field")
         self._typed, self._second_look = typed, second_look
         self._max_bytes = max_bytes
@@ -165,6 +175,8 @@ class _JsonCodec:
         for channel, column in enumerate(columns[self._head :]):
             values[channel] = column
         batch.flags[start:stop] = 0
+        for channel, conversion in self._conversions:
+            convert(values[channel], batch.flags[start:stop, channel], conversion)
         batch.verdict[start:stop] = 0
         batch.n = stop
         return True
@@ -235,6 +247,9 @@ class _JsonCodec:
         sequence = self._sequences([(leaf,) for leaf in leaves[: self._head]], delivery, i, i + 1)
         number = sequence[0] if isinstance(sequence, list) else sequence
         write_row(batch, row, time, delivery.received[i], number, leaves[self._head :], 0)
+        last = slice(batch.n - 1, batch.n)
+        for channel, conversion in self._conversions:
+            convert(batch.values[last, channel], batch.flags[last, channel], conversion)
         return True
 
 
