@@ -70,6 +70,8 @@ class Node:
     def readings(self, content: Any, device: str) -> Iterator[Reading | DecodeError]:
         """A reading for each time that the metrics have, oldest first."""
         by_time: dict[int, Reading] = {}
+        if not content.metrics:
+            yield DecodeError("no_reading", f"{device[:80]}: no metrics")
         for metric in content.metrics:
             known = self._known(metric, device)
             if known is None:
@@ -81,8 +83,6 @@ class Node:
             values: dict[str, Any] = {}
             reading = by_time.setdefault(int(stamp), Reading(values, device=device, units={}))
             self._put(reading, name, value_of(metric, datatype), unit)
-        if not by_time:
-            yield DecodeError("no_reading", f"{device[:80]}: no metric with a value")
         for stamp in sorted(by_time):
             reading = by_time[stamp]
             # A payload without any time is read at ours.
