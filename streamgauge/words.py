@@ -35,6 +35,18 @@ class Flag(IntFlag):
     """Magnitude beyond anything physical (over 1e24), whatever the range: removed."""
     WRONG_TYPE = 8
     """Not a number where the schema wants one: removed by the codec."""
+    RATE = 16
+    """Changed faster than the channel can."""
+    STUCK = 32
+    """Unchanged for longer than a live sensor is."""
+    SPIKE = 64
+    """One value far from its neighbours."""
+    OUTLIER = 128
+    """Outside the band of what is usual for this device."""
+    CAPPED = 256
+    """Replaced by a limit or by the expected value."""
+    FILLED = 512
+    """Was missing: the value is made up by the channel's policy."""
 
 
 class Step(IntEnum):

@@ -8,14 +8,20 @@ from types import ModuleType
 from typing import Any
 
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import PluginUse, Settings, SourceSettings
+from stream_processor.settings.model import (
+    ChannelSettings,
+    Options,
+    PluginUse,
+    Settings,
+    SourceSettings,
+)
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
 from streamgauge import plugins
 
 __all__ = ["check_uses"]
 
-Options = dict[str, inspect.Parameter]
+Known = dict[str, inspect.Parameter]
 
 CODECS = "ingest.codecs"
 SOURCES = "ingest.sources"
@@ -38,6 +44,9 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
         sources=tuple(uses.source(s, ("source", i)) for i, s in enumerate(settings.sources)),
         sinks=tuple(uses.sink(s, ("sink", i)) for i, s in enumerate(settings.sinks)),
         drift=dataclasses.replace(settings.drift, detector=detector),
+        channels={
+            name: uses.cleaning(channel, name) for name, channel in settings.channels.items()
+        },
     )
 
 
@@ -46,6 +55,15 @@ class _Uses:
         self.folder = folder
         self.zone = zone
         self.findings = findings
+
+    def cleaning(self, channel: ChannelSettings, name: str) -> ChannelSettings:
+        """The cleaning policies of a channel and their options."""
+        checked: dict[str, Any] = {}
+        for key, package, use in channel.cleaners():
+            found = self.plugin(package, use, ("channels", name, key))
+            own = isinstance(getattr(channel, key), Options)
+            checked[key] = Options(found.options) if own else found
+        return dataclasses.replace(channel, **checked)
 
     def sink(self, use: PluginUse, path: KeyPath) -> PluginUse:
         """A sink beside the store, which every service has."""
@@ -85,11 +103,11 @@ class _Uses:
             options,
         )
 
-    def _zoned(self, known: Options, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    def _zoned(self, known: Known, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         default = {"zone": self.zone} if "zone" in known else {}
         return default | self._typed(known, given, path)
 
-    def _options(self, package: str, name: str, path: KeyPath) -> Options | None:
+    def _options(self, package: str, name: str, path: KeyPath) -> Known | None:
         if not name:
             return None
         try:
@@ -105,7 +123,7 @@ class _Uses:
             if key not in known:
                 self.findings.unknown((*path, key), "unknown option", known)
 
-    def _typed(self, known: Options, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    def _typed(self, known: Known, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         typed: dict[str, Any] = {}
         for key, parameter in known.items():
             if key in given:
@@ -123,7 +141,7 @@ def _default_codec(source: str) -> PluginUse | None:
     return PluginUse(name) if name else None
 
 
-def _typed_options(module: ModuleType) -> Options:
+def _typed_options(module: ModuleType) -> Known:
     function = "open" if hasattr(module, "open") else "build"
     hints = typing.get_type_hints(getattr(module, function), include_extras=True)
     return {
