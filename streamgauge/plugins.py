@@ -6,7 +6,7 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
-__all__ = ["UnknownPlugin", "find", "load", "options"]
+__all__ = ["UnknownPlugin", "find", "load", "names", "options"]
 
 
 class UnknownPlugin(ValueError):
@@ -15,12 +15,12 @@ class UnknownPlugin(ValueError):
 
 def find(package: str) -> dict[str, ModuleType]:
     """Every plug-in of a package (`"ingest.codecs"`), by name, in alphabetical order."""
-    return {name: importlib.import_module(f"{package}.{name}") for name in _names(package)}
+    return {name: importlib.import_module(f"{package}.{name}") for name in names(package)}
 
 
 def load(package: str, name: str) -> ModuleType:
     """The plug-in of that name, or `UnknownPlugin` listing those there are."""
-    known = _names(package)
+    known = names(package)
     if name not in known:
         raise UnknownPlugin(
             f"no {package.rpartition('.')[2]} named {name!r}; there are: {', '.join(known)}"
@@ -28,7 +28,7 @@ def load(package: str, name: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
-def _names(package: str) -> list[str]:
+def names(package: str) -> list[str]:
     """Files of the folder; what begins with _ and folders inside are not plug-ins of it."""
     folder = importlib.import_module(package)
     return sorted(

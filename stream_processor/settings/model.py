@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from stream_processor.settings.document import Document
+from stream_processor.settings.document import Document, KeyPath
 from stream_processor.settings.kinds import (
     AtLeastOne,
     Bind,
@@ -180,6 +180,18 @@ class FeatureSettings:
     lags: dict[str, tuple[AtLeastOne, ...]] = field(default_factory=dict)
     rolling: tuple[RollingSettings, ...] = ()
     calendar: CalendarSettings | None = None
+    others: dict[str, Any] = field(default_factory=dict, metadata=REST)
+    """Any other file of `stream_processor/features` by its name: its options, or a list of tables
+    of options where it stands several times."""
+
+    def uses(self) -> Iterator[tuple[KeyPath, PluginUse]]:
+        """Key and use of each of the others, in order."""
+        for name, given in self.others.items():
+            if isinstance(given, list):
+                for i, options in enumerate(given):
+                    yield ("features", name, i), PluginUse(name, options)
+            else:
+                yield ("features", name), PluginUse(name, given)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import (
     ChannelSettings,
+    FeatureSettings,
     Options,
     PluginUse,
     Settings,
@@ -27,6 +28,7 @@ CODECS = "ingest.codecs"
 SOURCES = "ingest.sources"
 SINKS = "monitoring.sinks"
 DETECTORS = "monitoring.detectors"
+FEATURES = "stream_processor.features"
 
 
 def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings:
@@ -44,6 +46,7 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
         sources=tuple(uses.source(s, ("source", i)) for i, s in enumerate(settings.sources)),
         sinks=tuple(uses.sink(s, ("sink", i)) for i, s in enumerate(settings.sinks)),
         drift=dataclasses.replace(settings.drift, detector=detector),
+        features=uses.features(settings.features),
         channels={
             name: uses.cleaning(channel, name) for name, channel in settings.channels.items()
         },
@@ -55,6 +58,26 @@ class _Uses:
         self.folder = folder
         self.zone = zone
         self.findings = findings
+
+    def features(self, features: FeatureSettings) -> FeatureSettings:
+        """The features that have no keys of their own, and their options."""
+        known = plugins.names(FEATURES)
+        checked: dict[str, Any] = {}
+        for path, use in features.uses():
+            if use.use not in known:
+                self.findings.unknown(path[:2], "unknown key", known)
+            elif not isinstance(use.options, dict):
+                self.findings.add(path, "not a table", f"write {use.use} = {{ ... }}")
+            else:
+                options = self._feature(use, path)
+                alone = len(path) == 2
+                checked[use.use] = options if alone else [*checked.get(use.use, []), options]
+        return dataclasses.replace(features, others=checked)
+
+    def _feature(self, use: PluginUse, path: KeyPath) -> dict[str, Any]:
+        known = _typed_options(plugins.load(FEATURES, use.use))
+        self._refuse_unknown(use.options, list(known), path)
+        return self._zoned(known, use.options, path)
 
     def cleaning(self, channel: ChannelSettings, name: str) -> ChannelSettings:
         """The cleaning policies of a channel and their options."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_processor.admit import Admit
 from stream_processor.clean._range import EXTREME
-from stream_processor.features import calendar, lags, raw, rolling
+from stream_processor.features import calendar, formula, lags, raw, rolling
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
 from streamgauge import plugins
@@ -221,6 +221,16 @@ SUBJECTS = (
         "time, sums alone",
         _rolling(of=["free"], window="10m", stats=["std"], readings_max=9),
         outcomes={"overflow": lambda operator: operator.overflowed > 0},
+    ),
+    Subject(
+        f"{_FEATURES}.formula",
+        "three",
+        lambda column: formula.build(
+            SCHEMA,
+            CAPACITY,
+            column,
+            of={"a": "load / temperature", "b": "exp(free) ** 2", "c": "max(load, free) - 1"},
+        ),
     ),
     Subject(
         f"{_FEATURES}.calendar",
