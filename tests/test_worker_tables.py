@@ -13,6 +13,7 @@ from ingest.source import Source
 from ingest.sources import file, sql
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
+from stream_processor.settings.problems import Problems
 from stream_processor.worker import Worker
 from streamgauge.delivery import Delivery
 from tests.services.ports import wait_for
@@ -26,6 +27,7 @@ use = "sql"
 url = "sqlite:///unused.db"
 table = "readings"
 first = true
+once = true
 [[source]]
 use = "file"
 path = "rows.csv"
@@ -199,6 +201,23 @@ def sources_in(journal: Journal) -> list[int]:
 def admitted(stand: Stand) -> Callable[[], int]:
     """Readings so far."""
     return lambda: int(stand.pipeline.board.counts()["readings"]["admitted"])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "remedy"),
+    [
+        ("once = true", "once = false", "write once = true beside it"),
+        ("topics =", "first = true\ntopics =", "remove it"),
+    ],
+)
+def test_a_source_that_never_ends_cannot_come_first(
+    tmp_path: Path, old: str, new: str, remedy: str
+) -> None:
+    """All others would wait for ever: the check says so."""
+    (tmp_path / "rows.csv").touch()
+    assert CONFIG.count(old) == 1
+    with pytest.raises(Problems, match=f"a source that never ends.*; {remedy}"):
+        load_text(CONFIG.replace(old, new), tmp_path / "p.toml", {})
 
 
 def test_history_comes_before_what_is_live(tmp_path: Path) -> None:
