@@ -28,6 +28,8 @@ Leaf = tuple[tuple[str, ...], Any, Any]
 Columns = tuple[list[Sequence[Any]], list[int] | None]
 """The leaves of readings as columns, and how many readings each message had: None = one each."""
 
+Split = Callable[[Sequence[Any]], list[Sequence[Any]]]
+
 _INNER = object()
 
 DEVICE: Any = str | int
@@ -48,20 +50,21 @@ class TypedParser:
     NaN, null is None.
     """
 
-    __slots__ = ("decode", "leaves", "reading")
+    __slots__ = ("_split", "decode", "leaves", "reading")
 
     def __init__(self, leaves: Sequence[Leaf]) -> None:
-        reading, self.leaves = _struct_and_getter(leaves)
+        reading, names = _struct_and_names(leaves)
         self.reading: Any = reading
+        self.leaves, self._split = _getter(names), _splitter(names)
         either: Any = reading | list[reading]  # type: ignore[valid-type]  # made at run time
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(either).decode
 
     def columns(self, decoded: list[Any]) -> Columns | None:
         """The columns of decoded messages; None where one of them holds too many readings."""
         if list not in set(map(type, decoded)):
-            return list(zip(*map(self.leaves, decoded), strict=True)), None
+            return self._split(decoded), None
         readings = [one if type(one) is list else [one] for one in decoded]
-        return _flattened(self.leaves, readings)
+        return _flattened(self._split, readings)
 
 
 class GroupedParser:
@@ -71,13 +74,15 @@ class GroupedParser:
     comes first.
     """
 
-    __slots__ = ("_leaves", "_outer", "_shared", "decode", "reading")
+    __slots__ = ("_outer", "_shared", "_split", "decode", "reading")
 
     def __init__(self, path: tuple[str, ...], leaves: Sequence[Leaf], shared: int) -> None:
         inside = [(where, kind | None, None) for where, kind, _ in leaves[:shared]]
-        reading, self._leaves = _struct_and_getter([*inside, *leaves[shared:]])
+        reading, names = _struct_and_names([*inside, *leaves[shared:]])
+        self._split = _splitter(names)
         readings: Any = list[reading]  # type: ignore[valid-type]  # made at run time
-        message, self._outer = _struct_and_getter([*inside, (path, readings, None)])
+        message, names = _struct_and_names([*inside, (path, readings, None)])
+        self._outer = _splitter(names)
         self.reading: Any = None
         self._shared = shared
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(message).decode
@@ -88,18 +93,22 @@ class GroupedParser:
 
     def columns(self, decoded: list[Any]) -> Columns | None:
         """The columns of decoded messages; None where one holds no array or too many readings."""
-        outer = list(zip(*map(self._outer, decoded), strict=True))
+        outer = self._outer(decoded)
         if None in outer[-1]:
             return None
-        found = _flattened(self._leaves, outer[-1])
+        found = _flattened(self._split, outer[-1])
         if found is None:
             return None
         columns, counts = found
         for k in range(self._shared if columns else 0):
-            if None in columns[k]:
+            without = columns[k].count(None)
+            if without:
                 around = repeated(outer[k], counts)
-                pairs = zip(columns[k], around, strict=True)
-                columns[k] = [other if own is None else own for own, other in pairs]
+                columns[k] = (
+                    around
+                    if without == len(around)
+                    else [b if a is None else a for a, b in zip(columns[k], around, strict=True)]
+                )
         return columns, counts
 
 
@@ -110,19 +119,18 @@ def repeated(column: Sequence[Any], counts: list[int] | None) -> Sequence[Any]:
     return [one for one, count in zip(column, counts, strict=True) for _ in range(count)]
 
 
-def _flattened(
-    leaves: Callable[[Any], tuple[Any, ...]], readings: Sequence[list[Any]]
-) -> Columns | None:
+def _flattened(split: Split, readings: Sequence[list[Any]]) -> Columns | None:
     counts = list(map(len, readings))
     if max(counts) > MOST_READINGS:
         return None
-    return list(zip(*map(leaves, chain.from_iterable(readings)), strict=True)), counts
+    flat = list(chain.from_iterable(readings))
+    return split(flat) if flat else [], counts
 
 
-def _struct_and_getter(leaves: Sequence[Leaf]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+def _struct_and_names(leaves: Sequence[Leaf]) -> tuple[Any, list[str]]:
     tree: dict[str, Any] = {}
     names = [_plant(tree, leaf) for leaf in leaves]
-    return _struct(tree, "Message"), _getter(names)
+    return _struct(tree, "Message"), names
 
 
 def _plant(tree: dict[str, Any], leaf: Leaf) -> str:
@@ -152,6 +160,16 @@ def _struct(tree: dict[str, Any], name: str) -> Any:
             fields.append((attribute, kind, absent))
     rename = {attribute: key for key, (attribute, _, _) in tree.items()}
     return msgspec.defstruct(name, fields, rename=rename, gc=False)
+
+
+def _splitter(names: list[str]) -> Split:
+    """Decoded readings to the columns of their leaves.
+
+    The names are written out, f0 and f3.f1: this takes a third of the time of a tuple per reading.
+    """
+    columns = ", ".join(f"[one.{name} for one in some]" for name in names)
+    made: Split = eval(f"lambda some: [{columns}]")  # noqa: S307  # all names are made by _plant
+    return made
 
 
 def _getter(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
