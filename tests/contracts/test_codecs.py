@@ -1,6 +1,7 @@
 """Every codec reads what devices send, and takes whatever else comes: read or rejected, never
 raised."""
 
+import json
 import re
 import tracemalloc
 from collections.abc import Sequence
@@ -167,6 +168,25 @@ def test_codec_takes_any_bytes(codec: str, data: st.DataObject) -> None:
         assert re.fullmatch(r"[a-z_]+", reject.reason)
         assert reject.detail
         assert len(reject.payload) <= 1_024
+
+
+@pytest.mark.parametrize(
+    "golden", [golden for codec in CODECS for golden in goldens(codec)], ids=str
+)
+def test_codec_goes_on_where_a_checkpoint_was_taken(golden: Golden) -> None:
+    """What is remembered is JSON, and a new codec that takes it over reads on as the old one."""
+    for cut in range(len(golden.deliveries) + 1):
+        codec, devices = built(golden, 100)
+        found = []
+        for k, delivery in enumerate(golden.deliveries):
+            if k == cut and hasattr(codec, "snapshot"):
+                saved = json.loads(json.dumps(codec.snapshot()))
+                codec, devices = built(golden, 100)
+                codec.restore(saved)
+            batch = dirty(golden)
+            codec.decode(delivery, batch, Rejects())
+            found += [shown(batch, row, golden, devices) for row in range(batch.n)]
+        assert found == [wanted(reading) for reading in golden.expected["readings"]]
 
 
 HOSTILE = {
