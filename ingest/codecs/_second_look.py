@@ -3,18 +3,19 @@
 from typing import Any
 
 from ingest.codecs._origins import (
+    OUR_MICROSECONDS,
     Origin,
-    TopicDevices,
+    beside,
     channel_path,
     device_name,
     lookup,
-    topic_level,
 )
 from ingest.codecs._row import write_row
 from ingest.codecs._tolerant import parse, reader
 from ingest.rejects import Rejects
 from ingest.times import Zone, instant
 from streamgauge.batch import Batch
+from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
@@ -39,7 +40,6 @@ class SecondLook:
         self,
         schema: Schema,
         devices: Devices,
-        topic_devices: TopicDevices,
         *,
         device: Origin,
         time: Origin,
@@ -47,7 +47,7 @@ class SecondLook:
         readings: tuple[str, ...],
         max_depth: int,
     ) -> None:
-        self._devices, self._topic_devices = devices, topic_devices
+        self._devices = devices
         self._device, self._time, self._zone = device, time, zone
         self._readings, self._max_depth = readings, max_depth
         self._channels = [
@@ -58,10 +58,9 @@ class SecondLook:
             for channel in schema.channels
         ]
 
-    def append(
-        self, payload: bytes, topic: str, received: int, batch: Batch, rejects: Rejects
-    ) -> None:
-        """Append every reading of the message that can be admitted; reject the others."""
+    def append(self, delivery: Delivery, i: int, batch: Batch, rejects: Rejects) -> None:
+        """Append every reading of the i-th message that can be admitted; reject the others."""
+        payload, topic, received = delivery.payloads[i], delivery.topics[i], delivery.received[i]
         try:
             found, around = self._parts(payload)
         except _Refused as refused:
@@ -69,7 +68,7 @@ class SecondLook:
             return
         for reading in found:
             try:
-                self._append_reading(reading, around, topic, received, batch)
+                self._append_reading(reading, around, delivery, i, batch)
             except _Refused as refused:
                 rejects.add(*refused.args, received=received, topic=topic, payload=payload)
 
@@ -94,12 +93,12 @@ class SecondLook:
         return found, around
 
     def _append_reading(
-        self, reading: Any, around: dict[str, Any], topic: str, received: int, batch: Batch
+        self, reading: Any, around: dict[str, Any], delivery: Delivery, i: int, batch: Batch
     ) -> None:
         if not isinstance(reading, dict):
             raise _Refused("malformed", f"{type(reading).__name__} where a reading is expected")
-        device = self._device_of(reading, around, topic)
-        time = self._time_of(reading, around, topic, received)
+        device = self._device_of(reading, around, delivery, i)
+        time = self._time_of(reading, around, delivery, i)
         row = self._devices.row(device)
         if row < 0:
             limit = f"devices.limit = {self._devices.limit:,}"
@@ -108,32 +107,35 @@ class SecondLook:
             )
         pairs = [read(lookup(reading, path)) for path, read in self._channels]
         values, flags = zip(*pairs, strict=True) if pairs else ((), ())
-        write_row(batch, row, time, received, values, flags)
+        write_row(batch, row, time, delivery.received[i], values, flags)
 
-    def _device_of(self, reading: dict[str, Any], around: dict[str, Any], topic: str) -> str:
-        if self._device.where == "topic":
-            found: Any = topic_level(topic, self._device.level)
-            device = self._topic_devices[topic]
-        else:
-            found = _here_or_around(reading, around, self._device.path)
-            device = device_name(found)
+    def _device_of(
+        self, reading: dict[str, Any], around: dict[str, Any], delivery: Delivery, i: int
+    ) -> str:
+        found = _found(self._device, reading, around, delivery, i)
+        device = device_name(found)
         if not device:
-            raise _Refused(*_missing_or_bad(self._device, found, topic, "device"))
+            raise _Refused(*_missing_or_bad(self._device, found, delivery.topics[i], "device"))
         return device
 
     def _time_of(
-        self, reading: dict[str, Any], around: dict[str, Any], topic: str, received: int
+        self, reading: dict[str, Any], around: dict[str, Any], delivery: Delivery, i: int
     ) -> int:
-        if self._time.where == "received":
-            return received
-        if self._time.where == "topic":
-            found: Any = topic_level(topic, self._time.level)
-        else:
-            found = _here_or_around(reading, around, self._time.path)
+        found = _found(self._time, reading, around, delivery, i)
+        if self._time.where in OUR_MICROSECONDS and found is not None:
+            return int(found)
         time = instant(found, self._zone)
         if time is None:
-            raise _Refused(*_missing_or_bad(self._time, found, topic, "time"))
+            raise _Refused(*_missing_or_bad(self._time, found, delivery.topics[i], "time"))
         return time
+
+
+def _found(
+    origin: Origin, reading: dict[str, Any], around: dict[str, Any], delivery: Delivery, i: int
+) -> Any:
+    if origin.where == "field":
+        return _here_or_around(reading, around, origin.path)
+    return beside(origin, delivery, i, i + 1)[0]
 
 
 def _here_or_around(reading: dict[str, Any], around: dict[str, Any], path: tuple[str, ...]) -> Any:
@@ -148,9 +150,10 @@ _WANTED = {
 
 
 def _missing_or_bad(origin: Origin, found: Any, topic: str, what: str) -> tuple[str, str]:
-    if found is not None:
+    if found is not None and (found or origin.where != "key"):
         shown = repr(found) if isinstance(found, str | int | float) else type(found).__name__
         return f"bad_{what}", f"{shown[:80]} is not {_WANTED[what]}"
     if origin.where == "topic":
         return "topic_mismatch", f"topic {topic[:80]!r} has no level {origin.level} for the {what}"
-    return f"no_{what}", f"nothing at {'.'.join(origin.path)!r}"
+    place = {"key": "the message has no key", "message": "the message has no time of its own"}
+    return f"no_{what}", place.get(origin.where, f"nothing at {'.'.join(origin.path)!r}")

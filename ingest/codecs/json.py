@@ -16,13 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.codecs._origins import (
+    OUR_MICROSECONDS,
     Origin,
     TopicDevices,
+    beside,
     channel_path,
     device_name,
     origin_of,
     path_of,
-    topic_level,
 )
 from ingest.codecs._row import write_row
 from ingest.codecs._second_look import SecondLook
@@ -51,8 +52,10 @@ def build(
 ) -> Codec:
     """Codec for JSON messages.
 
-    - `device`: "topic:N" (N-th level of the topic, from 0) or "field:NAME" (a dotted path)
-    - `time`: the same, or "received" for our own clock; forms: see `ingest.times`
+    - `device`: "topic:N" (N-th level of the topic, from 0), "field:NAME" (a dotted path), "key" or
+      "header:NAME"
+    - `time`: the same, "message" for the time that Kafka gives the message, or "received" for our
+      own clock; forms: see `ingest.times`
     - `zone`: time zone of clocks that name none
     - `readings`: dotted path to an array of readings inside the message; device and time may stand
       in each of them or beside the array. A message that is itself an array needs no path.
@@ -69,7 +72,7 @@ def build(
     clock_zone = zone_named(zone)
     topic_devices = TopicDevices(at.level)
     second_look = SecondLook(
-        schema, devices, topic_devices,
+        schema, devices,
         device=at, time=when, zone=clock_zone, readings=array, max_depth=max_depth,
     )  # fmt: skip
     typed = None if array else _typed_parser(schema, at, when)
@@ -93,7 +96,7 @@ class _JsonCodec:
         max_bytes: int,
     ) -> None:
         self._devices, self._topic_devices = devices, topic_devices
-        self._device_by_field = device.where == "field"
+        self._device, self._device_by_field = device, device.where == "field"
         self._time, self._zone = time, zone
         self._head = self._device_by_field + (time.where == "field")
         self._typed, self._second_look = typed, second_look
@@ -106,7 +109,7 @@ class _JsonCodec:
         batch.reserve(len(payloads))
         self._topic_devices.forget_if_full()
         if len(payloads) == 1:
-            self._one(payloads[0], delivery.topics[0], delivery.received[0], batch, rejects)
+            self._one(delivery, 0, batch, rejects)
         elif payloads and self._typed is not None and max(map(len, payloads)) <= self._max_bytes:
             self._many(self._typed, delivery, batch, rejects)
         else:
@@ -116,34 +119,37 @@ class _JsonCodec:
         self, delivery: Delivery, start: int, stop: int, batch: Batch, rejects: Rejects
     ) -> None:
         for i in range(start, stop):
-            self._one(
-                delivery.payloads[i], delivery.topics[i], delivery.received[i], batch, rejects
-            )
+            self._one(delivery, i, batch, rejects)
 
     def _many(self, typed: TypedParser, delivery: Delivery, batch: Batch, rejects: Rejects) -> None:
         """Runs of messages that the typed parser takes become columns; the others go one by one."""
         start, n = 0, len(delivery.payloads)
         while start < n:
             columns, stop = _columns(typed, delivery.payloads, start)
-            topics, received = delivery.topics[start:stop], delivery.received[start:stop]
-            if stop > start and not self._fill(columns, topics, received, batch):
+            if stop > start and not self._fill(columns, delivery, start, stop, batch):
                 self._each(delivery, start, stop, batch, rejects)
             if stop < n:
-                refused = (delivery.payloads[stop], delivery.topics[stop], delivery.received[stop])
-                self._second_look.append(*refused, batch, rejects)
+                self._second_look.append(delivery, stop, batch, rejects)
             start = stop + 1
 
     def _fill(
-        self, columns: Sequence[Sequence[Any]], topics: list[str], received: list[int], batch: Batch
+        self,
+        columns: Sequence[Sequence[Any]],
+        delivery: Delivery,
+        first: int,
+        last: int,
+        batch: Batch,
     ) -> bool:
-        """Append a run of decoded messages; False, with nothing written, where one needs a look."""
-        times = self._times(columns, topics, received)
+        """Append the decoded messages `first` to `last`; False, with nothing written, where one
+        needs a look."""
+        times = self._times(columns, delivery, first, last)
         if times is None:
             return False
-        topic_device = self._topic_devices.__getitem__
-        rows = self._rows(columns[0] if self._device_by_field else list(map(topic_device, topics)))
+        ids = columns[0] if self._device_by_field else self._ids(delivery, first, last)
+        rows = self._rows(ids)
         if rows is None:
             return False
+        received = delivery.received[first:last]
         start, stop = batch.n, batch.n + len(rows)
         batch.reserve(stop)
         batch.row[start:stop] = rows
@@ -157,14 +163,21 @@ class _JsonCodec:
         batch.n = stop
         return True
 
+    def _ids(self, delivery: Delivery, start: int, stop: int) -> Sequence[Any]:
+        """The devices of messages that name them outside their payloads, "" or None for unfit."""
+        if self._device.where == "topic":
+            return list(map(self._topic_devices.__getitem__, delivery.topics[start:stop]))
+        return beside(self._device, delivery, start, stop)
+
     def _times(
-        self, columns: Sequence[Sequence[Any]], topics: list[str], received: list[int]
-    ) -> NDArray[np.int64] | list[int] | None:
+        self, columns: Sequence[Sequence[Any]], delivery: Delivery, start: int, stop: int
+    ) -> NDArray[np.int64] | Sequence[Any] | None:
         if self._time.where == "field":
             return instants(columns[self._device_by_field], self._zone)
-        if self._time.where == "received":
-            return received
-        return instants([topic_level(topic, self._time.level) for topic in topics], self._zone)
+        times = beside(self._time, delivery, start, stop)
+        if self._time.where in OUR_MICROSECONDS:
+            return None if None in times else times
+        return instants(times, self._zone)
 
     def _rows(self, ids: Sequence[str | int]) -> list[int] | None:
         """Rows of these devices, new ones included; None where one is unfit or beyond the limit."""
@@ -178,32 +191,30 @@ class _JsonCodec:
         rows = self._devices.rows(names)
         return None if -1 in rows else rows
 
-    def _one(
-        self, payload: bytes, topic: str, received: int, batch: Batch, rejects: Rejects
-    ) -> None:
+    def _one(self, delivery: Delivery, i: int, batch: Batch, rejects: Rejects) -> None:
+        payload = delivery.payloads[i]
         if len(payload) > self._max_bytes:
             detail = f"{len(payload):,} bytes, more than max_bytes = {self._max_bytes:,}"
-            rejects.add("too_large", detail, received=received, topic=topic, payload=payload)
-        elif self._typed is None or not self._one_typed(
-            self._typed, payload, topic, received, batch
-        ):
-            self._second_look.append(payload, topic, received, batch, rejects)
+            rejects.add(
+                "too_large", detail,
+                received=delivery.received[i], topic=delivery.topics[i], payload=payload,
+            )  # fmt: skip
+        elif self._typed is None or not self._one_typed(self._typed, delivery, i, batch):
+            self._second_look.append(delivery, i, batch, rejects)
 
-    def _one_typed(
-        self, typed: TypedParser, payload: bytes, topic: str, received: int, batch: Batch
-    ) -> bool:
+    def _one_typed(self, typed: TypedParser, delivery: Delivery, i: int, batch: Batch) -> bool:
         """Append the one reading of a message that is as it should be; False if it is not."""
         try:
-            leaves = typed.leaves(typed.decode(payload))
+            leaves = typed.leaves(typed.decode(delivery.payloads[i]))
         except (ValueError, RecursionError):
             return False
-        device = leaves[0] if self._device_by_field else self._topic_devices[topic]
+        device = leaves[0] if self._device_by_field else self._ids(delivery, i, i + 1)[0]
         if self._time.where == "field":
             time = instant(leaves[self._device_by_field], self._zone)
-        elif self._time.where == "received":
-            time = received
         else:
-            time = instant(topic_level(topic, self._time.level), self._zone)
+            found = beside(self._time, delivery, i, i + 1)[0]
+            ours = self._time.where in OUR_MICROSECONDS
+            time = found if ours else instant(found, self._zone)
         if time is None:
             return False
         row = self._devices.row_of.get(device)
@@ -212,7 +223,7 @@ class _JsonCodec:
             if rows is None:
                 return False
             row = rows[0]
-        write_row(batch, row, time, received, leaves[self._head :], 0)
+        write_row(batch, row, time, delivery.received[i], leaves[self._head :], 0)
         return True
 
 
