@@ -241,6 +241,7 @@ def test_a_scalar_is_where_its_topic_says() -> None:
         ("messagepack", {"readings": "a."}, "empty name"),
         ("senml", {"units": {"x": "m"}}, "known: a"),
         ("line_protocol", {"device": "host"}, "field:NAME"),
+        ("line_protocol", {}, "field:host"),
     ],
 )  # fmt: skip
 def test_options_that_mean_nothing(codec: str, options: Mapping[str, Any], match: str) -> None:
@@ -260,3 +261,11 @@ def test_depth_and_size_are_bounded() -> None:
         assert decoded(codec, payload, max_depth=5) == ([], {"malformed": 1})
         assert decoded(codec, payload, max_bytes=20) == ([], {"too_large": 1})
         assert decoded(codec, payload + b"\x00") == ([], {"malformed": 1})
+
+
+def test_a_quoted_cell_may_hold_line_breaks() -> None:
+    """Line breaks within quotes, and unusual ones anywhere, part no readings."""
+    payload = 'device,time,a\n"x\u2028y",1,"2\n"\r\nz,2,3'.encode()
+    rows, rejects = decoded("csv", payload)
+    assert [eval(row, {"nan": np.nan})[3][0] for row in rows] == [3.0]
+    assert rejects == {"bad_device": 1}
