@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -450,19 +451,23 @@ MANY = st.one_of(
 @settings(max_examples=120, deadline=None)
 @given(messages=st.lists(MANY, max_size=6))
 def test_typed_and_second_look_agree(options: dict[str, Any], messages: list[Any]) -> None:
-    """Single readings, arrays and groups become the very rows and rejects by either way."""
+    """Single readings, arrays and groups become the very rows and rejects by either way, and in
+    runs of any length."""
     schema = Schema([SCHEMA.channels[0], Channel("load", unit="permille"), SCHEMA.channels[2]])
     payloads = [json.dumps(m).encode() for m in messages]
     topics = [("7/a", "8/b", "p")[k % 3] for k in range(len(messages))]
-    fast, slow = Bench(schema, limit=3, **options), Bench(schema, limit=3, **options)
+    fast, slow, short = (Bench(schema, limit=3, **options) for _ in range(3))
     slow.codec._typed = None  # type: ignore[attr-defined]  # so that nothing goes the fast way
     fast.decode(*payloads, topics=topics)
     slow.decode(*payloads, topics=topics)
-    assert same(fast.rows, slow.rows)
-    numbers = [bench.batch.sequence[: bench.batch.n].tolist() for bench in (fast, slow)]
-    assert numbers[0] == numbers[1]
-    assert fast.reasons == slow.reasons
-    assert fast.devices.ids == slow.devices.ids
+    with patch("ingest.codecs.json.RUN_BYTES", 100):
+        short.decode(*payloads, topics=topics)
+    for other in (slow, short):
+        assert same(fast.rows, other.rows)
+        numbers = [bench.batch.sequence[: bench.batch.n].tolist() for bench in (fast, other)]
+        assert numbers[0] == numbers[1]
+        assert fast.reasons == other.reasons
+        assert fast.devices.ids == other.devices.ids
 
 
 def test_groups_go_the_fast_way() -> None:

@@ -44,6 +44,10 @@ from streamgauge.schema import Schema
 
 __all__ = ["build"]
 
+RUN_BYTES = 150_000
+"""Payloads that are decoded before their columns are filled: more would leave the processor's
+cache before they are read again."""
+
 
 def build(
     schema: Schema,
@@ -135,17 +139,21 @@ class _JsonCodec:
         rejects: Rejects,
     ) -> None:
         """Runs of messages that the typed parser takes become columns; the others go one by one."""
-        start, n = 0, len(delivery.payloads)
+        payloads = delivery.payloads
+        start, n = 0, len(payloads)
+        longest = 1 + n * RUN_BYTES // (1 + sum(map(len, payloads)))
         while start < n:
-            decoded = _run(typed.decode, delivery.payloads, start)
+            end = min(n, start + longest)
+            decoded = _run(typed.decode, payloads, start, end)
             stop = start + len(decoded)
             if decoded:
                 columns = typed.columns(decoded)
                 if columns is None or not self._columns.fill(columns, delivery, start, stop, batch):
                     self._each(delivery, start, stop, batch, rejects)
-            if stop < n:
+            if stop < end:
                 self._second_look(message_at(delivery, stop), batch, rejects)
-            start = stop + 1
+                stop += 1
+            start = stop
 
     def _one(self, delivery: Delivery, i: int, batch: Batch, rejects: Rejects) -> None:
         short = len(delivery.payloads[i]) <= self._max_bytes
@@ -166,12 +174,14 @@ class _JsonCodec:
         return columns is not None and self._columns.fill(columns, delivery, i, i + 1, batch)
 
 
-def _run(decode: Callable[[bytes], Any], payloads: Sequence[bytes], start: int) -> list[Any]:
-    """The messages from `start` on that the parser takes, up to the first that it refuses."""
+def _run(
+    decode: Callable[[bytes], Any], payloads: Sequence[bytes], start: int, end: int
+) -> list[Any]:
+    """The messages `start` to `end` up to the first that the parser refuses."""
     decoded: list[Any] = []
     # A loop keeps what was decoded before the message that is refused; map and extend need not.
     with suppress(ValueError, RecursionError):
-        for i in range(start, len(payloads)):
+        for i in range(start, end):
             decoded.append(decode(payloads[i]))  # noqa: PERF401  # see above
     return decoded
 
