@@ -318,6 +318,12 @@ def test_arrays_of_readings() -> None:
 def test_too_many_readings_in_one_message() -> None:
     """One message cannot make the batch grow without bound."""
     assert Bench().decode(b"[" + b"{}," * 10_000 + b"{}]").reasons == {"too_large": 1}
+    good = [message()] * 10_001
+    assert Bench().decode(good, message()).reasons == {"too_large": 1}
+    assert Bench().decode(good).batch.n == 0
+    group = {"device": "a", "time": 1, "rows": good}
+    assert Bench(readings="rows").decode(group).reasons == {"too_large": 1}
+    assert Bench(readings="rows").decode(group | {"rows": good[1:]}).batch.n == 10_000
 
 
 def test_devices_beyond_the_limit() -> None:
