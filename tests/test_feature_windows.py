@@ -48,10 +48,9 @@ def test_weighted_by_values(values: list[float]) -> None:
         mean, var = present.mean(), present.var(bias=True)
         wanted = pd.DataFrame({"mean": mean, "var": var, "std": np.sqrt(var)})
         wanted = wanted.reindex(series.index).ffill()
-        scale = 1.0 + np.nanmax(np.abs(series), initial=0.0) ** 2
-        np.testing.assert_allclose(
-            found[:, 3 * k : 3 * k + 2], wanted[["mean", "var"]], atol=1e-11 * scale
-        )
+        scale = 1.0 + series.abs().fillna(0.0).max() ** 2
+        own = found[:, 3 * k : 3 * k + 2]
+        np.testing.assert_allclose(own, wanted[["mean", "var"]], atol=1e-11 * scale)
 
 
 def test_weighted_by_time() -> None:
@@ -60,13 +59,9 @@ def test_weighted_by_time() -> None:
     found = featured("weighted", values, time, of=["c0"], half_lives=["10s"], stats=["mean", "var"])
     wanted = np.zeros((300, 2))
     for i in range(300):
-        ages = (time[i] - time[: i + 1]) * 1e-6
-        keep = 0.5 ** (np.diff(ages[::-1], prepend=0.0)[::-1] / 10.0)
-        weights = np.array(
-            [np.prod(0.5 ** (np.diff(time[j : i + 1]) * 1e-7)) for j in range(i + 1)]
-        )
-        share = np.concatenate([[1.0], 1.0 - 0.5 ** (np.diff(time[: i + 1]) * 1e-7)])
-        weights *= share
+        weights = 0.5 ** ((time[i] - time[: i + 1]) * 1e-7)
+        # Each value entered with what the half-lives since the one before it had left free.
+        weights[1:] *= 1.0 - 0.5 ** (np.diff(time[: i + 1]) * 1e-7)
         mean = float(np.sum(weights * values[: i + 1]))
         wanted[i] = mean, float(np.sum(weights * (values[: i + 1] - mean) ** 2))
     np.testing.assert_allclose(found, wanted, rtol=1e-9)
