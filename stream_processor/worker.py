@@ -4,6 +4,7 @@ take → journal → acknowledge → walk → sinks; a checkpoint on an interval
 own, after which the journal forgets what the checkpoint holds.
 """
 
+import errno
 import gc
 import threading
 import time
@@ -12,13 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from ingest.journal import Journal
 from ingest.source import Source
-from stream_processor.checkpoint import Checkpoint, CheckpointRefused, read, write
+from stream_processor.checkpoint import CheckpointRefused, Part, read, write
 from stream_processor.pipeline import ENOUGH, Pipeline
-from stream_processor.snapshot import capture, restore
+from stream_processor.snapshot import begin, restore
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Sink
 
@@ -84,6 +86,8 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name="worker")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
+        self._parts: SimpleQueue[Part | None] = SimpleQueue()
+        """Of the checkpoint that is under way, for the thread that writes it."""
         self._ticked = self._scored = 0
 
     def start(self) -> None:
@@ -145,7 +149,9 @@ class Worker:
             self.hand_out()
             if self._writing is not None:
                 self._writing.result()
-            self._save().result()
+            last = self._save()
+            self._copy_rest()
+            last.result()
         self._writer.shutdown()
         self.journal.close()
         for sink in self.sinks:
@@ -159,13 +165,16 @@ class Worker:
     def _run(self) -> None:
         try:
             self._loop()
+            self._copy_rest()
         except Exception:  # noqa: BLE001 - whatever it is, it must be told, not die with the thread
             self.failure = traceback.format_exc()
+            self._parts.put(None)
 
     def _loop(self) -> None:
         sealed = saved = time.monotonic()
         while not self._stop.is_set():
             self._round()
+            self._copy_on()
             now = time.monotonic()
             if now - sealed >= SEAL or self.pipeline.walk.gathered >= ENOUGH:
                 self.hand_out()
@@ -187,7 +196,8 @@ class Worker:
             if delivery is not None:
                 self.work(self.sources[0], delivery)
         clock = self._clock()
-        if clock - self._ticked >= TICK:
+        # A tick may touch any device, so it waits until a copy under way has all of them.
+        if clock - self._ticked >= TICK and self.pipeline.walk.copying is None:
             self._ticked = clock
             self.work(None, Delivery(clock=clock))
             if clock - self._scored >= SCORES_EVERY:
@@ -232,6 +242,7 @@ class Worker:
             except OSError as full:
                 self.journal_state = {"ok": False, "why": str(full)}
                 self._save()
+                self._copy_rest()
                 if self._stop.wait(RETRY):
                     return None
             else:
@@ -258,7 +269,10 @@ class Worker:
         return self.pipeline.settings.definition()
 
     def _save(self) -> Future[None]:
-        """Copy the state now, write it in the background; trim the journal when it is safe."""
+        """Begin a checkpoint of the state as it is now; trim the journal once it is safe.
+
+        The state is copied in slices between deliveries and written in the background.
+        """
         if self._writing is not None and not self._writing.done():
             return self._writing
         self.hand_out()
@@ -268,20 +282,40 @@ class Worker:
             "sources": list(self._positions),
             "codecs": self.pipeline.remembered(),
         }
+        self._parts = SimpleQueue()
         with self.pipeline.lock:
-            checkpoint = capture(self.pipeline.walk, self._definition(), place)
+            facts = begin(self.pipeline.walk, self._definition(), place, self._parts.put)
         self.checkpoints["pause_seconds"] = time.monotonic() - began
-        self._writing = self._writer.submit(self._write, checkpoint, place)
+        self._writing = self._writer.submit(self._write, facts, self._parts)
         return self._writing
 
-    def _write(self, checkpoint: Checkpoint, place: dict[str, Any]) -> None:
+    def _copy_on(self) -> None:
+        """Copy one slice of the checkpoint that is under way."""
+        walk = self.pipeline.walk
+        if walk.copying is None:
+            return
+        began = time.monotonic()
+        with self.pipeline.lock:
+            walk.copying.slice()
+            if walk.copying.done:
+                walk.copying = None
+        pause = max(self.checkpoints.get("pause_seconds", 0.0), time.monotonic() - began)
+        self.checkpoints["pause_seconds"] = pause
+
+    def _copy_rest(self) -> None:
+        """Copy what is left for the checkpoint that is under way."""
+        while self.pipeline.walk.copying is not None:
+            self._copy_on()
+
+    def _write(self, facts: dict[str, Any], parts: "SimpleQueue[Part | None]") -> None:
+        """Write the checkpoint whose parts come out of the queue, None behind the last."""
         if self._history is not None and not self._history.flush(PATIENCE):
             # Its results could not be given again if the journal forgot their readings.
             why = f"the history was not durable within {PATIENCE:g} s; see the sink store"
             self.checkpoints |= {"ok": False, "why": why}
             return
         try:
-            size = write(self._path, checkpoint, self._key)
+            size = write(self._path, facts, self._coming(parts), self._key)
         except OSError as refused:
             # The old checkpoint and the journal still hold everything: say so and go on.
             self.checkpoints |= {"ok": False, "why": f"cannot write {self._path}: {refused}"}
@@ -289,7 +323,13 @@ class Worker:
         count = self.checkpoints["count"] + 1
         self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
         self.checkpoints["time"] = self._clock()
-        self.journal.trim(place["journal"])
+        self.journal.trim(facts["place"]["journal"])
+
+    def _coming(self, parts: "SimpleQueue[Part | None]") -> Iterator[Part]:
+        """The parts as they are copied; OSError where the worker ended before the last."""
+        yield from iter(parts.get, None)
+        if self.failure:
+            raise OSError(errno.ECANCELED, "the worker ended while the state was copied")
 
 
 def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
