@@ -17,6 +17,7 @@ from benchmarks.by_hand import CONFIG
 from benchmarks.fleet import pipeline, stream
 from benchmarks.live import quiet
 from stream_processor.checkpoint import write
+from stream_processor.definition import definition
 from stream_processor.key import signing_key
 from stream_processor.snapshot import capture
 from tests.services.ports import wait_for
@@ -34,7 +35,7 @@ def prepare(service: Service, devices: int) -> None:
             made.feed(delivery)
             made.sealed()
     place = {"journal": 0, "sources": [None], "codecs": {}}
-    saved = capture(made.walk, made.settings.definition(), place)
+    saved = capture(made.walk, definition(made.settings, made.walk.stages), place)
     service.state.mkdir()
     key = signing_key(service.folder / "signing.key")
     write(service.state / "checkpoint", saved.facts, saved.parts, key)

@@ -25,7 +25,15 @@ from safetensors.numpy import save as save_tensors
 
 from streamgauge.arrays import Ints
 
-__all__ = ["Checkpoint", "CheckpointRefused", "Part", "read", "write"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointRefused",
+    "ConfigurationChanged",
+    "Part",
+    "facts_of",
+    "read",
+    "write",
+]
 
 MAGIC = b"streamgauge checkpoint "
 FORMAT = 2
@@ -39,6 +47,10 @@ Blobs = dict[str, list[bytes]]
 
 class CheckpointRefused(Exception):
     """The checkpoint cannot be used; the message says why and what to do. Nothing was loaded."""
+
+
+class ConfigurationChanged(CheckpointRefused):
+    """The checkpoint is of another configuration; the message lists what that would mean."""
 
 
 @dataclass(slots=True)
@@ -102,10 +114,7 @@ def _write_part(file: IO[bytes], part: Part, key: bytes) -> dict[str, Any]:
 
 def read(path: Path, key: bytes) -> Checkpoint:
     """The checkpoint in that file, verified; raises CheckpointRefused or FileNotFoundError."""
-    with path.open("rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            raise _damaged(path, "it is empty")
-        content = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    content = _content(path)
     index, start, stop = _index(path, content)
     stored = _Stored(content, index["parts"], start)
     if stored.end != stop:
@@ -122,6 +131,19 @@ def read(path: Path, key: bytes) -> Checkpoint:
                 "(STREAMGAUGE_KEY_FILE), or move the state folder away to start anew"
             )
     return Checkpoint(index["facts"], stored)
+
+
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts in that file, without a look at the state; raises as `read` does."""
+    facts: dict[str, Any] = _index(path, _content(path))[0]["facts"]
+    return facts
+
+
+def _content(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise _damaged(path, "it is empty")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 class _Stored:

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 import streamgauge
+from stream_processor.changes import Changes
 from stream_processor.checkpoint import Checkpoint, CheckpointRefused, Part
 from stream_processor.copying import Copy, keys_of
+from stream_processor.moved import Moved, layout
 from stream_processor.walk import Walk
-from streamgauge.arrays import Ints
-from streamgauge.state import Block, Keys
+from streamgauge.state import Keys
 
 __all__ = ["begin", "capture", "restore"]
 
@@ -34,7 +35,7 @@ def begin(
         "streamgauge": streamgauge.__version__,
         "models_pickled_by": _pickled_by(),
         "definition": dict(definition),
-        "layout": _layout(walk.blocks),
+        "layout": layout(walk.blocks),
         "devices": stages.devices.snapshot(),
         "clock": walk.clock,
         "place": dict(place),
@@ -52,15 +53,18 @@ def capture(walk: Walk, definition: Mapping[str, Any], place: Mapping[str, Any])
     return Checkpoint(facts, [part for part in parts if part is not None])
 
 
-def restore(walk: Walk, checkpoint: Checkpoint, definition: Mapping[str, Any]) -> dict[str, Any]:
+def restore(walk: Walk, checkpoint: Checkpoint, changes: Changes | None = None) -> dict[str, Any]:
     """Put a fresh walk into the checkpoint's state; returns the position in the log.
 
-    Raises CheckpointRefused, before anything is changed, when the checkpoint is of another
-    configuration or its pickled models of other versions.
+    `changes` say what of it the configuration of now keeps; None where it is the same. Raises
+    CheckpointRefused, before anything is changed, when the state does not fit, or its pickled
+    models are of other versions.
     """
     facts = checkpoint.facts
-    _refuse_other(facts["definition"], definition)
-    if facts["layout"] != _layout(walk.blocks):
+    moved = None
+    if changes is not None:
+        moved = Moved(facts["layout"], walk.blocks, changes)
+    elif facts["layout"] != layout(walk.blocks):
         raise CheckpointRefused(
             "the checkpoint's state has another layout than this version of streamgauge gives the "
             f"same configuration (it was written by {facts['streamgauge']}); run that version, or "
@@ -80,49 +84,43 @@ def restore(walk: Walk, checkpoint: Checkpoint, definition: Mapping[str, Any]) -
         block.open_device(rows)
     walk.stages.devices.fresh()
     for part in checkpoint.parts:
-        _put(walk, part)
+        _put_blocks(walk, part, moved)
+        _put_blobs(walk, part, None if changes is None else changes.lane_names)
     walk.clock = facts["clock"]
     place: dict[str, Any] = facts["place"]
-    return place
+    return place if changes is None else changes.place(place)
 
 
-def _put(walk: Walk, part: Part) -> None:
-    """Write one part of a checkpoint into the walk."""
-    of_devices = part.rows is not None
+def _put_blocks(walk: Walk, part: Part, moved: Moved | None) -> None:
+    """Write the arrays of one part of a checkpoint into the walk."""
     for name, block in walk.blocks.items():
-        if (block.keys is Keys.DEVICE) == of_devices:
-            rows: Ints = np.arange(block.capacity) if part.rows is None else part.rows
-            saved = {
-                key: part.arrays[f"{name}.{key}"]
-                for key in ("rows", "depth")
-                if f"{name}.{key}" in part.arrays
-            }
-            block.put(rows, saved)
+        if (block.keys is Keys.DEVICE) != (part.rows is not None):
+            continue
+        if moved is None:
+            names = {key: f"{name}.{key}" for key in ("rows", "depth")}
+            saved = {key: part.arrays[own] for key, own in names.items() if own in part.arrays}
+        else:
+            found = moved.arrays(name, block, part.arrays)
+            if found is None:
+                continue
+            saved = found
+        block.put(np.arange(block.capacity) if part.rows is None else part.rows, saved)
+
+
+def _put_blobs(walk: Walk, part: Part, kept: set[str] | None) -> None:
+    """Load the pickled models of one part, of the lanes that are kept (None: all)."""
+    rows = np.zeros(1, np.int64) if part.rows is None else part.rows
     for learner in walk.stages.learners:
-        if learner.blobs is not None and (keys_of(learner) is Keys.DEVICE) == of_devices:
-            rows = np.zeros(1, np.int64) if part.rows is None else part.rows
-            learner.blobs.load(rows, part.blobs[walk.stages.lanes[learner.lane].name])
+        name = walk.stages.lanes[learner.lane].name
+        of_devices = keys_of(learner) is Keys.DEVICE
+        if learner.blobs is None or of_devices != (part.rows is not None):
+            continue
+        if kept is None or name in kept:
+            learner.blobs.load(rows, part.blobs[name])
 
 
 def _pickled_by() -> str:
     return f"river {version('river')} on Python {platform.python_version()}"
-
-
-def _layout(blocks: Mapping[str, Block]) -> dict[str, list[Any]]:
-    """What each block's rows are made of; names and shapes only."""
-    return {
-        name: [block.keys.value, [[f.name, list(f.shape)] for f in block.fields]]
-        for name, block in blocks.items()
-    }
-
-
-def _refuse_other(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = sorted(part for part in {*saved, *now} if saved.get(part) != now.get(part))
-    if changed:
-        raise CheckpointRefused(
-            f"the configuration changed since the checkpoint was written: {', '.join(changed)}; "
-            "put it back, or give [state] another dir (or move the folder away) to start anew"
-        )
 
 
 def _refuse_too_many(ids: Sequence[str | None], limit: int) -> None:

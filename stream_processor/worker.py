@@ -9,7 +9,7 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,15 @@ from typing import Any
 
 from ingest.journal import Journal
 from ingest.source import Source
-from stream_processor.checkpoint import CheckpointRefused, Part, read, write
+from stream_processor.changes import Changes, compare
+from stream_processor.checkpoint import (
+    CheckpointRefused,
+    ConfigurationChanged,
+    Part,
+    read,
+    write,
+)
+from stream_processor.definition import definition
 from stream_processor.pipeline import ENOUGH, Pipeline
 from stream_processor.snapshot import begin, restore
 from streamgauge.delivery import Delivery, Position
@@ -80,6 +88,8 @@ class Worker:
         self.place = 0
         """Place in the journal up to which the walk has worked."""
         self._handed = 0
+        self._changes: Changes | None = None
+        """What the configuration of now made of the saved state, until that is saved."""
         self._positions: list[Position | None] = [None] * len(sources)
         self._every = pipeline.settings.state.checkpoint_every / 1e6
         self._stop = threading.Event()
@@ -96,16 +106,32 @@ class Worker:
         # again would stop the worker for 100 ms.
         gc.collect()
         gc.freeze()
+        if self._changes is not None:
+            # Positions in the journal from here on are of the configuration of now.
+            saved = self._save()
+            self._copy_rest()
+            saved.result()
+            if not self.checkpoints["ok"]:
+                raise CheckpointRefused(
+                    f"the changed configuration is not yet in force: {self.checkpoints['why']}; "
+                    "see to that, and start with --accept again"
+                )
+            self._changes = None
         for source in self.sources:
             source.start()
         self._thread.start()
 
-    def recover(self) -> None:
+    def recover(self, *, accept: bool = False) -> None:
         """Take the state back: the checkpoint, then what the journal holds since, whose results go
-        to the sinks again. Raises CheckpointRefused or JournalDamaged."""
+        to the sinks again. Raises CheckpointRefused or JournalDamaged.
+
+        Where the configuration changed, ConfigurationChanged lists what that means; with `accept`
+        it is done. The journal is read with the configuration of now.
+        """
         if self._path.exists():
             checkpoint = read(self._path, self._key)
-            place = restore(self.pipeline.walk, checkpoint, self._definition())
+            self._changes = self._accepted(checkpoint.facts, accept=accept)
+            place = restore(self.pipeline.walk, checkpoint, self._changes)
             self.place = self._handed = int(place["journal"])
             for source, position in zip(self.sources, place["sources"], strict=True):
                 if position is not None:
@@ -118,12 +144,35 @@ class Worker:
                 f"{self.journal.first}: what came before is in no file any more; restore the "
                 "checkpoint, or move the state folder away to start anew"
             )
-        for position, delivery in self.journal.entries(self.place):
+        for position, entry in self.journal.entries(self.place):
+            delivery = entry if self._changes is None else self._changes.delivery(entry)
             self.pipeline.feed(self._whole(delivery))
             self.place = position
             self.replayed += 1
             self.hand_out()
         self._recovered = True
+
+    def _accepted(self, facts: Mapping[str, Any], *, accept: bool) -> Changes | None:
+        """What changed since the checkpoint and may be done; None where nothing did."""
+        now = self._definition()
+        if facts["definition"] == now:
+            return None
+        changes = compare(facts["definition"], now)
+        if changes and not accept:
+            raise ConfigurationChanged(
+                f"the configuration changed since {self._path} was written\n{changes.text()}\n"
+                "start with --accept to go on like this, or put the configuration back"
+            )
+        entries = self.journal.entries(int(facts["place"]["journal"]))
+        held = {entry.source for _, entry in entries if not entry.is_tick}
+        gone = sorted({changes.gone[source] for source in held if changes.gone[source]})
+        if gone:
+            raise CheckpointRefused(
+                f"the journal holds readings of source {', '.join(gone)} that were not worked off, "
+                "and the configuration has no such source any more; start once with the source in "
+                "it, stop the service, and start again with --accept"
+            )
+        return changes
 
     def _whole(self, delivery: Delivery) -> Delivery:
         """A delivery of the journal, with the messages that only its source's own log keeps."""
@@ -266,7 +315,7 @@ class Worker:
             self._handed = self.place
 
     def _definition(self) -> dict[str, Any]:
-        return self.pipeline.settings.definition()
+        return definition(self.pipeline.settings, self.pipeline.walk.stages)
 
     def _save(self) -> Future[None]:
         """Begin a checkpoint of the state as it is now; trim the journal once it is safe.

@@ -79,7 +79,7 @@ def test_a_copy_taken_in_slices_is_the_state_at_its_beginning(
     assert sorted(rows) == list(range(len(copied.facts["devices"]["ids"])))
 
     again = small(model)
-    restore(again.walk, Checkpoint(copied.facts, copied.whole), {})
+    restore(again.walk, Checkpoint(copied.facts, copied.whole))
     assert everything(again) == expected
     assert [len(each) for each in blobs(again)] == [len(each) for each in pickles]
     for lane, learner in enumerate(k for k in made.walk.stages.learners if k.blobs is not None):

@@ -24,8 +24,10 @@ from streamgauge.arrays import Floats, Ints
 from streamgauge.delivery import Delivery, Position, Readings
 from streamgauge.schema import Channel, Kind, Schema
 
-__all__ = ["FORMATS", "RecordedFile", "frame", "numeric_columns", "numeric_names", "open"]
+__all__ = ["FORMATS", "READS", "RecordedFile", "frame", "numeric_columns", "numeric_names", "open"]
 
+READS = ("path",)
+"""Options that say what is read: a position holds for these rows."""
 AHEAD = 5 * 60 * 10**6
 """Microseconds that a row's clock may be ahead of its neighbours': what `devices.max_ahead` is
 unless set."""
