@@ -30,6 +30,8 @@ class Changes:
     operators: list[int] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
     lanes: list[int] = field(default_factory=list)
+    cleaners: set[str] = field(default_factory=set)
+    """Cleaning policies that are kept, by channel and key."""
     lane_names: set[str] = field(default_factory=set)
     """Lanes that are kept."""
     sources: list[int] = field(default_factory=list)
@@ -89,6 +91,9 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     """What changed between two definitions (`stream_processor.definition`)."""
     changes = Changes()
     changes.channels = changes_of(changes, "channel {}", saved["channels"], now["channels"])
+    cleaners = changes_of(changes, "cleaning {}", saved["cleaning"], now["cleaning"])
+    kept = zip(now["cleaning"], cleaners, strict=True)
+    changes.cleaners = {name for (name, _), old in kept if old != NONE}
     changes.operators = changes_of(
         changes, "features {}", *(list(_operators(each["features"])) for each in (saved, now))
     )

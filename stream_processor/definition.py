@@ -8,11 +8,12 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from inspect import signature
 from typing import Any
 
 from stream_processor.compose import AT_ONCE, most_pending
 from stream_processor.settings.features import feature_options
-from stream_processor.settings.model import PluginUse, Settings, SourceSettings, TaskSettings
+from stream_processor.settings.model import PluginUse, Settings, SourceSettings
 from stream_processor.settings.problems import redacted
 from stream_processor.walk import Stages
 from streamgauge.plugins import load
@@ -26,13 +27,18 @@ FREE = ("horizons", "inputs", "tolerance", "predict", "pending", "ready_after", 
 def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
     """What the settings make of the state, part by part; JSON-able, equal where nothing changed.
 
-    A name stands beside what it means: `channels`, `features` (an operator's names, in the order of
-    the columns), `lanes`, each in the order of the state; `sources` with what they read and their
-    codecs; `drift`, `scores` and `pending` for all lanes; `other` for what is taken whole.
+    A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
+    the order of the columns), `lanes`, each in the order of the state; `sources` with what they
+    read and their codecs; `drift`, `scores` and `pending` for all lanes; `other` for what is taken whole.
     """
     options = feature_options(settings, stages.schema)
     return {
         "channels": [[name, str(channel.kind)] for name, channel in settings.channels.items()],
+        "cleaning": [
+            [f"{name}.{key}", _text([use.use, _seen(package, use, settings)])]
+            for name, channel in settings.channels.items()
+            for key, package, use in channel.cleaners()
+        ],
         "features": [
             [list(operator.names), _text([path[1], _ordered(chosen)])]
             for operator, (path, chosen) in zip(stages.features, options, strict=True)
@@ -53,14 +59,17 @@ def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, 
     for task in settings.tasks.values():
         for horizon in task.horizons or (AT_ONCE,):
             lane = next(lanes)
-            shown = {key: value for key, value in _shown(task).items() if key not in FREE}
+            shown = {key: value for key, value in asdict(task).items() if key not in FREE}
             shown |= {"horizon": asdict(horizon), "change": task.change}
             shown |= {"tolerance": lane.tolerance, "inputs": [names[k] for k in lane.inputs]}
             yield lane.name, shown
 
 
-def _shown(task: TaskSettings) -> dict[str, Any]:
-    return asdict(task)
+def _seen(package: str, use: PluginUse, settings: Settings) -> dict[str, Any]:
+    """A policy's options, and the channels where it looks at all of them."""
+    takes = signature(load(package, use.use).build).parameters
+    everything = {"of": list(settings.channels)} if "of" in takes else {}
+    return everything | use.options
 
 
 def _source(source: SourceSettings) -> dict[str, str]:

@@ -54,10 +54,12 @@ class Moved:
             place, _, own = rest.partition(".")
             old = changes.operators[int(place)]
             return "" if old == NONE else f"features.{old}.{own}"
-        lane = rest.rpartition(".")[0]
-        if kind == "models" or kind == "drift":
-            same = lane in changes.lane_names and (kind == "models" or changes.same_drift)
+        owner = rest.rpartition(".")[0]
+        if kind in ("models", "drift"):
+            same = owner in changes.lane_names and (kind == "models" or changes.same_drift)
             return name if same else ""
+        if kind == "clean":
+            return name if owner in changes.cleaners else ""
         if name in ("labels.ring", "scores.pending") and not changes.keeps_pending:
             return ""
         if name == "scores.rolling" and not changes.same_scores:

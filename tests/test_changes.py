@@ -24,7 +24,9 @@ BEFORE = """
 [devices]
 limit = 8
 [channels.load]
+spike = {{}}
 [channels.heat]
+spike = {{ limit = 8 }}
 [features]
 raw = ["load", "heat"]
 lags = {{ heat = [1] }}
@@ -65,7 +67,9 @@ AFTER = """
 limit = 9
 [channels.wind]
 [channels.load]
+spike = {{}}
 [channels.heat]
+spike = {{ limit = 9 }}
 [features]
 raw = ["wind", "load", "heat"]
 lags = {{ heat = [1, 2] }}
@@ -94,6 +98,7 @@ detector = {{ use = "adwin", delta = 0.9, clock = 1, grace_period = 1, min_windo
 [scores]
 window = 20
 """
+LOAD, HEAT = "[channels.load]\nspike = {{}}\n", "[channels.heat]\nspike = {{ limit = 8 }}\n"
 KEPT = ("soon@5s", "soon@2 readings")
 
 
@@ -189,6 +194,7 @@ def test_the_lists_name_every_part() -> None:
         "kept:",
         "  channel load",
         "  channel heat",
+        "  cleaning load.spike",
         "  features load_mean_4, load_std_4, load_min_4",
         "  features load_mean_20s, heat_mean_20s",
         "  model soon@5s",
@@ -197,6 +203,7 @@ def test_the_lists_name_every_part() -> None:
         "  the scores of every model and device",
         "starts anew:",
         "  channel wind (new)",
+        "  cleaning heat.spike (changed)",
         "  features wind, load, heat (new)",
         "  features heat_lag1, heat_lag2 (new)",
         "  features wind_max_3 (new)",
@@ -213,9 +220,9 @@ def test_the_lists_name_every_part() -> None:
     ("old", "new"),
     [
         ("ready_after = 3", "ready_after = 30"),
-        ("limit = 8", "limit = 80"),
+        ("limit = 8\n", "limit = 80\n"),
         ("[channels.load]", "[channels.load]\nrange = [-5, 5]"),
-        ("[channels.load]\n[channels.heat]", "[channels.heat]\n[channels.load]"),
+        (LOAD + HEAT, HEAT + LOAD),
     ],
 )
 def test_what_the_state_does_not_depend_on_changes_nothing(old: str, new: str) -> None:
@@ -230,9 +237,10 @@ def test_what_the_state_does_not_depend_on_changes_nothing(old: str, new: str) -
         ('tolerance = "4s"', 'tolerance = "5s"', "model warm@10s (changed)"),
         ('inputs = ["heat*"]', 'inputs = ["load*"]', "model warm@10s (changed)"),
         ('target = "heat"\nhorizons', 'target = "load"\nhorizons', "model warm@10s (changed)"),
+        ("limit = 8 }}", "limit = 7 }}", "cleaning heat.spike (changed)"),
         ("delta = 0.9", "delta = 0.8", "the drift detector of every model"),
         ("window = 20", "window = 30", "the scores of every model and device"),
-        ("limit = 8", 'limit = 8\ntimezone = "Asia/Tokyo"', "devices.timezone (changed)"),
+        ("limit = 8\n", 'limit = 8\ntimezone = "Asia/Tokyo"\n', "devices.timezone (changed)"),
     ],
 )
 def test_each_change_starts_anew_what_depends_on_it(old: str, new: str, listed: str) -> None:
