@@ -29,7 +29,7 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
 
     A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
     the order of the columns), `lanes`, each in the order of the state; `sources` with what they
-    read and their codecs; `drift`, `scores` and `pending` for all lanes; `other` for what is taken whole.
+    read and their codecs; `drift`, `scores` and `pending` for all lanes; `other` for the rest.
     """
     options = feature_options(settings, stages.schema)
     return {
