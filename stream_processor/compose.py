@@ -21,7 +21,7 @@ from streamgauge.plugins import load
 from streamgauge.schedule import Lane
 from streamgauge.schema import Schema
 
-__all__ = ["AT_ONCE", "compose"]
+__all__ = ["AT_ONCE", "compose", "most_pending"]
 
 AT_ONCE = Span("", 0, 0)
 """The horizon of a regression: its label belongs to the same reading."""
@@ -34,7 +34,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     features = build_features(settings, schema, limit)
     names = [name for operator in features for name in operator.names]
     lanes = list(_lanes(settings, schema, features))
-    pending = max(map(_pending, settings.tasks.values()), default=1)
+    pending = max(map(most_pending, settings.tasks.values()), default=1)
     models = [
         compile_model(build_model(settings.tasks[lane.task].model), k, lane.inputs, names, limit)
         for k, lane in enumerate(lanes)
@@ -77,7 +77,7 @@ def _lanes(
             )
 
 
-def _pending(task: TaskSettings) -> int:
+def most_pending(task: TaskSettings) -> int:
     """Readings that may wait for a label: exactly enough where every horizon counts readings."""
     horizons: Iterable[Span] = task.horizons or (AT_ONCE,)
     if all(horizon.readings for horizon in horizons):

@@ -15,10 +15,11 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.copying import Copy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
 from streamgauge.devices import Devices
@@ -81,6 +82,8 @@ class Walk:
     def __init__(self, stages: Stages, *, evict_after: int | None = None) -> None:
         self.stages = stages
         self.evict_after = evict_after
+        self.copying: Copy | None = None
+        """A copy of the state that is under way: it takes rows before they change."""
         self.clock = 0
         """Newest log clock seen, microseconds UTC."""
         self.blocks = stages.blocks()
@@ -146,8 +149,20 @@ class Walk:
             self.batch = self._columns.part(0, PART)
         return refused
 
+    def touch(self, rows: Ints | Rows) -> None:
+        """To be called before the state of these device rows changes."""
+        if self.copying is not None:
+            self.copying.ahead(rows)
+
+    def copied(self) -> None:
+        """Finish the copy that is under way."""
+        if self.copying is not None:
+            self.copying.finish()
+            self.copying = None
+
     def _open(self) -> None:
         rows = self.stages.devices.fresh()
+        self.touch(rows)
         for block in self.blocks.values():
             block.open_device(rows)
         if self.stages.devices.retired:
@@ -157,6 +172,7 @@ class Walk:
 
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
+        self.touch(self._columns.row[:n])
         now, chain = self._now, self._first
         now[Now.N], now[Now.DONE] = n, 0
         while True:
@@ -186,7 +202,11 @@ class Walk:
             self._seal()
 
     def tick(self, clock: int) -> None:
-        """Our clock moved: settle what silent devices owe, evict those long idle."""
+        """Our clock moved: settle what silent devices owe, evict those long idle.
+
+        It may touch any row, so a copy under way is finished first.
+        """
+        self.copied()
         clock = self.clock = max(self.clock, clock)
         rows = len(self.stages.devices)
         done = 0
@@ -217,6 +237,7 @@ class Walk:
 
     def evict(self, rows: Ints) -> None:
         """Forget these devices: what they owe expires, their rows become free."""
+        self.copied()
         for row in rows.tolist():
             done = row
             while done <= row:

@@ -4,9 +4,8 @@ Each class is one table of the file and each field one key of it; `key` in a fie
 key's name where it differs. Durations are microseconds, sizes bytes.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -291,30 +290,6 @@ class Settings:
         default=Document({}), repr=False, compare=False, metadata={"key": ""}
     )
     """The text it came from, for the lines of problems found later."""
-
-    def definition(self) -> dict[str, str]:
-        """What the state is made of, part by part: a restart must find it unchanged. What may
-        change between two runs (ranges, units, when a model counts as ready) is left out."""
-        parts: dict[str, Any] = {
-            "channels": [[name, channel.kind] for name, channel in self.channels.items()],
-            "cleaning": {
-                name: [[key, use.use, use.options] for key, _, use in channel.cleaners()]
-                for name, channel in self.channels.items()
-            },
-            # An operator's columns follow the order in which the channels are named.
-            "features": asdict(self.features) | {"lags": list(self.features.lags.items())},
-            # Positions in the sources are kept by their places in this list.
-            "source": [source.use for source in self.sources],
-            "tasks": list(self.tasks),
-            "drift": self.drift.detector and [self.drift.detector.use, self.drift.detector.options],
-            "scores": asdict(self.scores),
-            "devices.timezone": self.devices.timezone,
-        }
-        for name, task in self.tasks.items():
-            shown = asdict(task)
-            del shown["ready_after"], shown["before_ready"]
-            parts[f"tasks.{name}"] = shown
-        return {part: json.dumps(value, sort_keys=True) for part, value in parts.items()}
 
     def schema(self) -> Schema:
         """The channels as the words of the walk."""
