@@ -38,10 +38,17 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
+    duplicates, remember = settings.devices.duplicates.kept
     stages = Stages(
         schema=schema,
         devices=Devices(limit),
-        admit=Admit(schema, limit, max_ahead_us=skew),
+        admit=Admit(
+            schema,
+            limit,
+            max_ahead_us=skew,
+            duplicates=duplicates,
+            remember=remember,
+        ),
         features=features,
         lanes=lanes,
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),

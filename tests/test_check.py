@@ -58,6 +58,7 @@ def test_a_good_file_is_summed_up(tmp_path: Path) -> None:
     code, lines = checked(tmp_path, GOOD)
     assert code == 0
     assert "stream: stream" in lines
+    assert "duplicates: by time, among the last 8 readings of a device" in lines
     assert "channel: power, number from 0 to 500 kW" in lines
     assert "channel: load, number" in lines
     assert "features: 4: power, load, power_lag1, power_lag2" in lines

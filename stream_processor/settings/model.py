@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from stream_processor.duplicates import LONGEST_MEMORY, Policy, remembered
 from stream_processor.settings.document import Document
 from stream_processor.settings.kinds import (
     AtLeastOne,
@@ -37,6 +38,7 @@ __all__ = [
     "ChannelSettings",
     "DeviceSettings",
     "DriftSettings",
+    "DuplicateSettings",
     "FeatureSettings",
     "PluginUse",
     "RollingSettings",
@@ -79,6 +81,23 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateSettings:
+    """devices.duplicates; a plain word means `by`."""
+
+    __shorthand__: ClassVar[str] = "by"
+
+    by: Policy = Policy.TIME
+    """How a reading that came before is recognised: see `stream_processor.duplicates`."""
+    remember: Annotated[int, Field(ge=1, le=LONGEST_MEMORY)] | None = None
+    """Among how many of the device's readings. None: 8 by time, 16 by content, 64 by sequence."""
+
+    @property
+    def kept(self) -> tuple[Policy, int]:
+        """How, and among how many of a device's readings."""
+        return self.by, remembered(self.by, self.remember)
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """[devices]."""
 
@@ -89,6 +108,7 @@ class DeviceSettings:
     max_ahead: Duration = 5 * 60 * 10**6
     """How far ahead of our clock an event time may be."""
     evict_after: Ever = None
+    duplicates: DuplicateSettings = DuplicateSettings()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +286,7 @@ class Settings:
             "drift": self.drift.detector and [self.drift.detector.use, self.drift.detector.options],
             "scores": asdict(self.scores),
             "devices.timezone": self.devices.timezone,
+            "devices.duplicates": self.devices.duplicates.kept,
         }
         for name, task in self.tasks.items():
             shown = asdict(task)

@@ -62,7 +62,7 @@ def _process(
     others = (features.x[:, :COLUMN], features.x[:, last], features.x[n:])
     assert all((part == _CANARY).all() for part in others), "wrote features that are not its own"
     assert_same_bits(before, {name: getattr(batch, name)[n:] for name in before})
-    same = {name: getattr(batch, name)[:n] for name in ("row", "time", "received")}
+    same = {name: getattr(batch, name)[:n] for name in ("row", "time", "received", "sequence")}
     assert_same_bits(same, {name: getattr(stream, name)[start:stop] for name in same})
     return {
         "x": features.x[:n, COLUMN:last].copy(),

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stream_processor.admit import Admit
+from stream_processor.duplicates import Policy
 from stream_processor.features import calendar, lags, raw, rolling
 from stream_processor.operator import Operator
 from streamgauge import plugins
@@ -61,8 +62,10 @@ def _depth(layers: int) -> Seen:
     return lambda operator: bool((operator.blocks["ring"].depth == layers).any())
 
 
-def _admit(column: int) -> Operator:
-    return Admit(SCHEMA, CAPACITY, max_ahead_us=MAX_AHEAD)
+def _admit(policy: Policy = Policy.TIME, remember: int = 8) -> Callable[[int], Operator]:
+    return lambda column: Admit(
+        SCHEMA, CAPACITY, max_ahead_us=MAX_AHEAD, duplicates=policy, remember=remember
+    )
 
 
 def _rolling(**options: Any) -> Callable[[int], Operator]:
@@ -79,15 +82,36 @@ _ALL = rolling.STATS
 SUBJECTS = (
     Subject(
         "stream_processor.admit",
-        "verdicts",
-        _admit,
+        "duplicates by time",
+        _admit(),
         admitted=False,
         outcomes={word.name: _verdict(word) for word in Verdict},
     ),
     Subject(
+        "stream_processor.admit",
+        "duplicates by content",
+        _admit(Policy.CONTENT, 4),
+        admitted=False,
+        outcomes={word.name: _verdict(word) for word in Verdict},
+    ),
+    Subject(
+        "stream_processor.admit",
+        "duplicates by sequence",
+        _admit(Policy.SEQUENCE, 16),
+        admitted=False,
+        outcomes={word.name: _verdict(word) for word in Verdict},
+    ),
+    Subject(
+        "stream_processor.admit",
+        "duplicates taken",
+        _admit(Policy.NONE, 0),
+        admitted=False,
+        outcomes={word.name: _verdict(word) for word in Verdict if word is not Verdict.DUPLICATE},
+    ),
+    Subject(
         "stream_processor.clean.range",
         "flags",
-        _admit,
+        _admit(),
         admitted=False,
         outcomes={str(flag.name): _flag(flag) for flag in Flag},
     ),
