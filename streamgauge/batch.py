@@ -23,8 +23,8 @@ class Batch:
     - `flags uint16[capacity, k]`: bits of `Flag`, what cleaning did to the value
     - `verdict uint8[capacity]`: `Verdict`, admitted or why not
 
-    Whoever fills a row writes all seven columns of it (sequence -1, flags and verdict 0 where
-    nothing happened).
+    Whoever fills a row writes all seven columns of it (sequence -1 where there is none, flags and
+    verdict 0 where nothing happened).
     """
 
     __slots__ = (

@@ -73,7 +73,7 @@ def decoded(form: Format, deliveries: Sequence[Delivery]) -> tuple[Columns, Reje
         codec.decode(delivery, batch, rejects)
         check_batch(batch, delivery, devices)
         counts.append(batch.n)
-        for name in ("row", "time", "received", "values", "flags", "verdict"):
+        for name in ("row", "time", "received", "sequence", "values", "flags", "verdict"):
             parts.setdefault(name, []).append(getattr(batch, name)[: batch.n].tobytes())
     return {name: b"".join(columns) for name, columns in parts.items()}, rejects, counts
 
