@@ -76,7 +76,7 @@ class Walk:
         self.stages = stages
         self.evict_after = evict_after
         self.clock = 0
-        """Newest log clock seen, microseconds UTC."""
+        """The log clock of the last tick, microseconds UTC."""
         self.blocks = stages.blocks()
         self._columns = Batch(PART, len(stages.schema))
         self.batch = self._columns.part(0, PART)
@@ -179,8 +179,11 @@ class Walk:
             self._seal()
 
     def tick(self, clock: int) -> None:
-        """Our clock moved: settle what silent devices owe, evict those long idle."""
-        clock = self.clock = max(self.clock, clock)
+        """Our clock moved: settle what silent devices owe, evict those long idle.
+
+        A clock that was put back is followed: silence is then judged later, never too soon.
+        """
+        self.clock = clock
         rows = len(self.stages.devices)
         done = 0
         while done < rows:
