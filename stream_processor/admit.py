@@ -12,7 +12,7 @@ from streamgauge.schema import Schema
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Flag, Verdict
 
-__all__ = ["Admit"]
+__all__ = ["Admit", "clock_verdict"]
 
 # Columns of a device's state.
 _NEWEST, _RECEIVED, _COUNT, _LAST = 0, 1, 2, 3
@@ -31,7 +31,8 @@ _FLAGS = len(Flag)
 
 
 @kernel
-def _clock(time: int, received: int, max_ahead: int) -> int:
+def clock_verdict(time: int, received: int, max_ahead: int) -> int:
+    """Whether an event time can be true, of what came at `received`."""
     if time < _YEAR_2000 and time < received - _YEAR:
         return _CLOCK_UNSET
     return _FUTURE if time - received > max_ahead else _ADMITTED
@@ -87,7 +88,7 @@ def _judge(
     counts: NDArray[np.float64],
     rules: NDArray[np.float64],
 ) -> int:
-    word = _clock(time, received, int(rules[-1, 0]))
+    word = clock_verdict(time, received, int(rules[-1, 0]))
     if word == _ADMITTED:
         word = _order(time, key, device, recent)
     if word != _ADMITTED:

@@ -6,7 +6,7 @@ Everything is chosen while building; the walk only calls. Batches are cut into p
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.arrange import Arrange
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Floats, Ints
@@ -49,6 +50,8 @@ class Stages:
     learners: Sequence[Learner]
     scorer: Scorer
     detectors: Sequence[Detector]
+    arrange: Arrange | None = None
+    """Comes first where readings wait for each other; None: each goes on by itself."""
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
@@ -60,6 +63,8 @@ class Stages:
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
         named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
+        if self.arrange is not None:
+            named["arrange"] = self.arrange.blocks
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
         for learner in self.learners:
@@ -139,6 +144,19 @@ class Walk:
             self.batch = self._columns.part(0, PART)
         return refused
 
+    def arranged(self, batch: Batch) -> Iterator[Batch]:
+        """What the readings of a batch other than `walk.batch` set free, to be walked at once."""
+        arrange = self.stages.arrange
+        assert arrange is not None, "nothing is arranged"
+        if self.stages.devices.has_fresh:
+            self._open()
+        return arrange.readings(batch, self.batch)
+
+    def overdue(self, clock: int) -> Iterator[Batch]:
+        """What has waited for long enough at a tick that comes next, to be walked at once."""
+        arrange, rows = self.stages.arrange, len(self.stages.devices)
+        return iter(()) if arrange is None else arrange.tick(clock, rows, self.batch)
+
     def _open(self) -> None:
         rows = self.stages.devices.fresh()
         for block in self.blocks.values():
@@ -198,7 +216,10 @@ class Walk:
     def _forget_refused(self, rows: int) -> None:
         """Free the rows of devices of which nothing was ever admitted: junk must not use up the
         limit. There is no state of theirs to reset."""
+        arrange = self.stages.arrange
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
+        if arrange is not None:
+            count = count + arrange.waits(rows)
         if not count.all():
             ids = self.stages.devices.ids
             junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from stream_processor.arrange.stage import ROOMIEST
 from stream_processor.duplicates import LONGEST_MEMORY, Policy, remembered
 from stream_processor.settings.document import Document
 from stream_processor.settings.kinds import (
@@ -34,6 +35,7 @@ from stream_processor.settings.kinds import (
 from streamgauge.schema import Channel, Kind, Outside, Schema
 
 __all__ = [
+    "AssembleSettings",
     "CalendarSettings",
     "ChannelSettings",
     "DeviceSettings",
@@ -41,6 +43,7 @@ __all__ = [
     "DuplicateSettings",
     "FeatureSettings",
     "PluginUse",
+    "ReorderSettings",
     "RollingSettings",
     "ScoreSettings",
     "ServeSettings",
@@ -98,6 +101,30 @@ class DuplicateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ReorderSettings:
+    """devices.reorder; a plain duration means `up_to`."""
+
+    __shorthand__: ClassVar[str] = "up_to"
+
+    up_to: Duration = field(default=0, metadata=REQUIRED)
+    """How much older than the device's newest a reading may be and still find its place."""
+    readings: Annotated[int, Field(ge=1, le=ROOMIEST)] = 32
+    """Readings of one device that are held back at most; beyond it the oldest goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssembleSettings:
+    """devices.assemble: how messages about one channel become rows about all of them."""
+
+    use: Literal["last", "wait"] = field(default="last", metadata=REQUIRED)
+    """Each message gives a row with the last known values; or a row waits for all channels."""
+    within: Duration | None = None
+    """With "last": how old a known value may be."""
+    up_to: Duration | None = None
+    """With "wait": how long after its first message a row waits for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """[devices]."""
 
@@ -109,6 +136,10 @@ class DeviceSettings:
     """How far ahead of our clock an event time may be."""
     evict_after: Ever = None
     duplicates: DuplicateSettings = DuplicateSettings()
+    reorder: ReorderSettings | None = None
+    """None: a reading that is older than the device's newest is late."""
+    assemble: AssembleSettings | None = None
+    """None: a message has all channels that it will have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +320,8 @@ class Settings:
             "scores": asdict(self.scores),
             "devices.timezone": self.devices.timezone,
             "devices.duplicates": self.devices.duplicates.kept,
+            "devices.reorder": self.devices.reorder and asdict(self.devices.reorder),
+            "devices.assemble": self.devices.assemble and asdict(self.devices.assemble),
         }
         for name, task in self.tasks.items():
             shown = asdict(task)
