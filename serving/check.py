@@ -85,6 +85,7 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         ("stream", settings.stream.name),
         ("devices", f"at most {devices.limit:,}, clocks without a zone are {devices.timezone}"),
         ("duplicates", _duplicates(settings)),
+        *_order(settings),
         *_sources(settings),
         *_channels(settings),
         *_features(settings),
@@ -101,6 +102,23 @@ def _duplicates(settings: Settings) -> str:
     if policy is Policy.NONE:
         return "not recognised: what is delivered twice is learned twice"
     return f"by {policy}, among the last {remembered} readings of a device"
+
+
+def _order(settings: Settings) -> Iterator[tuple[str, str]]:
+    reorder, assemble = settings.devices.reorder, settings.devices.assemble
+    if reorder is not None:
+        room = f"at most {reorder.readings} readings of a device wait"
+        yield "order", f"what is up to {text(reorder.up_to)} late finds its place; {room}"
+    if assemble is not None and assemble.within is not None:
+        yield (
+            "rows",
+            f"each message with the last known values, at most {text(assemble.within)} old",
+        )
+    if assemble is not None and assemble.up_to is not None:
+        yield (
+            "rows",
+            f"messages are joined until all channels are there, {text(assemble.up_to)} at most",
+        )
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, str]]:

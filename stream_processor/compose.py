@@ -9,6 +9,7 @@ from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
@@ -47,6 +48,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     stages = Stages(
         schema=schema,
         devices=Devices(limit),
+        clocks=Clocks(limit),
         admit=Admit(
             schema,
             limit,

@@ -16,6 +16,7 @@ from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Floats, Ints
@@ -43,6 +44,7 @@ class Stages:
 
     schema: Schema
     devices: Devices
+    clocks: Clocks
     admit: Admit
     features: Sequence[FeatureOperator]
     lanes: Sequence[Lane]
@@ -62,7 +64,8 @@ class Stages:
 
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
-        named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
+        named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
+        named["admit"] = self.admit.blocks
         if self.arrange is not None:
             named["arrange"] = self.arrange.blocks
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
@@ -104,7 +107,8 @@ class Walk:
         """Bind every kernel call to the arrays above, once."""
         stages, schedule, now = self.stages, self._schedule, self._now
         given = (self._columns, self._features)
-        before = [stages.admit.call(*given), *(op.call(*given) for op in stages.features)]
+        before = [stages.clocks.call(*given), stages.admit.call(*given)]
+        before += [op.call(*given) for op in stages.features]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [stages.join.call(*given, schedule), *(call for _, call in calls if call)]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
@@ -215,7 +219,7 @@ class Walk:
 
     def _forget_refused(self, rows: int) -> None:
         """Free the rows of devices of which nothing was ever admitted: junk must not use up the
-        limit. There is no state of theirs to reset."""
+        limit."""
         arrange = self.stages.arrange
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
         if arrange is not None:
@@ -224,6 +228,7 @@ class Walk:
             ids = self.stages.devices.ids
             junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
             if junk:
+                reset_rows(self.blocks, np.array(junk))
                 self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:

@@ -134,6 +134,8 @@ class DeviceSettings:
     timezone: Zone = "UTC"
     max_ahead: Duration = 5 * 60 * 10**6
     """How far ahead of our clock an event time may be."""
+    max_skew: Duration = 60 * 10**6
+    """How far a device's clock may be from ours before it counts as wrong."""
     evict_after: Ever = None
     duplicates: DuplicateSettings = DuplicateSettings()
     reorder: ReorderSettings | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from stream_processor.admit import Admit
+from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
 from stream_processor.features import calendar, lags, raw, rolling
 from stream_processor.operator import Operator
@@ -39,7 +40,7 @@ class Subject:
 
 def found() -> list[str]:
     """Modules of all operators, from the folders that they live in."""
-    names = ["stream_processor.admit"]
+    names = ["stream_processor.admit", "stream_processor.clocks"]
     for folder in ("stream_processor.clean", "stream_processor.features"):
         names += [module.__name__ for module in plugins.find(folder).values()]
     return names
@@ -107,6 +108,17 @@ SUBJECTS = (
         _admit(Policy.NONE, 0),
         admitted=False,
         outcomes={word.name: _verdict(word) for word in Verdict if word is not Verdict.DUPLICATE},
+    ),
+    Subject(
+        "stream_processor.clocks",
+        "skew",
+        lambda column: Clocks(CAPACITY),
+        admitted=False,
+        outcomes={
+            "known": lambda clocks: bool((clocks.blocks["clock"].view("runs") > 0).any()),
+            "renewed": lambda clocks: bool((clocks.blocks["clock"].view("runs") > 7).any()),
+            "wrong": lambda clocks: clocks.wrong(CAPACITY, 10**6) > 0,
+        },
     ),
     Subject(
         "stream_processor.clean.range",
