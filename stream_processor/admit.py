@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_processor.clean.range import FINE, REFUSED, examine, limits
+from stream_processor.clean._range import FINE, REFUSED, examine, limits
 from stream_processor.duplicates import Policy, key_of, recognise
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now

@@ -11,8 +11,10 @@ from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
 from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
+from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.model import Settings, TaskSettings
@@ -56,6 +58,8 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
             duplicates=duplicates,
             remember=remember,
         ),
+        cleaners=dict(build_cleaners(settings, schema, limit)),
+        flags=FlagCounts(schema, limit),
         features=features,
         lanes=lanes,
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),

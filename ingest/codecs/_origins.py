@@ -47,7 +47,8 @@ def origin_of(text: str, option: str, *, received: bool = False) -> Origin:
     """Read "topic:1", "field:meta.id", "key", "header:id" or, where allowed, "message" and
     "received"; ValueError otherwise."""
     where, _, rest = text.partition(":")
-    if where == "topic" and rest.isascii() and rest.isdigit() and len(rest) < 4:
+    level = rest.removeprefix("-")
+    if where == "topic" and level.isascii() and level.isdigit() and len(level) < 4:
         return Origin("topic", level=int(rest))
     if where == "field" and rest:
         return Origin("field", path=path_of(rest, option))
@@ -60,7 +61,8 @@ def origin_of(text: str, option: str, *, received: bool = False) -> Origin:
     if text == "message" and received:
         return Origin("message")
     choices = (
-        '"topic:N" (N-th level of the topic, from 0), "field:NAME" (a dotted path), "key", '
+        '"topic:N" (N-th level of the topic, from 0, or -1 for the last), "field:NAME" (a dotted '
+        'path), "key", '
         '"header:NAME"'
     )
     also = (
@@ -123,7 +125,10 @@ def device_name(value: object) -> str:
 
 
 def topic_level(topic: str, level: int) -> str | None:
-    """That level of a topic, None where the topic is shorter."""
+    """That level of a topic, from 0 or, negative, from the end; None where it is shorter."""
+    if level < 0:
+        ends = topic.rsplit("/", -level)
+        return ends[level] if len(ends) >= -level else None
     levels = topic.split("/", level + 1)
     return levels[level] if len(levels) > level else None
 

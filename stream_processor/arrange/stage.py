@@ -14,7 +14,7 @@ from stream_processor.arrange.assemble import (
     pass_on,
     put,
 )
-from stream_processor.clean.range import FINE, examine, limits
+from stream_processor.clean._range import FINE, examine, limits
 from stream_processor.duplicates import Policy, key_of, recognise
 from streamgauge.arrays import Bools, Bytes, Floats, Ints, Rows, Words
 from streamgauge.batch import Batch

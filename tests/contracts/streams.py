@@ -127,7 +127,7 @@ def _spoil(stream: Stream, rng: np.random.Generator) -> None:
     _repeat(stream, rng)
     stream.values[rng.random(n) < 0.05] = np.nan
     wrong = np.isnan(stream.values) & (rng.random(stream.values.shape) < 0.2)
-    stream.flags[wrong] = Flag.WRONG_TYPE
+    stream.flags[wrong] = rng.choice([Flag.WRONG_TYPE, Flag.UNIT], int(wrong.sum()))
     stream.verdict[rng.random(n) < 0.02] = Verdict.EMPTY
 
 
