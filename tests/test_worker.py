@@ -1,9 +1,11 @@
 """The worker: journal before acknowledgement, checkpoint and recovery, sinks."""
 
 import json
+import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from ingest.journal import Journal
+from stream_processor import worker
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
@@ -353,16 +356,16 @@ def test_what_all_sources_have_is_written_down_with_one_sync(tmp_path: Path) -> 
 
     disk.sync = counted  # type: ignore[method-assign] # what is asked of the disk is looked at
     sources = [stand.source, other]
-    worker = Worker(pipeline, sources, [], journal, tmp_path, KEY, lambda: stand.now)
-    worker.recover()
+    both = Worker(pipeline, sources, [], journal, tmp_path, KEY, lambda: stand.now)
+    both.recover()
     stand.put(range(4))
     payload = b'{"device": "e", "time": 1700000000, "load": 1}'
     other.messages.append(Delivery(1, [payload], ["t"], [stand.now], tokens=[9]))
-    worker._round()
+    both._round()
     assert syncs == [0]
     assert (stand.source.acknowledged, other.acknowledged) == ([0, 1, 2, 3], [9])
     assert [d.source for _, d in journal.entries(0) if not d.is_tick] == [0, 1]
-    worker.stop()
+    both.stop()
     stand.journal.close()
 
 
@@ -386,4 +389,41 @@ def test_a_clock_that_is_put_back_expires_nothing_too_soon(tmp_path: Path) -> No
     stand.now = right + 3_600 * SECOND
     stand.worker._round()
     assert stand.pipeline.board.counts()["expired"] > 0
+    stand.worker.stop()
+
+
+def test_the_journal_is_trimmed_only_behind_a_checkpoint_that_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is removed from the journal before the file, its name and the folder were synced; and
+    nothing at all where the checkpoint could not be written."""
+    stand, done = Stand(tmp_path), list[str]()
+    stand.worker.recover()
+    stand.put(range(40))
+    for _ in range(10):
+        stand.worker._round()
+
+    def noted(word: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*given: Any) -> Any:
+            done.append(word)
+            return function(*given)
+
+        return wrapped
+
+    monkeypatch.setattr(os, "fsync", noted("sync", os.fsync))
+    monkeypatch.setattr(Path, "replace", noted("rename", Path.replace))
+    monkeypatch.setattr(stand.journal, "trim", noted("trim", stand.journal.trim))
+    stand.worker._save().result()
+    assert done[: done.index("trim") + 1] == ["sync", "rename", "sync", "trim"]
+    size, kept = stand.journal.size, len(done)
+
+    def refused(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker, "write", refused)
+    stand.worker._save().result()
+    assert "trim" not in done[kept:]
+    assert stand.journal.size == size
+    assert "No space left" in stand.worker.checkpoints["why"]
+    monkeypatch.undo()
     stand.worker.stop()

@@ -83,6 +83,19 @@ def _admit(policy: Policy = Policy.TIME, remember: int = 8) -> Callable[[int], O
     )
 
 
+def _admissions() -> Iterator[Subject]:
+    """One for each way to recognise duplicates."""
+    for policy, remember in zip(Policy, (8, 4, 16, 0), strict=True):
+        words = [word for word in Verdict if remember or word is not Verdict.DUPLICATE]
+        yield Subject(
+            "stream_processor.admit",
+            f"duplicates by {policy}",
+            _admit(policy, remember),
+            admitted=False,
+            outcomes={word.name: _verdict(word) for word in words},
+        )
+
+
 def _rolling(**options: Any) -> Callable[[int], Operator]:
     return lambda column: rolling.build(SCHEMA, CAPACITY, column, **options)
 
@@ -168,34 +181,7 @@ _FEATURES = "stream_processor.features"
 _ALL = rolling.STATS
 
 SUBJECTS = (
-    Subject(
-        "stream_processor.admit",
-        "duplicates by time",
-        _admit(),
-        admitted=False,
-        outcomes={word.name: _verdict(word) for word in Verdict},
-    ),
-    Subject(
-        "stream_processor.admit",
-        "duplicates by content",
-        _admit(Policy.CONTENT, 4),
-        admitted=False,
-        outcomes={word.name: _verdict(word) for word in Verdict},
-    ),
-    Subject(
-        "stream_processor.admit",
-        "duplicates by sequence",
-        _admit(Policy.SEQUENCE, 16),
-        admitted=False,
-        outcomes={word.name: _verdict(word) for word in Verdict},
-    ),
-    Subject(
-        "stream_processor.admit",
-        "duplicates taken",
-        _admit(Policy.NONE, 0),
-        admitted=False,
-        outcomes={word.name: _verdict(word) for word in Verdict if word is not Verdict.DUPLICATE},
-    ),
+    *_admissions(),
     Subject(
         "stream_processor.clocks",
         "skew",
