@@ -18,7 +18,9 @@ from stream_processor.settings.problems import redacted
 from stream_processor.walk import Stages
 from streamgauge.plugins import load
 
-__all__ = ["definition"]
+__all__ = ["ARRANGED", "definition"]
+
+ARRANGED = "devices.reorder and devices.assemble"
 
 FREE = ("horizons", "inputs", "tolerance", "predict", "pending", "ready_after", "before_ready")
 """Keys of a task that do not say what its models are, or that are said otherwise below."""
@@ -48,8 +50,16 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
         "scores": _text(asdict(settings.scores)),
         "pending": max(map(most_pending, settings.tasks.values()), default=1),
         "sources": [_source(source) for source in settings.sources],
-        "other": {"devices.timezone": settings.devices.timezone},
+        "other": {
+            "devices.timezone": settings.devices.timezone,
+            "devices.duplicates": _text(settings.devices.duplicates.kept),
+            ARRANGED: _text([_shown(settings.devices.reorder), _shown(settings.devices.assemble)]),
+        },
     }
+
+
+def _shown(table: Any) -> dict[str, Any] | None:
+    return None if table is None else asdict(table)
 
 
 def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, Any]]]:

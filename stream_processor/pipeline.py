@@ -55,6 +55,7 @@ class Pipeline:
         stages, self.models = compose(settings)
         self.walk = Walk(stages, evict_after=settings.devices.evict_after)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
+        self._arranges = stages.arrange is not None
         self._batch = Batch(4_096, len(stages.schema))
         self._codecs = [self._codec(k) for k in range(len(settings.sources))]
 
@@ -98,7 +99,8 @@ class Pipeline:
             if delivery.payloads:
                 codec = self._codecs[delivery.source]
                 assert codec is not None, "a source without a codec delivered messages"
-                batch = self.walk.batch if len(delivery.payloads) <= PART else self._batch
+                at_once = len(delivery.payloads) <= PART and not self._arranges
+                batch = self.walk.batch if at_once else self._batch
                 codec.decode(delivery, batch, self.rejects)
                 self._walk(batch)
             elif delivery.readings is not None:
@@ -106,9 +108,18 @@ class Pipeline:
                     self._fill(delivery.readings)
                     self._walk(self._batch)
             else:
+                for ready in self.walk.overdue(delivery.clock):
+                    self._through(ready)
                 self.walk.tick(delivery.clock)
 
     def _walk(self, batch: Batch) -> None:
+        if not self._arranges:
+            self._through(batch)
+            return
+        for ready in self.walk.arranged(batch):
+            self._through(ready)
+
+    def _through(self, batch: Batch) -> None:
         if batch.n and self.walk.readings(batch):
             self._explain(batch)
 

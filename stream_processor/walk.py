@@ -6,7 +6,7 @@ Everything is chosen while building; the walk only calls. Batches are cut into p
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
 from stream_processor.copying import Copy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
@@ -44,6 +46,7 @@ class Stages:
 
     schema: Schema
     devices: Devices
+    clocks: Clocks
     admit: Admit
     cleaners: Mapping[str, Operator]
     """By a name that says channel and policy, in the order in which they work."""
@@ -54,6 +57,8 @@ class Stages:
     learners: Sequence[Learner]
     scorer: Scorer
     detectors: Sequence[Detector]
+    arrange: Arrange | None = None
+    """Comes first where readings wait for each other; None: each goes on by itself."""
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
@@ -64,7 +69,10 @@ class Stages:
 
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
-        named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
+        named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
+        named["admit"] = self.admit.blocks
+        if self.arrange is not None:
+            named["arrange"] = self.arrange.blocks
         named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
         named |= {"flags": self.flags.blocks}
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
@@ -85,7 +93,7 @@ class Walk:
         self.copying: Copy | None = None
         """A copy of the state that is under way: it takes rows before they change."""
         self.clock = 0
-        """Newest log clock seen, microseconds UTC."""
+        """The log clock of the last tick, microseconds UTC."""
         self.blocks = stages.blocks()
         self._columns = Batch(PART, len(stages.schema))
         self.batch = self._columns.part(0, PART)
@@ -108,8 +116,9 @@ class Walk:
         """Bind every kernel call to the arrays above, once."""
         stages, schedule, now = self.stages, self._schedule, self._now
         given = (self._columns, self._features)
-        vetting = (stages.admit, *stages.cleaners.values(), stages.flags)
-        before = [stage.call(*given) for stage in (*vetting, *stages.features)]
+        vetting: list[Operator] = [stages.clocks, stages.admit]
+        vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
+        before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [stages.join.call(*given, schedule), *(call for _, call in calls if call)]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
@@ -160,6 +169,23 @@ class Walk:
             self.copying.finish()
             self.copying = None
 
+    def arranged(self, batch: Batch) -> Iterator[Batch]:
+        """What the readings of a batch other than `walk.batch` set free, to be walked at once."""
+        arrange = self.stages.arrange
+        assert arrange is not None, "nothing is arranged"
+        if self.stages.devices.has_fresh:
+            self._open()
+        self.touch(batch.row[: batch.n])
+        return arrange.readings(batch, self.batch)
+
+    def overdue(self, clock: int) -> Iterator[Batch]:
+        """What has waited for long enough at a tick that comes next, to be walked at once."""
+        arrange, rows = self.stages.arrange, len(self.stages.devices)
+        if arrange is None:
+            return iter(())
+        self.copied()
+        return arrange.tick(clock, rows, self.batch)
+
     def _open(self) -> None:
         rows = self.stages.devices.fresh()
         self.touch(rows)
@@ -204,10 +230,11 @@ class Walk:
     def tick(self, clock: int) -> None:
         """Our clock moved: settle what silent devices owe, evict those long idle.
 
-        It may touch any row, so a copy under way is finished first.
+        It may touch any row, so a copy under way is finished first. A clock that was put back is
+        followed: silence is then judged later, never too soon.
         """
         self.copied()
-        clock = self.clock = max(self.clock, clock)
+        self.clock = clock
         rows = len(self.stages.devices)
         done = 0
         while done < rows:
@@ -221,12 +248,16 @@ class Walk:
 
     def _forget_refused(self, rows: int) -> None:
         """Free the rows of devices of which nothing was ever admitted: junk must not use up the
-        limit. There is no state of theirs to reset."""
+        limit."""
+        arrange = self.stages.arrange
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
+        if arrange is not None:
+            count = count + arrange.waits(rows)
         if not count.all():
             ids = self.stages.devices.ids
             junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
             if junk:
+                reset_rows(self.blocks, np.array(junk))
                 self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:
