@@ -7,7 +7,7 @@ from ingest.rejects import Rejects
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Position
 
-__all__ = ["Asking", "Codec", "Remembering", "Replying", "Rereading", "Source"]
+__all__ = ["Asking", "Codec", "Remembering", "Replying", "Rereading", "Source", "Standing"]
 
 
 class Codec(Protocol):
@@ -58,6 +58,15 @@ class Rereading(Protocol):
     def reread(self, delivery: Delivery) -> Delivery:
         """The delivery with the payloads, topics, keys and headers that its runs name, in that
         order; before `start`. OSError that says what is missing where the log has lost some."""
+        ...
+
+
+class Standing(Protocol):
+    """What a source has beside the rest where the newest delivery's position does not tell all."""
+
+    def position(self) -> Position:
+        """What the checkpoint keeps for `resume`: where the source stands after everything that
+        was acknowledged. Asked by the worker, between deliveries."""
         ...
 
 

@@ -35,7 +35,15 @@ from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = (
+    "application/json",
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+)
+"""What a body of such messages is called over HTTP."""
 
 
 def build(
