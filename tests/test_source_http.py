@@ -183,8 +183,8 @@ def test_posts_of_many_clients_become_few_deliveries(tmp_path: Path) -> None:
     clients, each = 12, 60
     answers: list[int] = []
 
-    def post(name: int) -> None:
-        with Client(base_url=running.url) as one:
+    def post(url: str, name: int) -> None:
+        with Client(base_url=url) as one:
             for k in range(each):
                 key = {"Idempotency-Key": f"{name}-{k}"}
                 body = {"device": f"d{name}", "a": k}
@@ -193,7 +193,7 @@ def test_posts_of_many_clients_become_few_deliveries(tmp_path: Path) -> None:
                 answers.extend(answer.status_code for answer in twice)
 
     with service(tmp_path, configured(), every="1h") as running:
-        threads = [threading.Thread(target=post, args=(k,)) for k in range(clients)]
+        threads = [threading.Thread(target=post, args=(running.url, k)) for k in range(clients)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -5,12 +5,12 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from ipaddress import ip_address
 from typing import Literal
 
 from serving.api.problems import Problem
+from streamgauge.hosts import is_loopback
 
-__all__ = ["KEY_VARIABLE", "Access", "OpenBind", "Scope", "is_loopback", "refuse_open_bind"]
+__all__ = ["KEY_VARIABLE", "Access", "OpenBind", "Scope", "refuse_open_bind"]
 
 Scope = Literal["read", "write"]
 """What a key is good for: to ask, or to post readings and labels."""
@@ -25,16 +25,6 @@ ADDRESSES_KEPT = 10_000
 
 class OpenBind(ValueError):
     """The API would be open to the network without a key."""
-
-
-def is_loopback(host: str) -> bool:
-    """True where only this machine can connect: localhost, 127.0.0.0/8, ::1."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def refuse_open_bind(host: str, keys: Sequence[str]) -> None:

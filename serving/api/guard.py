@@ -10,9 +10,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.access import Scope as KeyScope
-from serving.api.access import is_loopback
 from serving.api.problems import Problem, response
 from serving.api.service import Read, Service
+from streamgauge.hosts import is_loopback
 
 __all__ = ["COOKIE", "AnswerHeaders", "KnownHosts", "RawPaths", "authorised", "may_write"]
 

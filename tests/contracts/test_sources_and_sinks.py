@@ -91,6 +91,7 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
     "http": lambda folder: {},
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
+    "poll": lambda folder: {"url": f"http://{nowhere()}", "every": "10ms"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
 }
 """Options that let each source start here; brokers are away."""
