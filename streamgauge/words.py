@@ -35,6 +35,8 @@ class Flag(IntFlag):
     """Magnitude beyond anything physical (over 1e24), whatever the range: removed."""
     WRONG_TYPE = 8
     """Not a number where the schema wants one: removed by the codec."""
+    UNIT = 16
+    """In a unit that cannot be converted to the channel's: removed by the codec."""
 
 
 class Step(IntEnum):
