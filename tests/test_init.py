@@ -18,8 +18,11 @@ from serving.run import clock
 from serving.starter.decoded import decoded
 from serving.starter.guess import Guess, guess
 from serving.starter.seen import Sample
+from serving.starter.write import Draft, written
 from stream_processor.pipeline import Pipeline
+from streamgauge import plugins
 from streamgauge.schema import Kind
+from tests.contracts.golden import Golden, goldens
 from tests.recordings import recording
 from tests.services.endpoint import Said, endpoint
 from tests.services.mosquitto import mosquitto
@@ -173,6 +176,54 @@ def seen(*messages: Any, topics: Sequence[str] = ("a/b",), keys: Sequence[str] =
         for k, one in enumerate(messages)
     ]
     return guess(decoded(samples), NOW)
+
+
+OTHERWISE = {
+    "zigbee2mqtt-contact": "json",  # its base topic is not the bridge's own
+    "scalar-esphome": "home_assistant",  # DOMAIN/NAME/state, as that has it
+}
+NOT_TOLD = {
+    "csv-declared",  # nothing in it names the columns
+    "scalar-pump_unit",
+    "scalar-unavailable",
+}
+"""Real payloads that do not tell their codec by themselves."""
+
+
+@pytest.mark.parametrize(
+    "golden",
+    [
+        golden
+        for codec in plugins.find("ingest.codecs")
+        for golden in goldens(codec)
+        if golden.expected["readings"] and not golden.expected.get("rejects")
+    ],
+    ids=str,
+)
+def test_the_codec_is_told_by_trying(golden: Golden, tmp_path: Path) -> None:
+    """Every codec there is, a new one as well, is found by its own real payloads; what is written
+    for them passes `check`."""
+    samples = [
+        Sample(*part)
+        for one in golden.deliveries
+        for part in zip(one.payloads, one.topics, [""], one.received, strict=True)
+    ]
+    if str(golden) in NOT_TOLD:
+        with pytest.raises(ValueError, match="no codec reads these messages"):
+            decoded(samples)
+        return
+    found = decoded(samples)
+    assert found.codec == OTHERWISE.get(str(golden), golden.codec)
+    if str(golden) == "cbor-array":  # it holds one value, which is infinite
+        with pytest.raises(ValueError, match="nothing in what came is a number"):
+            guess(found, NOW)
+        return
+    meaning = guess(found, samples[0].received + 10**6)
+    options = {"topics": ["#"], **found.options}
+    output = tmp_path / "pipeline.toml"
+    output.write_text(written([Draft("mqtt", options, meaning, found.codec)], "x"))
+    said = io.StringIO()
+    assert check(output, {}, said) == 0, said.getvalue() + output.read_text()
 
 
 def test_where_the_device_is() -> None:

@@ -381,6 +381,41 @@ def test_what_is_too_large() -> None:
         assert source.take(10, 0.0) is None
 
 
+@pytest.mark.parametrize(
+    ("codec", "options", "media_type", "good", "bad"),
+    [
+        ("line_protocol", {"device": "field:id"}, "text/plain", b"w,id=d a=1.5", b"w,id=d"),
+        ("csv", {}, "text/csv", b"device,time,a\nd,1772366400,1.5", b"d;1"),
+        ("cbor", {"time": "received"}, "application/cbor", b"\xa2fdeviceadaa\x01", b"\xa2fdev"),
+        (
+            "senml", {}, "application/senml+json",
+            b'[{"bn":"d/","n":"a","v":1.5},{"n":"b","v":2}]', b'[{"n":1}]',
+        ),
+    ],
+)  # fmt: skip
+def test_other_codecs(
+    codec: str, options: dict[str, Any], media_type: str, good: bytes, bad: bytes
+) -> None:
+    """A body is read as what the source's codec reads, by its own media type; it stays whole."""
+    source = http.open(SCHEMA, 0, lambda: NOW, Rejects(), timeout="50ms")
+    use = PluginUse(codec, options)
+    intake = Intake(source, use, SCHEMA, lambda: NOW, takes_labels=False)
+    with Stand(intake=intake).served() as server, Client(base_url=server.url) as client:
+        post = partial(client.post, "/v1/readings")
+        refused = post(content=bad, headers={"Content-Type": media_type})
+        assert refused.status_code == 422, refused.text
+        assert post(content=good, headers={"Content-Type": "image/png"}).status_code == 415
+        thread, answers = in_background(
+            partial(post, content=good, headers={"Content-Type": media_type})
+        )
+        delivery = source.take(10, 5.0)
+        assert delivery is not None
+        assert delivery.payloads == [good]
+        source.acknowledge(delivery.tokens)
+        thread.join()
+        assert answers[0].status_code == 202, answers[0].text
+
+
 def test_labels_come_in_one_order_with_readings() -> None:
     """One delivery, its topics tell them apart."""
     with posted() as (client, source):

@@ -152,4 +152,4 @@ def intake_of(
 def _takes_labels(settings: Settings) -> bool:
     """Whether a task says `label = { from = "http" }`."""
     labels = [getattr(task, "label", None) for task in settings.tasks.values()]
-    return any(str(getattr(label, "origin", "")) == "http" for label in labels)
+    return any(getattr(label, "topic", "") == LABELS for label in labels)

@@ -1,13 +1,15 @@
 """Which codec reads the messages, told by trying all of them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
+from ingest.codecs._origins import topic_level
 from ingest.codecs._tolerant import parse
 from serving.starter.seen import Row, Sample, Seen, flat
 from streamgauge import plugins
 from streamgauge.devices import Devices
-from streamgauge.schema import Schema
+from streamgauge.schema import Channel, Schema
 
 __all__ = ["decoded"]
 
@@ -15,12 +17,15 @@ MOST_NESTED = 32
 ENOUGH = 0.5
 """Share of the messages that a codec must be able to read: topics carry other things as well."""
 
-Reader = Callable[[Sample], list[Row]]
+MOST_CHANNELS = 1_000
+
+Shown = tuple[str | int | None, Any, dict[str, Any], dict[str, str]]
+Show = Callable[[bytes, str], Any]
 
 
 def decoded(samples: Sequence[Sample]) -> Seen:
     """The samples as the codec that reads most of them sees them; ValueError where none does."""
-    found = [seen for seen in _every(samples) if len(seen.rows) >= ENOUGH * len(samples)]
+    found = [seen for seen in _every(samples) if seen.messages >= ENOUGH * len(samples)]
     if not found:
         first = samples[0]
         raise ValueError(
@@ -30,49 +35,66 @@ def decoded(samples: Sequence[Sample]) -> Seen:
 
 
 def _merit(seen: Seen) -> tuple[int, bool, int]:
-    """More readings first; then who knows the devices by itself; then more values."""
-    return len(seen.rows), seen.own_device, sum(len(row.values) for row in seen.rows)
+    """Who reads more messages; then who knows the devices by itself; then who finds more values."""
+    return seen.messages, seen.own_device, sum(len(row.values) for row in seen.rows)
 
 
 def _every(samples: Sequence[Sample]) -> Iterator[Seen]:
-    yield from _as_json(samples)
+    yield _as_json(samples)
     for name, module in plugins.find("ingest.codecs").items():
-        reader = _reader(module) if name != "json" else None
-        if reader is not None:
-            rows = [row for sample in samples for row in _tried(reader, sample) if row.values]
-            known = bool(rows) and all(row.device is not None for row in rows)
-            timed = any(row.time is not None for row in rows)
-            yield Seen(rows, name, {}, own_device=known, own_time=timed)
+        show = _show(module, samples) if name != "json" else None
+        if show is not None:
+            yield _shown(name, module, show, samples)
 
 
-def _reader(module: Any) -> Reader | None:
-    """How a codec with its default options sees a message; None where it cannot say (see
-    `ingest.source.Showing`)."""
+def _show(module: ModuleType, samples: Sequence[Sample]) -> Show | None:
+    """What a codec with its default options makes of a message (`ingest.source.Showing`); None
+    where it cannot say. What a topic may name is a channel."""
+    last = dict.fromkeys(sample.topic.rpartition("/")[2] for sample in samples)
+    schema = Schema([Channel(name) for name in list(last)[:MOST_CHANNELS] if name])
+    given = {
+        name: "field:device"
+        for name, option in plugins.options(module).items()
+        if option.default is option.empty
+    }
     try:
-        codec = module.build(Schema([]), Devices(100_000))
-    except (TypeError, ValueError):
+        codec = module.build(schema, Devices(1), **given)
+    except ValueError:
         return None
-    if not hasattr(codec, "show"):
-        return None
+    show: Show | None = getattr(codec, "show", None)
+    return show
 
-    def read(sample: Sample) -> list[Row]:
-        shown = codec.show(sample.payload, sample.topic)
-        return [
-            Row(flat(values), sample.topic, sample.key, sample.received, device, time, units)
-            for device, time, values, units in shown
+
+def _shown(name: str, module: ModuleType, show: Show, samples: Sequence[Sample]) -> Seen:
+    default = str(plugins.options(module)["device"].default)
+    level = int(default.removeprefix("topic:")) if default.startswith("topic:") else None
+    rows: list[Row] = []
+    messages = 0
+    for sample in samples:
+        found = _tried(show, sample)
+        messages += bool(found)
+        for device, time, values, units in found:
+            named = device if level is None else topic_level(sample.topic, level)
+            rows.append(Row(values, sample.topic, sample.key, sample.received, named, time, units))
+    device_known = bool(rows) and all(row.device is not None for row in rows)
+    timed = plugins.options(module)["time"].default == "received"
+    timed = timed or any(row.time is not None for row in rows)
+    return Seen(rows, messages, name, {}, own_device=device_known, own_time=timed)
+
+
+def _tried(show: Show, sample: Sample) -> list[Shown]:
+    """The readings of a message that hold a number or a boolean."""
+    try:
+        found = [
+            (device, time, flat(values), dict(units))
+            for device, time, values, units in show(sample.payload, sample.topic)
         ]
-
-    return read
-
-
-def _tried(reader: Reader, sample: Sample) -> list[Row]:
-    try:
-        return reader(sample)
     except Exception:  # noqa: BLE001 - a message of another format may break a codec in any way
         return []
+    return [one for one in found if any(isinstance(v, bool | int | float) for v in one[2].values())]
 
 
-def _as_json(samples: Sequence[Sample]) -> Iterator[Seen]:
+def _as_json(samples: Sequence[Sample]) -> Seen:
     """JSON, and where in it the readings are."""
     messages = [(sample, _json(sample.payload)) for sample in samples]
     there = [(sample, message) for sample, message in messages if message is not None]
@@ -82,7 +104,7 @@ def _as_json(samples: Sequence[Sample]) -> Iterator[Seen]:
     for sample, message in there:
         found = _readings(message, inside)
         rows += [Row(values, sample.topic, sample.key, sample.received) for values in found]
-    yield Seen(rows, "json", {"readings": inside} if inside else {})
+    return Seen(rows, len(there), "json", {"readings": inside} if inside else {})
 
 
 def _json(payload: bytes) -> Any:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from statistics import median
@@ -29,7 +29,10 @@ TIME = (
     *("time", "timestamp", "ts", "datetime", "date", "eventtime", "measuredat", "recordedat"),
     *("createdat", "observedat", "at", "t", "timeutc", "utc", "lastseen", "sentat", "dt"),
 )
-NEVER = ("seq", "sequence", "fcnt", "counter", "msgid", "messageid", "rssi", "label", "split")
+NEVER = (
+    *("seq", "sequence", "fcnt", "counter", "msgid", "messageid", "bdseq", "label", "split"),
+    *("rssi", "snr", "fport", "linkquality", "lqi"),
+)
 """Numbers that measure nothing, or are ground truth."""
 _UNITS = {
     "c": "degC", "degc": "degC", "celsius": "degC", "f": "degF", "degf": "degF", "k": "K",
@@ -172,17 +175,25 @@ def _channels(rows: Sequence[Row], taken: set[str]) -> tuple[list[Measured], dic
         units |= row.units
     channels: list[Measured] = []
     others: dict[str, str] = {}
-    for path, values in _present(rows).items():
-        if path in taken:
+    present = _present(rows)
+    for path, values in present.items():
+        if path in taken or _repeats(path, present):
             continue
         measured = None if _plain(path) in NEVER else _measured(path, values, len(rows))
         if measured is None:
             others[shown(path)] = repr(values[0])[:40]
         else:
-            measured.unit = units.get(path, measured.unit)
+            measured.unit = units.get(shown(path), measured.unit)
             channels.append(measured)
     _name(channels)
     return channels, others
+
+
+def _repeats(path: str, present: Mapping[str, list[Any]]) -> bool:
+    """Whether a shorter name, with which this one ends, has the same values: a codec gives some
+    under both."""
+    shorter = [name for name in present if name != path and path.endswith(name)]
+    return any(present[name] == present[path] for name in shorter)
 
 
 def _measured(path: str, values: list[Any], rows: int) -> Measured | None:
@@ -208,7 +219,7 @@ def _name(channels: list[Measured]) -> None:
     last = Counter(channel.path.rpartition(BETWEEN)[2] for channel in channels)
     for channel in channels:
         short = channel.path.rpartition(BETWEEN)[2]
-        nested = BETWEEN in channel.path and last[short] > 1
+        nested = BETWEEN in channel.path and (last[short] > 1 or short.isdigit())
         channel.name = channel.path.replace(BETWEEN, "_") if nested else short
 
 

@@ -42,6 +42,8 @@ class Seen:
     """All of it, and the options of the source or codec that lead to these rows."""
 
     rows: list[Row]
+    messages: int = 0
+    """Messages that gave a row."""
     codec: str = ""
     """Empty where the source yields columns by itself."""
     options: dict[str, Any] = field(default_factory=dict)
