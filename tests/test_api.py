@@ -265,6 +265,17 @@ def test_openapi_names_every_operation_and_its_problems(client: Client) -> None:
     assert "/v1/devices/{device}/predictions" in document["paths"]
 
 
+def test_answers_do_not_wait_for_the_client(stand: Stand) -> None:
+    """Connections switch Nagle's delay off: it would hold each answer of a kept one back."""
+    with stand.served() as server, socket.create_connection(("127.0.0.1", server.port)) as one:
+        one.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert one.recv(100).startswith(b"HTTP/1.1 200")
+        [connection] = server._server.server_state.connections
+        transport: Any = connection.transport
+        accepted = transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_answers_confine_the_browser(client: Client) -> None:
     """Every answer forbids foreign scripts, framing and sniffing."""
     for path in ("/", "/static/app.js", "/v1/tasks", "/v1/nothing"):

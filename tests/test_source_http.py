@@ -385,7 +385,7 @@ def test_what_is_too_large() -> None:
     ("codec", "options", "media_type", "good", "bad"),
     [
         ("line_protocol", {"device": "field:id"}, "text/plain", b"w,id=d a=1.5", b"w,id=d"),
-        ("csv", {}, "text/csv", b"device,time,a\nd,1772366400,1.5", b"d;1"),
+        ("csv", {}, "text/csv", b"device,time,a\nd,1772366400,1.5", b"device,time,a\nd,x,1"),
         ("cbor", {"time": "received"}, "application/cbor", b"\xa2fdeviceadaa\x01", b"\xa2fdev"),
         (
             "senml", {}, "application/senml+json",
