@@ -52,8 +52,9 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="SOURCE",
-        help="mqtt://host:1883/topic/#, kafka://host:9092/topic, http(s)://host/path, a database's "
-        "URL with /table or #table behind it, or a file; may be given more than once",
+        help="mqtt://host:1883/topic/#, kafka://host:9092/topic, http(s)://host/path, "
+        "influxdb://host:8086/database/measurement, a database's URL with /table or #table behind "
+        "it, a file or a folder; may be given more than once",
     )
     init.add_argument("-o", "--output", type=Path, default=Path("pipeline.toml"))
     init.add_argument("--seconds", type=float, default=30.0, help="how long to watch at most (30)")

@@ -2,9 +2,11 @@
 
 import io
 import json
+import sqlite3
 import threading
 import tomllib
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +169,39 @@ def test_several_sources_feed_one_stream(tmp_path: Path) -> None:
     assert list(found["channels"]) == ["temp_c", "ok", "level"]
     assert found["source"][1]["device"] == "id"
     assert found["source"][1]["time"] == "ts"
+
+
+SOURCES = plugins.find("ingest.sources")
+
+
+@pytest.mark.skipif("sql" not in SOURCES, reason="there is no source sql")
+def test_a_database(tmp_path: Path) -> None:
+    """Table, device, time, and the column that grows; the file is relative to nothing."""
+    path = tmp_path / "plant.db"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("create table r(id integer primary key, dev text, at text, temp_c real)")
+        rows = [(f"p{k % 3}", f"2026-03-01T12:{k:02}:00Z", 20 + k / 7) for k in range(60)]
+        made.executemany("insert into r(dev, at, temp_c) values(?, ?, ?)", rows)
+        made.commit()
+    found = started([f"sqlite:///{path}#r"], tmp_path / "p.toml")
+    assert found["source"] == [
+        {
+            "use": "sql", "url": f"sqlite:///{path}", "table": "r", "time": "at", "device": "dev",
+            "cursor": "id",
+        }
+    ]  # fmt: skip
+    assert list(found["channels"]) == ["temp_c"]
+
+
+@pytest.mark.skipif("folder" not in SOURCES, reason="there is no source folder")
+def test_a_folder(tmp_path: Path) -> None:
+    """Files of the first one's kind; where no column names a device, all rows are of one."""
+    (tmp_path / "in").mkdir()
+    lines = "".join(f"{1_772_366_400 + 60 * k},{k}.5\n" for k in range(5))
+    (tmp_path / "in" / "a.csv").write_text("ts,level\n" + lines)
+    [source] = started([str(tmp_path / "in")], tmp_path / "p.toml")["source"]
+    assert source["pattern"] == "*.csv"
+    assert (source["time"], source["device_id"]) == ("ts", "folder")
 
 
 def seen(*messages: Any, topics: Sequence[str] = ("a/b",), keys: Sequence[str] = ("",)) -> Guess:

@@ -19,6 +19,8 @@ __all__ = ["MOST", "Guess", "Measured", "guess", "is_device"]
 
 MOST = 0.9
 """Share of the rows in which something must be to count as always there."""
+FEW = 20
+"""Values that may all be different and still name devices; of more, each names its own row."""
 DEVICE = (
     *("device", "deviceid", "devicename", "device_name", "dev", "devid", "deveui", "thing"),
     *("sensor", "sensorid", "station", "stationid", "node", "nodeid", "mote", "moteid"),
@@ -31,7 +33,7 @@ TIME = (
 )
 NEVER = (
     *("seq", "sequence", "fcnt", "counter", "msgid", "messageid", "bdseq", "label", "split"),
-    *("rssi", "snr", "fport", "linkquality", "lqi"),
+    *("id", "rowid", "index", "rssi", "snr", "fport", "linkquality", "lqi"),
 )
 """Numbers that measure nothing, or are ground truth."""
 _UNITS = {
@@ -128,7 +130,9 @@ def _device(rows: Sequence[Row]) -> str:
     always = {
         path: values
         for path, values in _present(rows).items()
-        if len(values) >= MOST * len(rows) and all(device_name(value) for value in values)
+        if len(values) >= MOST * len(rows)
+        and all(device_name(value) for value in values)
+        and (len(values) < FEW or len(set(values)) <= len(values) / 2)
     }
     named = [path for path in always if is_device(path)]
     if named:

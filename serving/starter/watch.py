@@ -1,7 +1,7 @@
 """Watching a source named on the command line: its messages or rows, and its table in the file."""
 
 import secrets
-import time
+import time as wall
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,8 @@ AT_LEAST = 3.0
 Clock = Callable[[], int]
 FORMS = (
     "mqtt://host:1883/topic/#, kafka://host:9092/topic, http(s)://host/path, "
-    "postgresql+pg8000://user@host/database/table, sqlite:///file.db#table, or a file"
+    "postgresql+pg8000://user@host/database/table, sqlite:///file.db#table, "
+    "influxdb://host:8086/database/measurement, a file or a folder of files"
 )
 
 
@@ -49,6 +50,8 @@ def watch(source: str, seconds: float, clock: Clock) -> Draft:
         return _kafka(source, seconds, clock)
     if scheme in ("http", "https"):
         return _endpoint(source, seconds, clock)
+    if scheme == "influxdb":
+        return _influxdb(source, clock)
     if "://" in source:
         return _database(source, clock)
     return _file(Path(source), clock)
@@ -65,8 +68,8 @@ def _messages(source: Source, seconds: float, what: str) -> list[Sample]:
     samples: list[Sample] = []
     source.start()
     try:
-        began = time.monotonic()
-        while (passed := time.monotonic() - began) < seconds:
+        began = wall.monotonic()
+        while (passed := wall.monotonic() - began) < seconds:
             if passed >= AT_LEAST and len(samples) >= ENOUGH:
                 break
             delivery = source.take(1_000, 0.1)
@@ -160,6 +163,7 @@ def _file(path: Path, clock: Clock) -> Draft:
         files = sorted(f for f in path.iterdir() if set(f.suffixes) & set(FORMATS))
         if not files:
             raise NotUnderstood(f"{path}: no file in it is one of {', '.join(FORMATS)}")
+        options["pattern"] = f"*{''.join(files[0].suffixes)}"
         return _table("folder", options, _rows_of(files[0]), clock)
     return _table("file", options, _rows_of(path), clock)
 
@@ -172,21 +176,41 @@ def _rows_of(path: Path) -> pd.DataFrame:
 
 def _database(source: str, clock: Clock) -> Draft:
     address, login, shown = _login(source)
-    parts = urlsplit(address)
-    table, url = parts.fragment, urlunsplit(parts._replace(fragment=""))
-    if not table:
-        url, _, table = url.rpartition("/")
+    url, _, table = address.partition("#") if "#" in address else address.rpartition("/")
     if login:
         url = url.replace("://", f"://{login['username']}@", 1)
-    options: dict[str, Any] = {"url": url, "table": table}
-    password = {"password": login["password"]} if login.get("password") else {}
-    module = plugins.load("ingest.sources", "sql")
+    return _sampled("sql", {"url": url, "table": table}, login, shown, clock, named=("password",))
+
+
+def _influxdb(source: str, clock: Clock) -> Draft:
+    address, login, shown = _login(source)
+    parts = urlsplit(address)
+    database, _, measurement = parts.path.strip("/").partition("/")
+    if not measurement:
+        raise NotUnderstood(f"{address}: write influxdb://host:8086/database/measurement")
+    options: dict[str, Any] = {"url": f"http://{parts.netloc}", "database": database}
+    options["measurement"] = measurement
+    return _sampled("influxdb", options, login, shown, clock, named=("username", "password"))
+
+
+def _sampled(
+    use: str,
+    options: dict[str, Any],
+    login: dict[str, Any],
+    shown: dict[str, Any],
+    clock: Clock,
+    *,
+    named: tuple[str, ...],
+) -> Draft:
+    """What a source that gives a sample of its rows amounts to; `named` are the options to log in
+    with that it has."""
+    given = {name: login[name] for name in named if login.get(name)}
     try:
-        frame = module.sample(rows=4 * ENOUGH, **options, **password)
+        module = plugins.load("ingest.sources", use)
+        frame = module.sample(rows=4 * ENOUGH, **options, **given)
     except (ValueError, OSError) as refused:
-        raise NotUnderstood(f"{url}: {refused}") from None
-    options |= {"password": shown["password"]} if password else {}
-    return _table("sql", options, frame, clock)
+        raise NotUnderstood(f"{options['url']}: {refused}") from None
+    return _table(use, options | {name: shown[name] for name in given}, frame, clock)
 
 
 def _table(use: str, options: dict[str, Any], frame: pd.DataFrame, clock: Clock) -> Draft:
@@ -199,7 +223,8 @@ def _table(use: str, options: dict[str, Any], frame: pd.DataFrame, clock: Clock)
     found = guess(Seen(rows), clock())
     if found.time == "received":
         raise NotUnderstood(f"{use}: no column is a time; there are {', '.join(map(str, frame))}")
-    options["time"] = found.time.removeprefix("field:")
+    time = found.time.removeprefix("field:")
+    options |= {"time": time} if "time" in known else {}
     if found.device:
         options["device"] = found.device.removeprefix("field:")
     elif "device_id" in known:
@@ -210,7 +235,7 @@ def _table(use: str, options: dict[str, Any], frame: pd.DataFrame, clock: Clock)
             f"{use}: no column names a device; there are {', '.join(map(str, frame))}"
         )
     if "cursor" in known:
-        options["cursor"] = _growing(frame, options["time"])
+        options["cursor"] = _growing(frame, time)
     return Draft(use, options, replace(found, device="", time=""))
 
 
@@ -225,7 +250,7 @@ def _growing(frame: pd.DataFrame, time: str) -> str:
     """A column that grows with every row: integers, each once; else the time."""
     whole = [
         str(name)
-        for name in frame.columns
-        if pd.api.types.is_integer_dtype(frame[name]) and frame[name].is_unique
+        for name, column in frame.items()
+        if all(isinstance(_plain(value), int) for value in column) and column.is_unique
     ]
     return next((name for name in whole if name.lower() == "id"), whole[0] if whole else time)
