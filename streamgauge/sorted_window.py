@@ -1,8 +1,8 @@
 """The last values of a device, in order of arrival and in order of size.
 
-A row is `[count, ring[w], sorted[w]]`: values so far, the last w of them by arrival, and the same
-values from small to large. A value enters by binary search and one shift, O(w) moves of 8 bytes:
-under 100 ns up to some hundred values. Quantiles are then a look-up.
+A row is `[head, size, ring[w], sorted[w]]`: place of the oldest value and how many there are, the
+values by arrival, and the same values from small to large. A value enters by binary search and one
+shift, O(w) moves of 8 bytes: under 100 ns up to some hundred values. Quantiles are a look-up.
 """
 
 import math
@@ -11,8 +11,10 @@ from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
 __all__ = [
-    "COUNT",
+    "HEAD",
+    "SIZE",
     "clear",
+    "drop_oldest",
     "mean_and_deviation",
     "median_deviation",
     "most_frequent",
@@ -22,20 +24,18 @@ __all__ = [
     "width_of",
 ]
 
-COUNT = 0
-_RING = 1
+HEAD, SIZE, _RING = range(3)
 
 
 def width_of(window: int) -> int:
     """float64 values that the row of a window takes."""
-    return 1 + 2 * window
+    return _RING + 2 * window
 
 
 @kernel
 def size(row: Floats, window: int) -> int:
     """Values in the window."""
-    count = int(row[COUNT])
-    return count if count < window else window
+    return int(row[SIZE])
 
 
 @kernel
@@ -58,23 +58,31 @@ def _place(ordered: Floats, n: int, value: float) -> int:
 
 
 @kernel
-def push(row: Floats, window: int, value: float) -> None:
-    """Let a finite value enter, and the oldest leave where the window is full."""
-    count = int(row[COUNT])
-    ordered = row[_RING + window :]
-    place = _RING + count % window
-    n = count
-    if count >= window:
-        n = window - 1
-        for k in range(_place(ordered, window, row[place]), n):
-            ordered[k] = ordered[k + 1]
+def drop_oldest(row: Floats, window: int) -> None:
+    """Let the oldest value of a window that is not empty leave."""
+    ordered, n = row[_RING + window :], int(row[SIZE]) - 1
+    head = int(row[HEAD])
+    for k in range(_place(ordered, n + 1, row[_RING + head]), n):
+        ordered[k] = ordered[k + 1]
+    row[SIZE] = n
+    row[HEAD] = head + 1 if head + 1 < window else 0
+
+
+@kernel
+def push(row: Floats, window: int, value: float) -> int:
+    """Let a finite value enter, and the oldest leave where the window is full; its place by
+    arrival."""
+    if row[SIZE] >= window:
+        drop_oldest(row, window)
+    ordered, n = row[_RING + window :], int(row[SIZE])
     at = _place(ordered, n, value)
     for k in range(n, at, -1):
         ordered[k] = ordered[k - 1]
     ordered[at] = value
-    row[place] = value
-    # A count that wraps at a whole number of windows never loses a digit.
-    row[COUNT] = count + 1 if count + 1 < 2 * window else window
+    place = (int(row[HEAD]) + n) % window
+    row[_RING + place] = value
+    row[SIZE] = n + 1
+    return place
 
 
 @kernel

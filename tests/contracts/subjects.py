@@ -10,7 +10,7 @@ import numpy as np
 
 from stream_processor.admit import Admit
 from stream_processor.clean._range import EXTREME
-from stream_processor.features import calendar, formula, lags, raw, rolling
+from stream_processor.features import calendar, formula, lags, raw, rolling, shape
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
 from streamgauge import plugins
@@ -156,6 +156,27 @@ def _set(flag: Flag, operator: _Counted) -> bool:
 
 
 _FEATURES = "stream_processor.features"
+_BOTH = ["temperature", "free"]
+_OTHER_FEATURES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("weighted", {"of": _BOTH, "half_lives": [3, "30s"], "stats": ["mean", "std", "var"]}),
+    ("differences", {"of": _BOTH, "lags": [1, 4]}),
+    ("differences", {"of": ["free"], "lags": [2], "per": "second"}),
+    ("quantiles", {"of": _BOTH, "window": {"readings": 6}, "stats": ["median", "q90", "mad"]}),
+    ("quantiles", {"of": ["free"], "window": "40s", "stats": ["iqr"], "readings_max": 5}),
+    ("shape", {"of": _BOTH, "window": {"readings": 6}, "stats": shape.STATS}),
+    ("shape", {"of": ["free"], "window": "40s", "stats": shape.STATS, "readings_max": 5}),
+    ("spectrum", {"of": _BOTH, "bands": {"a": [0, 2], "b": [3, 4]}, "rate": 8.0, "window": 8}),
+    ("since", {"value": ["free"], "change": ["load"], "above": {"load": 20.0}}),
+)
+
+
+def _feature(name: str, options: Mapping[str, Any], column: int) -> Operator:
+    operator: Operator = import_module(f"{_FEATURES}.{name}").build(
+        SCHEMA, CAPACITY, column, **options
+    )
+    return operator
+
+
 _ALL = rolling.STATS
 
 SUBJECTS = (
@@ -221,6 +242,14 @@ SUBJECTS = (
         "time, sums alone",
         _rolling(of=["free"], window="10m", stats=["std"], readings_max=9),
         outcomes={"overflow": lambda operator: operator.overflowed > 0},
+    ),
+    *(
+        Subject(
+            f"{_FEATURES}.{name}",
+            ", ".join(options),
+            partial(_feature, name, options),
+        )
+        for name, options in _OTHER_FEATURES
     ),
     Subject(
         f"{_FEATURES}.formula",
