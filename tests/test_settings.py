@@ -175,6 +175,22 @@ def test_api_keys_come_from_the_environment() -> None:
     assert "first" not in repr(found)
 
 
+def test_keys_may_be_for_reading_or_writing_only() -> None:
+    """They come from the environment like all secrets, and no repr shows them."""
+    text = BASE + "[serve]\nread_keys = ['${ONE}']\nwrite_keys = ['${TWO}']\n"
+    found = replayed(text, ONE="first", TWO="second")
+    assert (found.serve.read_keys, found.serve.write_keys) == (("first",), ("second",))
+    assert "first" not in repr(found)
+    for key in ("read_keys", "write_keys"):
+        assert problem(BASE + f"[serve]\n{key} = ['hunter2']\n").key == f"serve.{key}[0]"
+
+
+def test_one_source_takes_what_is_posted() -> None:
+    """There is one POST /v1/readings; of two sources `http` none could tell which is meant."""
+    http = "[[source]]\nuse = 'http'\n"
+    assert problem(BASE + http + http, for_replay=False).key == "source[1].use"
+
+
 def test_a_source_is_needed_to_run_but_not_to_replay() -> None:
     """Without a source there is nothing to run; a replay needs neither it nor its variables."""
     found = problem(BASE, for_replay=False)

@@ -17,7 +17,7 @@ from stream_processor import worker
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
-from stream_processor.worker import CHECKPOINT, Worker
+from stream_processor.worker import CHECKPOINT, Worker, _parts
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Output
 from tests.power import UnsafeDisk
@@ -429,3 +429,14 @@ def test_the_journal_is_trimmed_only_behind_a_checkpoint_that_is_on_the_disk(
     assert "No space left" in stand.worker.checkpoints["why"]
     monkeypatch.undo()
     stand.worker.stop()
+
+
+def test_only_the_last_part_of_a_delivery_tells_its_place() -> None:
+    """What is journaled in parts is not durable before the last of them is: a crash in between must
+    not pass for the whole."""
+    payloads = [b"x" * 10] * 7
+    whole = Delivery(0, payloads, ["t"] * 7, [BEGIN] * 7, position={"keys": "k"})
+    parts = list(_parts(whole, 25))
+    assert [len(part.payloads) for part in parts] == [2, 2, 2, 1]
+    assert [part.position for part in parts] == [None, None, None, {"keys": "k"}]
+    assert [part.position for part in _parts(whole, 1_000)] == [{"keys": "k"}]

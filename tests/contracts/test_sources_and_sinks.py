@@ -91,12 +91,14 @@ def recording(folder: Path) -> Path:
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
     "folder": lambda folder: {"path": recording(folder).parent, "complete": "rename"},
+    "http": lambda folder: {},
     "influxdb": lambda folder: {
         "url": f"http://{nowhere()}",
         "database": "plant",
         "measurement": "pumps",
     },
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
+    "poll": lambda folder: {"url": f"http://{nowhere()}", "every": "10ms"},
     "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant", "table": "readings"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
 }
