@@ -89,6 +89,7 @@ def recording(folder: Path) -> Path:
 
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
+    "kafka": lambda folder: {"topics": ["pumps"], "bootstrap_servers": nowhere()},
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
 }

@@ -1,0 +1,84 @@
+"""How to reach a Kafka: addresses, TLS and login, as its source and its sink both need them."""
+
+import ssl
+from ipaddress import ip_address
+from typing import Any
+
+__all__ = ["access", "addresses"]
+
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+DEFAULT_PORT = 9092
+
+
+def access(
+    bootstrap_servers: str,
+    *,
+    tls: bool | None,
+    ca: str,
+    cert: str,
+    key: str,
+    insecure: bool,
+    sasl: str,
+    username: str,
+    password: str,
+) -> dict[str, Any]:
+    """Arguments for a client of kafka-python; ValueError on options that mean nothing.
+
+    `tls` None is TLS unless every broker is on this machine. `cert` and `key` are our own
+    certificate; `insecure` accepts any certificate. `sasl` counts where there is a username.
+    """
+    brokers = addresses(bootstrap_servers)
+    encrypted = not all(map(_loopback, brokers)) if tls is None else tls
+    if not encrypted and (ca or cert or key or insecure):
+        raise ValueError("ca, cert, key and insecure need TLS; write tls = true")
+    if sasl not in MECHANISMS:
+        raise ValueError(f"sasl = {sasl!r}; write one of {', '.join(MECHANISMS)}")
+    if bool(username) != bool(password):
+        raise ValueError("username and password belong together; give both or none")
+    protocol = f"{'SASL_' if username else ''}{'SSL' if encrypted else 'PLAINTEXT'}"
+    settings: dict[str, Any] = {"bootstrap_servers": brokers, "security_protocol": protocol}
+    if encrypted:
+        settings["ssl_context"] = _context(ca, cert, key, insecure=insecure)
+    if username:
+        settings |= {
+            "sasl_mechanism": sasl,
+            "sasl_plain_username": username,
+            "sasl_plain_password": password,
+        }
+    return settings
+
+
+def addresses(bootstrap_servers: str) -> list[str]:
+    """Read "host[:port],host[:port]"; ValueError that says how otherwise."""
+    brokers = [each.strip() for each in bootstrap_servers.split(",")]
+    for k, broker in enumerate(brokers):
+        host, colon, port = broker.rpartition(":") if ":" in broker else (broker, "", "")
+        right = port.isascii() and port.isdigit() and 0 < int(port) < 65_536  # a TCP port
+        if not host or "/" in broker or "@" in broker or (colon and not right):
+            raise ValueError(
+                f"bootstrap_servers = {bootstrap_servers!r} names no brokers; write "
+                "host:9092, several with commas between them"
+            )
+        brokers[k] = broker if colon else f"{broker}:{DEFAULT_PORT}"
+    return brokers
+
+
+def _loopback(broker: str) -> bool:
+    host = broker.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _context(ca: str, cert: str, key: str, *, insecure: bool) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca or None)
+        if cert or key:
+            context.load_cert_chain(cert, key or None)
+    except (OSError, ValueError) as wrong:
+        raise ValueError(f"cannot use ca, cert or key: {wrong}; name readable PEM files") from wrong
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
