@@ -1,13 +1,19 @@
 """How to reach a Kafka: addresses, TLS and login, as its source and its sink both need them."""
 
+import socket
 import ssl
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
-__all__ = ["access", "addresses"]
+__all__ = ["access", "addresses", "close_what_fails", "obstacle"]
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 DEFAULT_PORT = 9092
+KNOCK = 1.0
+"""Seconds that a broker has to answer when we ask why it did not."""
+DIRECT = "direct"
+"""The scheme of what stands for a proxy and is none."""
 
 
 def access(
@@ -36,7 +42,11 @@ def access(
     if bool(username) != bool(password):
         raise ValueError("username and password belong together; give both or none")
     protocol = f"{'SASL_' if username else ''}{'SSL' if encrypted else 'PLAINTEXT'}"
-    settings: dict[str, Any] = {"bootstrap_servers": brokers, "security_protocol": protocol}
+    settings: dict[str, Any] = {
+        "bootstrap_servers": brokers,
+        "security_protocol": protocol,
+        "proxy_url": f"{DIRECT}://",
+    }
     if encrypted:
         settings["ssl_context"] = _context(ca, cert, key, insecure=insecure)
     if username:
@@ -63,12 +73,67 @@ def addresses(bootstrap_servers: str) -> list[str]:
     return brokers
 
 
+def close_what_fails(sockets: Any) -> None:
+    """Let the clients that `access` makes close a socket that does not connect, which kafka-python
+    leaves to the garbage collector. `sockets` is its class of these, `KafkaNetSocket`."""
+
+    class Closing(sockets):  # type: ignore[misc]  # known at run time only
+        SCHEMES = (DIRECT,)
+
+        def socket(self, *kind: Any) -> Any:
+            self._made = super().socket(*kind)
+            return self._made
+
+        async def connect(self, *given: Any, **named: Any) -> Any:
+            try:
+                return await super().connect(*given, **named)
+            except BaseException:
+                self._made.close()
+                raise
+
+
 def _loopback(broker: str) -> bool:
     host = broker.rpartition(":")[0].strip("[]")
     try:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def obstacle(settings: dict[str, Any]) -> str:
+    """What keeps a client with these settings from its brokers, as far as it can be found out; the
+    client itself only says that it got nowhere."""
+    found = ""
+    for broker in settings["bootstrap_servers"]:
+        try:
+            _knock(broker, settings.get("ssl_context"))
+        except OSError as failed:
+            found = f"{broker}: {failed}"
+    if not found and "sasl_mechanism" in settings:
+        found = "no login; check username, password, sasl and tls"
+    return found or "no answer in Kafka's protocol; check bootstrap_servers and tls"
+
+
+def _knock(broker: str, context: ssl.SSLContext | None) -> None:
+    host, _, port = broker.rpartition(":")
+    host = host.strip("[]")
+    with socket.create_connection((host, int(port)), timeout=KNOCK) as plain:
+        if context is not None:
+            with suppress(TimeoutError), context.wrap_socket(plain, server_hostname=host):
+                pass
+
+
+class _ClosingSocket(ssl.SSLSocket):
+    """Closed as soon as a handshake fails, for the same reason as in `close_what_fails`."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT002  # as it is in ssl
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            self.close()
+            raise
 
 
 def _context(ca: str, cert: str, key: str, *, insecure: bool) -> ssl.SSLContext:
@@ -78,6 +143,7 @@ def _context(ca: str, cert: str, key: str, *, insecure: bool) -> ssl.SSLContext:
             context.load_cert_chain(cert, key or None)
     except (OSError, ValueError) as wrong:
         raise ValueError(f"cannot use ca, cert or key: {wrong}; name readable PEM files") from wrong
+    context.sslsocket_class = _ClosingSocket
     if insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -98,8 +98,12 @@ class ChunkRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # the clien
 def _columns(tp: Any, batch: Any, first: int) -> Chunk:
     """The records of a batch from an offset on."""
     data, at = _uncompressed(batch)
-    found = np.empty((batch.records_count, COLUMNS), np.int64)
-    if places(np.frombuffer(data, np.uint8), at, found) != len(data):
+    # A record takes seven bytes at least; what says more of them is damaged.
+    count = min(max(batch.records_count, 0), len(data))
+    found = np.empty((count, COLUMNS), np.int64)
+    if count != batch.records_count or places(np.frombuffer(data, np.uint8), at, found) != len(
+        data
+    ):
         raise CorruptRecordError(f"{tp}: the batch at {batch.base_offset} is not whole records")
     offsets = found[:, OFFSET] + batch.base_offset
     wanted = (offsets >= first) & (found[:, 5] >= 0)

@@ -5,12 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
+from kafka.errors import KafkaConnectionError, KafkaError
 from kafka.net.compat import KafkaNetClient
+from kafka.net.inet import KafkaNetSocket
 
 from ingest.sources._kafka_chunks import ChunkRecords
+from streamgauge.kafka_access import close_what_fails, obstacle
 
 __all__ = ["CLOSE_MS", "Consumer", "connected", "consumer", "patiently"]
+
+close_what_fails(KafkaNetSocket)
 
 Consumer = Any
 """A `KafkaConsumer`, for which there are no types."""
@@ -53,10 +57,10 @@ def consumer(settings: dict[str, Any]) -> Consumer:
             reconnect_backoff_max_ms=RECONNECT_MS,
             **settings,
         )
-    except (KafkaError, OSError):
-        for made_before in clients:
-            made_before.close()
-        raise
+    except (KafkaError, OSError) as failed:
+        for client_made in clients:
+            client_made.close()
+        raise KafkaConnectionError(obstacle(settings)) from failed
     made._fetcher.PartitionRecords = ChunkRecords  # noqa: SLF001  # it has no option for this
     return made
 
