@@ -91,7 +91,7 @@ def produce(
     """Write these to the topic's partitions in turn; returns once the broker has them all."""
     with KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer:
         sent = [
-            producer.send(topic, payload, partition=k % partitions)
+            producer.send(topic, payload, key=b"%d" % k, partition=k % partitions)
             for k, payload in enumerate(payloads)
         ]
         for one in sent:

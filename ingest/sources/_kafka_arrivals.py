@@ -124,6 +124,11 @@ class Arrivals:
             return committed if own is None else own
         return max(own, committed)
 
+    def stand(self, partition: Partition, offset: int) -> None:
+        """Take it that everything before this offset is durable."""
+        with self._news:
+            self._taken[partition] = self._journaled[partition] = offset
+
     def due(self, partitions: Iterable[Partition]) -> Token:
         """What to commit of these partitions: durable, and not committed yet."""
         with self._news:

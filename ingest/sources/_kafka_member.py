@@ -24,6 +24,8 @@ __all__ = ["Member"]
 POLL_MS = 200
 LOOK_EVERY = 1.0
 """Seconds between two commits and two looks at how we are."""
+ASK_EVERY = 3.0
+"""Seconds between two tries to get partitions where we have none."""
 SETTLE = 5.0
 """Seconds that a partition is held back until what was taken of it is durable. Heartbeats rest
 meanwhile."""
@@ -55,7 +57,7 @@ class Member:
         self._owned: set[TopicPartition] = set()
         self._unplaced: set[TopicPartition] = set()
         """Assigned, and paused until it is known where to begin."""
-        self._looked = 0.0
+        self._looked = self._asked = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka", daemon=True)
 
@@ -89,6 +91,9 @@ class Member:
         strategy = {"partition_assignment_strategy": [CooperativeStickyAssignor()]}
         made = consumer(self._settings | strategy)
         try:
+            # Known before we join: whoever leads the group divides the partitions it knows.
+            for topic in self._topics:
+                made.partitions_for_topic(topic)
             made.subscribe(self._topics, listener=_Listener(self, made))
             while not self._stopping.is_set():
                 self._round(made)
@@ -155,8 +160,8 @@ class Member:
         at = self._arrivals.begin(tp, offset, by)
         if at is None:
             at = begin if self._first == "earliest" else end
-            # The place is kept at once: a restart before the first record must not move it.
-            made.commit(self._commits({tp: at}), timeout_ms=ANSWER_MS)
+            # Kept and committed: a restart before the first record must not move it.
+            self._arrivals.stand(tp, at)
         if at < begin:
             self.counts["lost"] += begin - at
         if at > end:
@@ -193,12 +198,22 @@ class Member:
         else:
             there = [topic for topic in self._topics if made.partitions_for_topic(topic)]
             absent = sorted(set(self._topics) - set(there))
+            if there:
+                self._ask_again(made)
             self.why = (
                 f"{', '.join(absent)}: no such topic at {self._where}, or not for us to read; "
                 "create it, or allow us to read it"
                 if absent
                 else self.why and "no partition assigned yet"
             )
+
+    def _ask_again(self, made: Consumer) -> None:
+        """Divide the partitions anew where we lead the group and have none: the client sometimes
+        does so before it knows them, and then never again."""
+        coordinator = made._coordinator  # noqa: SLF001  # it has no public way to ask
+        if coordinator._is_leader and self._looked - self._asked >= ASK_EVERY:  # noqa: SLF001  # see above
+            self._asked = self._looked
+            coordinator.request_rejoin()
 
     # What follows runs in the client's thread, while ours waits in `poll` or `close`.
 
