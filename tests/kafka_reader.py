@@ -88,10 +88,13 @@ def reading(bootstrap: str, topic: str, *, ready: bool = True, **options: Any) -
 def produce(
     bootstrap: str, topic: str, payloads: Iterable[bytes | None], *, partitions: int = 1
 ) -> None:
-    """Write these to the topic's partitions in turn; returns once the broker has them all."""
+    """Write these to the topic's partitions in turn, of two devices each by their keys; returns
+    once the broker has them all."""
     with KafkaProducer(bootstrap_servers=bootstrap, linger_ms=5) as producer:
         sent = [
-            producer.send(topic, payload, key=b"%d" % k, partition=k % partitions)
+            producer.send(
+                topic, payload, key=b"d%d" % (k % (2 * partitions)), partition=k % partitions
+            )
             for k, payload in enumerate(payloads)
         ]
         for one in sent:
