@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from ingest.rejects import Rejects
 from ingest.source import Source
 from ingest.sources import mqtt
+from ingest.sources._inbox import Inbox, PassedOver
 from ingest.sources._turns import Turns
 from streamgauge.schema import Channel, Schema
 from tests.services.mosquitto import Mosquitto, mosquitto
@@ -38,6 +39,7 @@ class Reader:
         )
         self.numbers: list[int] = []
         self.tokens: list[Any] = []
+        self.retained: list[int] = []
 
     @property
     def state(self) -> dict[str, Any]:
@@ -52,7 +54,9 @@ class Reader:
         assert len(delivery.payloads) == len(delivery.topics) == len(delivery.received)
         assert delivery.received == sorted(delivery.received)
         assert all(topic.startswith("pumps/") for topic in delivery.topics)
-        self.numbers += [json.loads(payload)["n"] for payload in delivery.payloads]
+        numbers = [json.loads(payload)["n"] for payload in delivery.payloads]
+        self.numbers += numbers
+        self.retained += numbers if delivery.retained else []
         self.tokens += delivery.tokens
         if acknowledge:
             self.source.acknowledge(delivery.tokens)
@@ -112,7 +116,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("qos", [0, 1, 2])
 def test_every_message_once_and_in_order(broker: Mosquitto, version: str, qos: int) -> None:
     """Far more messages than the broker's window arrive, in order, with topic and arrival time."""
     with reading(broker.url, version=version, qos=qos) as reader, publisher(broker) as send:
@@ -204,22 +208,24 @@ def test_a_broker_that_restarts_and_forgets(broker: Mosquitto, version: str) -> 
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-def test_what_was_not_acknowledged_comes_again(broker: Mosquitto, version: str) -> None:
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_not_acknowledged_comes_again(broker: Mosquitto, version: str, qos: int) -> None:
     """A crash between taking and acknowledging loses nothing: the next source with the same client
     id gets exactly those messages, and what came meanwhile."""
+    options: dict[str, Any] = {"version": version, "qos": qos}
     with publisher(broker) as send:
-        with reading(broker.url, version=version) as first:
-            send(0, 10)
+        with reading(broker.url, **options) as first:
+            send(0, 10, qos=qos)
             first.until(lambda: len(first.numbers) == 10, acknowledge=False)
             first.source.acknowledge(first.tokens[:4])
         # A broker that sends to a closed connection lets go of acknowledgements it has not read.
         wait_for(lambda: "Client reader disconnected" in broker.log)
-        send(10, 5)
-        with reading(broker.url, version=version) as second:
+        send(10, 5, qos=qos)
+        with reading(broker.url, **options) as second:
             second.until(lambda: len(second.numbers) >= 11)
             assert second.numbers == list(range(4, 15))
-        with reading(broker.url, version=version) as third:
-            send(99)
+        with reading(broker.url, **options) as third:
+            send(99, qos=qos)
             third.until(lambda: third.numbers)
             assert third.numbers == [99]
 
@@ -247,17 +253,37 @@ def test_the_derived_client_id_lasts(broker: Mosquitto) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-def test_retained_messages_are_counted_not_read(broker: Mosquitto, version: str) -> None:
-    """What the broker repeats on subscribing is no news; more of it than the window holds does not
-    stall what follows."""
+def test_retained_messages_come_in_deliveries_of_their_own(broker: Mosquitto, version: str) -> None:
+    """What the broker repeats on subscribing is marked as such, however much of it there is, and a
+    delivery ends where news begin."""
     with publisher(broker) as send:
         for k in range(60):
             send(k, retain=True, topic=f"pumps/p{k}/telemetry")
         with reading(broker.url, version=version) as reader:
             reader.until(lambda: reader.state["retained"] == 60)
-            send(100, retain=True)
-            reader.until(lambda: reader.numbers)
-            assert reader.numbers == [100]
+            send(100, 5, retain=True)
+            reader.until(lambda: len(reader.numbers) == 65)
+            assert set(reader.retained) == set(range(60))
+            assert sorted(reader.numbers)[60:] == list(range(100, 105))
+
+
+def test_a_delivery_ends_where_retained_messages_begin_or_end() -> None:
+    """Whatever waits together is cut at each border, in order, and every token comes once."""
+    inbox = Inbox(100, 10_000)
+    for k, kind in enumerate("nnrrrnprpn"):
+        if kind == "p":
+            inbox.pass_over(PassedOver(k, "t", "malformed", "", b""), k)
+        else:
+            put = inbox.put_retained if kind == "r" else inbox.put
+            put("t", b"%d" % k, k, k)
+    taken = [inbox.take(100, 0.0) for _ in range(5)]
+    assert [[entry[2] for entry in one.messages] for one in taken] == [
+        [0, 1], [2, 3, 4], [5], [7], [9],
+    ]  # fmt: skip
+    assert [one.retained for one in taken] == [False, True, False, True, False]
+    assert [token for one in taken for token in one.tokens] == list(range(10))
+    assert not inbox.full
+    assert inbox.take(100, 0.0).tokens == []
 
 
 def test_long_messages_are_rejected_without_a_stall(broker: Mosquitto) -> None:
@@ -346,11 +372,23 @@ def test_acknowledgements_follow_arrival() -> None:
     ("options", "match"),
     [
         ({"url": "localhost:1883"}, "mqtt://host:1883"), ({"url": "mqtt://"}, "mqtt://host"),
-        ({"url": "mqtt://u:p@h"}, "MQTT_PASSWORD"), ({"url": "mqtt://h:99999"}, "no broker"),
-        ({"url": "mqtt://h/path"}, "no broker"), ({"topics": []}, "at least one"),
+        ({"url": "mqtt://u:p@h"}, "MQTT_PASSWORD"),
+        ({"url": "mqtt://h:99999", "tls": False}, "no broker"),
+        ({"url": "mqtt://h/path", "tls": False}, "no broker"), ({"topics": []}, "at least one"),
         ({"topics": ["a/#/b"]}, "topic filter"), ({"topics": ["a+/b"]}, "topic filter"),
-        ({"topics": [""]}, "topic filter"), ({"version": "4"}, "3.1.1"), ({"qos": 2}, "0 or 1"),
+        ({"topics": [""]}, "topic filter"), ({"version": "4"}, "3.1.1"), ({"qos": 3}, "0, 1 or 2"),
         ({"queue": 0}, "at least 1"), ({"ca": "x.pem"}, "mqtts://"),
+        ({"url": "mqtt://h"}, "tls = false"), ({"url": "ws://h/mqtt"}, "wss://h"),
+        ({"url": "mqtt://localhost", "tls": True}, "mqtts://"),
+        ({"url": "mqtts://h", "tls": False}, "contradicts"),
+        ({"url": "ws://h/mqtt?token=hunter2"}, "no broker"),
+        ({"topics": ["$share//a"]}, "no group"), ({"topics": ["$share/g"]}, "no group"),
+        ({"topics": ["a\x00b"]}, "topic filter"),
+        ({"will": {"topic": "a/#"}}, "will.topic"), ({"will": {"text": "x"}}, "write will"),
+        ({"will": {"topic": "pumps/p1/telemetry"}}, "topic outside"),
+        ({"silent_after": "long"}, "duration"), ({"connections": 0}, "filter of its own"),
+        ({"connections": 2}, "sensors/a/#"),
+        ({"connections": 2, "topics": ["a/#", "a/+/b"]}, "overlap"),
         ({"url": "mqtts://h", "ca": "/no/such.pem"}, "readable PEM"),
     ],
 )  # fmt: skip
