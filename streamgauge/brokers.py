@@ -152,7 +152,7 @@ def plain(topic: str) -> str:
 def meet(one: str, other: str) -> bool:
     """Whether some topic matches both filters. A plain topic is a filter that matches itself."""
     left, right = plain(one).split("/"), plain(other).split("/")
-    if left[0] != right[0] and (left[0] + right[0]).startswith("$"):
+    if left[0] != right[0] and "$" in {left[0][:1], right[0][:1]}:
         # Wildcards of the first level stand for no topic that begins with $.
         return False
     for a, b in zip(left, right, strict=False):
