@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 __all__ = [
-    "ONLINE",
+    "LONGEST_TOPIC",
     "Address",
     "Will",
     "address_of",
