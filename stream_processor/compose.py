@@ -10,6 +10,7 @@ from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.retained import Retained
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.model import Settings, TaskSettings
@@ -42,6 +43,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         schema=schema,
         devices=Devices(limit),
         admit=Admit(schema, limit, max_ahead_us=skew),
+        retained=Retained(schema, limit),
         features=features,
         lanes=lanes,
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),

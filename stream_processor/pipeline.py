@@ -100,6 +100,8 @@ class Pipeline:
                 assert codec is not None, "a source without a codec delivered messages"
                 batch = self.walk.batch if len(delivery.payloads) <= PART else self._batch
                 codec.decode(delivery, batch, self.rejects)
+                if delivery.retained:
+                    self.walk.stages.retained.keep(batch)
                 self._walk(batch)
             elif delivery.readings is not None:
                 self._fill(delivery.readings)
@@ -137,9 +139,9 @@ class Pipeline:
         batch.verdict[:n] = 0
 
     def _explain(self, batch: Batch) -> None:
-        """Keep the readings that were not admitted, with their reason."""
-        devices = self.walk.stages.devices
-        refused = np.flatnonzero(batch.verdict[: batch.n])
+        """Keep the readings that were not admitted, with their reason; retained ones are none."""
+        devices, verdict = self.walk.stages.devices, batch.verdict[: batch.n]
+        refused = np.flatnonzero((verdict != 0) & (verdict != Verdict.RETAINED))
         for k in refused[: len(refused) if self.rejects.listened else SHOWN].tolist():
             time = np.datetime64(int(batch.time[k]), "us")
             self.rejects.note(

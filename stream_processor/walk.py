@@ -17,6 +17,7 @@ from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.retained import Retained
 from streamgauge.arrays import Floats, Ints
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
@@ -43,6 +44,7 @@ class Stages:
     schema: Schema
     devices: Devices
     admit: Admit
+    retained: Retained
     features: Sequence[FeatureOperator]
     lanes: Sequence[Lane]
     join: LabelJoin
@@ -60,6 +62,7 @@ class Stages:
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
         named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
+        named["retained"] = self.retained.blocks
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
         for learner in self.learners:
@@ -193,20 +196,22 @@ class Walk:
                 self.evict(idle)
 
     def _forget_refused(self, rows: int) -> None:
-        """Free the rows of devices of which nothing was ever admitted: junk must not use up the
-        limit. There is no state of theirs to reset."""
+        """Free the rows of devices of which nothing was ever admitted, nor is anything retained:
+        junk must not use up the limit. There is no state of theirs to reset."""
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
         if not count.all():
-            ids = self.stages.devices.ids
-            junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
+            ids, unseen = self.stages.devices.ids, self.stages.retained.received[:rows] == 0.0
+            empty = np.flatnonzero((count == 0.0) & unseen)
+            junk = [row for row in empty.tolist() if ids[row] is not None]
             if junk:
                 self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:
-        """Device rows whose last admitted reading came before that time."""
+        """Device rows whose last admitted reading came before that time, and whatever is retained
+        of them."""
         block = self.stages.admit.blocks["admit"]
-        received, count = block.view("received")[:rows], block.view("count")[:rows]
-        return np.flatnonzero((count > 0.0) & (received < before))
+        seen = np.maximum(block.view("received")[:rows], self.stages.retained.received[:rows])
+        return np.flatnonzero((seen > 0.0) & (seen < before))
 
     def evict(self, rows: Ints) -> None:
         """Forget these devices: what they owe expires, their rows become free."""

@@ -48,7 +48,8 @@ def nowhere() -> str:
 
 
 SINKS: dict[str, Callable[[], dict[str, Any]]] = {
-    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"}
+    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "mqtt": lambda: {"url": f"mqtt://{nowhere()}"},
 }
 """Options of the sinks that need some: their server is away."""
 
