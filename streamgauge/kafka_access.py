@@ -2,11 +2,12 @@
 
 import socket
 import ssl
+from collections.abc import Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any
 
-__all__ = ["access", "addresses", "close_what_fails", "obstacle"]
+__all__ = ["access", "addresses", "close_what_fails", "notes_of", "obstacle"]
 
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 DEFAULT_PORT = 9092
@@ -71,6 +72,17 @@ def addresses(bootstrap_servers: str) -> list[str]:
             )
         brokers[k] = broker if colon else f"{broker}:{DEFAULT_PORT}"
     return brokers
+
+
+def notes_of(options: Mapping[str, Any], done: str) -> list[str]:
+    """What is allowed but may surprise, for `check`; `done` is "read" or "written"."""
+    where = options.get("bootstrap_servers", "localhost")
+    found = []
+    if options.get("tls") is False and not all(map(_loopback, addresses(where))):
+        found.append(f"kafka: tls = false: {where} is {done} unencrypted, passwords included")
+    if options.get("insecure"):
+        found.append(f"kafka: insecure = true: whoever answers at {where} is believed")
+    return found
 
 
 def close_what_fails(sockets: Any) -> None:

@@ -12,7 +12,7 @@ device be the key of the messages, or whatever keeps all messages of a device in
 
 import hashlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ingest.rejects import Rejects
@@ -23,10 +23,10 @@ from ingest.sources._kafka_member import Member
 from ingest.sources._kafka_reread import Rereader
 from streamgauge.delivery import Delivery, Position
 from streamgauge.durations import microseconds
-from streamgauge.kafka_access import access
+from streamgauge.kafka_access import access, notes_of
 from streamgauge.schema import Schema
 
-__all__ = ["open"]
+__all__ = ["notes", "open"]
 
 CODEC = "json"
 """What reads the messages where the configuration names nothing else."""
@@ -109,6 +109,11 @@ def open(  # noqa: A001  # the contract of a source's file
     return _KafkaSource(
         source_index, arrivals, Member(member, topics, arrivals, clock, start), Rereader(reading)
     )
+
+
+def notes(options: Mapping[str, Any]) -> list[str]:
+    """What is allowed but may surprise."""
+    return notes_of(options, "read")
 
 
 class _KafkaSource:

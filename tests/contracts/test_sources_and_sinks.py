@@ -48,6 +48,7 @@ def nowhere() -> str:
 
 
 SINKS: dict[str, Callable[[], dict[str, Any]]] = {
+    "kafka": lambda: {"bootstrap_servers": nowhere()},
     "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
     "mqtt": lambda: {"url": f"mqtt://{nowhere()}"},
 }
