@@ -1,6 +1,7 @@
 """Kafka's record batches as columns, a chunk each, in place of one Python object per record."""
 
 import gzip
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,8 +48,9 @@ class Chunk:
 
     @property
     def offset(self) -> int:
-        """Of the last record: the client asks it whether all of this lies before its position."""
-        return int(self.offsets[-1])
+        """Of the last record: the client asks it whether all of this lies before its position.
+        Without a record, where only tombstones count, beyond any."""
+        return int(self.offsets[-1]) if len(self.offsets) else sys.maxsize
 
     def part(self, start: int, stop: int) -> "Chunk":
         """Records `start` to `stop`."""
@@ -75,10 +77,11 @@ class ChunkRecords(Fetcher.PartitionRecords):  # type: ignore[misc]  # the clien
                 after = batch.next_offset
                 chunk = None if self._passed_over(batch) else _columns(tp, batch, self.fetch_offset)
             else:
-                chunk = _one_by_one(tp, list(batch), self.fetch_offset)
-                after = chunk.offset + 1 if chunk.offsets.size else self.next_fetch_offset
+                records_before_2 = list(batch)
+                chunk = _one_by_one(tp, records_before_2, self.fetch_offset)
+                after = records_before_2[-1].offset + 1
             self.next_fetch_offset = after
-            if chunk is not None and chunk.offsets.size:
+            if chunk is not None and (chunk.payloads or chunk.tombstones):
                 self.records_read += len(chunk)
                 self.bytes_read += chunk.size
                 yield chunk
@@ -162,7 +165,8 @@ def _stamps(milliseconds: Ints) -> list[int | None]:
 
 def _one_by_one(tp: Any, records: list[Any], first: int) -> Chunk:
     """The records of a batch in a format before 2."""
-    kept = [record for record in records if record.offset >= first and record.value is not None]
+    wanted = [record for record in records if record.offset >= first]
+    kept = [record for record in wanted if record.value is not None]
     times = np.array([-1 if r.timestamp is None else r.timestamp for r in kept], np.int64)
     return Chunk(
         tp.topic,
@@ -172,7 +176,7 @@ def _one_by_one(tp: Any, records: list[Any], first: int) -> Chunk:
         [bytes(record.key or b"").decode(errors="backslashreplace") for record in kept],
         [{}] * len(kept),
         _stamps(times),
-        len(records) - len(kept),
+        len(wanted) - len(kept),
     )
 
 

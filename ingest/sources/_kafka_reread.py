@@ -77,14 +77,19 @@ class Rereader:
         tp = TopicPartition(*partition)
         self._consumer.assign([tp])
         self._consumer.seek(tp, at)
+        found: list[Chunk] = []
         try:
-            while not (found := self._consumer.poll(timeout_ms=POLL_MS)):
-                if self._consumer.end_offsets([tp], timeout_ms=4 * POLL_MS)[tp] <= at:
-                    return []
+            while not found:
+                polled = self._consumer.poll(timeout_ms=POLL_MS).get(tp, ())
+                found = [chunk for chunk in polled if len(chunk)]
+                if not found and self._consumer.position(tp) >= self._end(tp):
+                    break
         except OffsetOutOfRangeError:
             return []
-        chunks: list[Chunk] = found[tp]
-        return chunks
+        return found
+
+    def _end(self, tp: TopicPartition) -> int:
+        return int(self._consumer.end_offsets([tp], timeout_ms=4 * POLL_MS)[tp])
 
 
 def _missing(topic: str, partition: int, at: int, end: int, part: Chunk | None) -> OSError:
