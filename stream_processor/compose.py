@@ -14,6 +14,7 @@ from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.retained import Retained
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import Span
@@ -58,6 +59,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
             duplicates=duplicates,
             remember=remember,
         ),
+        retained=Retained(schema, limit),
         cleaners=dict(build_cleaners(settings, schema, limit)),
         flags=FlagCounts(schema, limit),
         features=features,

@@ -102,6 +102,8 @@ class Pipeline:
                 at_once = len(delivery.payloads) <= PART and not self._arranges
                 batch = self.walk.batch if at_once else self._batch
                 codec.decode(delivery, batch, self.rejects)
+                if delivery.retained:
+                    self.walk.retain(batch)
                 self._walk(batch)
             elif delivery.readings is not None:
                 if len(delivery.readings):
@@ -150,9 +152,9 @@ class Pipeline:
         batch.verdict[:n] = 0
 
     def _explain(self, batch: Batch) -> None:
-        """Keep the readings that were not admitted, with their reason."""
-        devices = self.walk.stages.devices
-        refused = np.flatnonzero(batch.verdict[: batch.n])
+        """Keep the readings that were not admitted, with their reason; retained ones are none."""
+        devices, verdict = self.walk.stages.devices, batch.verdict[: batch.n]
+        refused = np.flatnonzero((verdict != 0) & (verdict != Verdict.RETAINED))
         for k in refused[: len(refused) if self.rejects.listened else SHOWN].tolist():
             time = np.datetime64(int(batch.time[k]), "us")
             self.rejects.note(

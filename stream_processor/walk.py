@@ -21,6 +21,7 @@ from stream_processor.copying import Copy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
+from stream_processor.retained import Retained
 from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
@@ -48,6 +49,7 @@ class Stages:
     devices: Devices
     clocks: Clocks
     admit: Admit
+    retained: Retained
     cleaners: Mapping[str, Operator]
     """By a name that says channel and policy, in the order in which they work."""
     flags: FlagCounts
@@ -71,6 +73,7 @@ class Stages:
         """Every state block of the walk, by a name that stays the same between versions."""
         named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
         named["admit"] = self.admit.blocks
+        named["retained"] = self.retained.blocks
         if self.arrange is not None:
             named["arrange"] = self.arrange.blocks
         named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
@@ -178,6 +181,12 @@ class Walk:
         self.touch(batch.row[: batch.n])
         return arrange.readings(batch, self.batch)
 
+    def retain(self, batch: Batch) -> None:
+        """Take the readings of a batch for retained ones: known, and marked so that they teach
+        nothing."""
+        self.touch(batch.row[: batch.n])
+        self.stages.retained.keep(batch)
+
     def overdue(self, clock: int) -> Iterator[Batch]:
         """What has waited for long enough at a tick that comes next, to be walked at once."""
         arrange, rows = self.stages.arrange, len(self.stages.devices)
@@ -247,24 +256,26 @@ class Walk:
                 self.evict(idle)
 
     def _forget_refused(self, rows: int) -> None:
-        """Free the rows of devices of which nothing was ever admitted: junk must not use up the
-        limit."""
+        """Free the rows of devices of which nothing was ever admitted, nor is anything retained:
+        junk must not use up the limit."""
         arrange = self.stages.arrange
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
         if arrange is not None:
             count = count + arrange.waits(rows)
         if not count.all():
-            ids = self.stages.devices.ids
-            junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
+            ids, unseen = self.stages.devices.ids, self.stages.retained.received[:rows] == 0.0
+            empty = np.flatnonzero((count == 0.0) & unseen)
+            junk = [row for row in empty.tolist() if ids[row] is not None]
             if junk:
                 reset_rows(self.blocks, np.array(junk))
                 self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:
-        """Device rows whose last admitted reading came before that time."""
+        """Device rows whose last admitted reading came before that time, and whatever is retained
+        of them."""
         block = self.stages.admit.blocks["admit"]
-        received, count = block.view("received")[:rows], block.view("count")[:rows]
-        return np.flatnonzero((count > 0.0) & (received < before))
+        seen = np.maximum(block.view("received")[:rows], self.stages.retained.received[:rows])
+        return np.flatnonzero((seen > 0.0) & (seen < before))
 
     def evict(self, rows: Ints) -> None:
         """Forget these devices: what they owe expires, their rows become free."""
