@@ -16,9 +16,10 @@ from ingest.rejects import Reject, Rejects
 from ingest.sources._mqtt_source import MqttSource, Options
 from streamgauge.delivery import Delivery
 
-__all__ = ["ACKNOWLEDGE", "CREDIT", "LIMIT", "STOP", "Report", "serve"]
+__all__ = ["ACKNOWLEDGE", "CREDIT", "LIMIT", "SEND", "STOP", "Report", "serve"]
 
-ACKNOWLEDGE, CREDIT, STOP = 0, 1, 2
+ACKNOWLEDGE, CREDIT, SEND, STOP = range(4)
+"""Orders: with the number of a delivery, None, topic and payload, None."""
 LIMIT = 4_096
 """Messages of one delivery at most."""
 WAIT = 0.02
@@ -72,11 +73,13 @@ class _Reader:
         """Take the owner's orders; in a thread, so that an acknowledgement waits for nothing."""
         while not self._stopping.is_set():
             try:
-                order, number = msgspec.msgpack.decode(self._pipe.recv_bytes())
+                order, about = msgspec.msgpack.decode(self._pipe.recv_bytes())
             except (EOFError, OSError):
-                order, number = STOP, 0
+                order, about = STOP, None
             if order == ACKNOWLEDGE:
-                self.source.acknowledge(self._tokens.pop(number))
+                self.source.acknowledge(self._tokens.pop(about))
+            elif order == SEND:
+                self.source.send(*about)
             elif order == CREDIT:
                 self._credit.release()
             else:
