@@ -23,6 +23,8 @@ ACKNOWLEDGE, CREDIT, SEND, STOP = range(4)
 LIMIT = 4_096
 """Messages of one delivery at most."""
 WAIT = 0.02
+BREATH = 0.004
+"""Seconds between two deliveries: the pipe is for batches, and a lone message goes at once."""
 TELL_EVERY = 0.2
 """Seconds between two reports where nothing comes."""
 
@@ -103,6 +105,8 @@ class _Reader:
                 continue
             said, told = state, now
             self._tell(number if delivery else 0, delivery or Delivery(), state)
+            if delivery is not None:
+                self._stopping.wait(BREATH)
 
     def _tell(self, number: int, delivery: Delivery, state: dict[str, Any]) -> None:
         rejected = [(r.received, r.reason, r.detail, r.topic, r.payload) for r in self._rejected]
