@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_processor.clean.range import FINE, examine, limits
+from stream_processor.clean._range import FINE, examine, limits
 from streamgauge.arrays import Floats, Ints
 from streamgauge.batch import Batch
 from streamgauge.kernels import kernel

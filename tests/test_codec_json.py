@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -30,16 +31,17 @@ class Bench:
         self.batch = Batch(4, len(schema))
         self.rejects = Rejects()
 
-    def decode(self, *messages: Any, topics: list[str] | None = None) -> "Bench":
+    def decode(self, *messages: Any, topics: list[str] | None = None, **beside: Any) -> "Bench":
         payloads = [m if isinstance(m, bytes) else json.dumps(m).encode() for m in messages]
         n = len(payloads)
         delivery = Delivery(
             payloads=payloads,
             topics=topics or ["pumps/a/telemetry"] * n,
             received=[NOW + i for i in range(n)],
+            **beside,
         )
         # Filled with nonsense, so that a column that is not written shows.
-        for column in ("row", "time", "received", "values", "flags", "verdict"):
+        for column in ("row", "time", "received", "sequence", "values", "flags", "verdict"):
             getattr(self.batch, column)[:] = 77
         self.codec.decode(delivery, self.batch, self.rejects)
         return self
@@ -94,6 +96,38 @@ def test_more_messages_than_the_batch_holds() -> None:
     """The batch grows to the delivery."""
     bench = Bench().decode(*[message(load=i) for i in range(50)])
     assert [v[1] for v in bench.values] == list(range(50))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_device_and_time_beside_the_payload(count: int) -> None:
+    """A log's key, headers and time serve alone and in a run, for good messages and for those that
+    need the second look."""
+    keys, headers = ["a", "b", "a"][:count], [{"id": "x"}, {"id": "y"}, {"id": "x"}][:count]
+    stamps = [7, 8, 9][:count]
+    given: dict[str, Any] = {"keys": keys, "headers": headers, "stamps": stamps}
+    for load in (3, "3"):
+        messages = [{"load": load}] * count
+        bench = Bench(device="key", time="message").decode(*messages, **given)
+        assert [row[:2] for row in bench.rows] == list(zip(keys, stamps, strict=True))
+        assert [row[3][1] for row in bench.rows] == [3.0] * count
+        bench = Bench(device="header:id", time="received").decode(*messages, **given)
+        ids = [each["id"] for each in headers]
+        assert [row[:2] for row in bench.rows] == [(one, NOW + i) for i, one in enumerate(ids)]
+        bench = Bench(device="key", time="header:at").decode(
+            *messages, keys=keys, headers=[{"at": "1772366400"}] * count
+        )
+        assert [row[1] for row in bench.rows] == [NOW] * count
+
+
+def test_messages_without_what_should_stand_beside_them() -> None:
+    """A missing key, header or time costs its message alone, by name."""
+    given: dict[str, Any] = {"keys": ["", "a"], "headers": [{}, {"id": "a"}]}
+    for device in ("key", "header:id"):
+        bench = Bench(device=device, time="received").decode({"load": 1}, {"load": 2}, **given)
+        assert (len(bench.rows), bench.reasons) == (1, {"no_device": 1})
+    bench = Bench(device="key", time="message").decode({"load": 1}, keys=["a"], stamps=[None])
+    assert bench.reasons == {"no_time": 1}
+    assert Bench(device="key").decode(message(), topics=["t"]).reasons == {"no_device": 1}
 
 
 def test_an_empty_delivery() -> None:
@@ -284,6 +318,12 @@ def test_arrays_of_readings() -> None:
 def test_too_many_readings_in_one_message() -> None:
     """One message cannot make the batch grow without bound."""
     assert Bench().decode(b"[" + b"{}," * 10_000 + b"{}]").reasons == {"too_large": 1}
+    good = [message()] * 10_001
+    assert Bench().decode(good, message()).reasons == {"too_large": 1}
+    assert Bench().decode(good).batch.n == 0
+    group = {"device": "a", "time": 1, "rows": good}
+    assert Bench(readings="rows").decode(group).reasons == {"too_large": 1}
+    assert Bench(readings="rows").decode(group | {"rows": good[1:]}).batch.n == 10_000
 
 
 def test_devices_beyond_the_limit() -> None:
@@ -297,6 +337,22 @@ def test_refused_messages_make_no_device() -> None:
     """A device is interned only with a reading that is admitted."""
     bench = Bench().decode(message(device="x", time="never"), message(device="y"))
     assert bench.devices.ids == ["y"]
+
+
+@pytest.mark.parametrize("extra", [{}, {"load": "no"}], ids=["typed", "second look"])
+def test_the_device_counts_its_readings(extra: dict[str, Any]) -> None:
+    """A whole number is the reading's sequence; what is none leaves it without one."""
+    counts = [0, 7, "8", 2**63 - 1, 2**63, -1, None, 1.5, "x", True, 10**30]
+    read = [0, 7, 8, 2**63 - 1, -1, -1, -1, -1, -1, -1, -1]
+    bench = Bench(sequence="field:n").decode(*[message(n=n, **extra) for n in counts])
+    assert bench.batch.sequence[: bench.batch.n].tolist() == read
+    for n, number in zip(counts, read, strict=True):
+        alone = Bench(sequence="field:n").decode(message(n=n, **extra))
+        assert alone.batch.sequence[:1].tolist() == [number]
+    assert Bench().decode(message(n=3)).batch.sequence[:1].tolist() == [-1]
+    topics = ["a/5", "a"]
+    bench = Bench(sequence="topic:1").decode(message(**extra), message(**extra), topics=topics)
+    assert bench.batch.sequence[:2].tolist() == [5, -1]
 
 
 @pytest.mark.parametrize(
@@ -377,3 +433,61 @@ def test_a_channel_named_with_dots_is_read_under_that_very_name(spoiled: dict[st
     message = {"device": "d", "time": 1_700_000_000, "PM2.5": 7.5, "a": {"b": 2}, **spoiled}
     bench = Bench(schema).decode(message)
     assert bench.batch.values[0].tolist() == [7.5, 2.0]
+
+
+ROWS = st.lists(st.one_of(FIELDS, GOOD, GOOD, GOOD.map(lambda m: m | {"device": None})), max_size=4)
+MANY = st.one_of(
+    ROWS,
+    GOOD,
+    st.builds(lambda head, rows: head | {"rows": rows}, FIELDS, ROWS),
+    st.builds(lambda head, rows: head | {"rows": rows}, GOOD, st.lists(FIELDS, max_size=3)),
+    st.fixed_dictionaries({"device": st.just("g"), "time": st.just(5), "rows": ROWS | VALUE}),
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"readings": "rows"}, {"readings": "rows", "device": "topic:1", "sequence": "field:x"},
+        {"readings": "rows", "time": "received", "sequence": "topic:0"},
+        {"time": "received", "sequence": "topic:0", "units": {"load": "percent"}},
+    ],
+    ids=str,
+)  # fmt: skip
+@settings(max_examples=120, deadline=None)
+@given(messages=st.lists(MANY, max_size=6))
+def test_typed_and_second_look_agree(options: dict[str, Any], messages: list[Any]) -> None:
+    """Single readings, arrays and groups become the very rows and rejects by either way, and in
+    runs of any length."""
+    schema = Schema([SCHEMA.channels[0], Channel("load", unit="permille"), SCHEMA.channels[2]])
+    payloads = [json.dumps(m).encode() for m in messages]
+    topics = [("7/a", "8/b", "p")[k % 3] for k in range(len(messages))]
+    fast, slow, short = (Bench(schema, limit=3, **options) for _ in range(3))
+    slow.codec._typed = None  # type: ignore[attr-defined]  # so that nothing goes the fast way
+    fast.decode(*payloads, topics=topics)
+    slow.decode(*payloads, topics=topics)
+    with patch("ingest.codecs.json.RUN_BYTES", 100):
+        short.decode(*payloads, topics=topics)
+    for other in (slow, short):
+        assert same(fast.rows, other.rows)
+        numbers = [bench.batch.sequence[: bench.batch.n].tolist() for bench in (fast, other)]
+        assert numbers[0] == numbers[1]
+        assert fast.reasons == other.reasons
+        assert fast.devices.ids == other.devices.ids
+
+
+def test_groups_go_the_fast_way() -> None:
+    """Messages of many good readings never reach the second look."""
+    head = {"device": "g", "time": 1_772_366_400}
+    rows = [{"load": k} for k in range(50)] + [{"device": "own", "load": 50}]
+    cases: tuple[tuple[dict[str, Any], Any], ...] = (
+        ({"readings": "a.rows"}, head | {"a": {"rows": rows}}),
+        ({}, [head | row for row in rows]),
+    )
+    for options, payload in cases:
+        bench = Bench(**options)
+        bench.codec._second_look = None  # type: ignore[attr-defined]  # whoever calls it fails
+        bench.decode(payload, payload, *([message(load=1)] if not options else []))
+        assert [v[1] for v in bench.values][:102] == [float(k) for k in range(51)] * 2
+        assert bench.decode(payload).batch.n == 51
+        assert {row[0] for row in bench.rows} == {"g", "own"}
