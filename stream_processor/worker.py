@@ -8,7 +8,7 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +46,7 @@ class Worker:
 
     `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
     nobody could give again once the journal has forgotten the readings: a checkpoint waits for it.
+    Nothing is taken from other sources until those numbered in `first` are finished.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Worker:
         clock: Callable[[], int],
         *,
         history: Sink | None = None,
+        first: Collection[int] = (),
     ) -> None:
         self.pipeline = pipeline
         self.sources = sources
+        self._first = [sources[k] for k in first]
         self.sinks = sinks
         self.journal = journal
         self.failure = ""
@@ -176,16 +179,17 @@ class Worker:
 
     def _round(self) -> None:
         """One delivery of each source that has one, and a tick each second."""
-        worked = False
-        for source in self.sources:
+        self._first = [source for source in self._first if not source.finished]
+        sources, worked = self._first or self.sources, False
+        for source in sources:
             delivery = source.take(TAKE, 0.0)
             if delivery is not None:
                 self.work(source, delivery)
                 worked = True
-        if not worked and self.sources:
-            delivery = self.sources[0].take(TAKE, WAIT)
+        if not worked and sources:
+            delivery = sources[0].take(TAKE, WAIT)
             if delivery is not None:
-                self.work(self.sources[0], delivery)
+                self.work(sources[0], delivery)
         clock = self._clock()
         if clock - self._ticked >= TICK:
             self._ticked = clock
@@ -196,11 +200,6 @@ class Worker:
 
     def work(self, source: Source | None, delivery: Delivery) -> None:
         """One delivery: journal, acknowledge, walk. Called by the worker's own thread."""
-        if delivery.readings is not None:
-            self.pipeline.feed(delivery)
-            if delivery.position is not None:
-                self._positions[delivery.source] = delivery.position
-            return
         single = len(delivery.payloads) < 2 or bool(delivery.runs)
         parts = [delivery] if single else list(_parts(delivery, self.journal.largest))
         for part in parts:
@@ -242,8 +241,8 @@ class Worker:
     def hand_out(self) -> None:
         """Give the sinks what was computed, marked with the place in the journal.
 
-        Recorded files are not in the journal: what was computed from them alone names no place, or
-        it would pass for a repetition of what was there before.
+        What came without one, such as scores, names none, or it would pass for a repetition of what
+        was there before.
         """
         outputs = self.pipeline.sealed()
         place = 0 if self.place == self._handed else self.place

@@ -120,6 +120,8 @@ class SourceSettings:
     use: str = field(default="", metadata=REQUIRED)
     codec: PluginUse | None = None
     """None where the source yields readings by itself."""
+    first: bool = False
+    """Read to its end before anything is taken from sources without it: history before live."""
     options: dict[str, Any] = field(default_factory=dict, repr=False, metadata=REST)
 
 

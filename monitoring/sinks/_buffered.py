@@ -1,69 +1,67 @@
-"""Outputs on their way out: a bounded buffer, and a thread of its own that delivers it in order."""
+"""A sink behind a bounded buffer: what the worker writes waits there for a thread of its own."""
 
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
+from monitoring.sinks._delivery import Delivery, GaveUp, Lot
 from streamgauge.output import Output
 
-__all__ = ["Delivery", "GaveUp", "Outbox"]
+__all__ = ["Buffered", "Server"]
 
 RECENT = 60 * 10**6
 """Microseconds for which a drop is reported as the present condition."""
 OVERHEAD = 1_000
 """Bytes that an output takes beside its records: objects and array headers."""
 
-
-class GaveUp(Exception):
-    """Told to stop while something was not delivered."""
-
-
-class Delivery(Protocol):
-    """What brings outputs to their target."""
-
-    @property
-    def why(self) -> str:
-        """Why the target does not take anything now; "" while it does."""
-        ...
-
-    def send(self, outputs: Sequence[Output]) -> None:
-        """Deliver all of them, however long it takes; GaveUp when told to stop before."""
-        ...
+Part = TypeVar("Part")
+Sent_contra = TypeVar("Sent_contra", contravariant=True)
 
 
-class Outbox:
-    """`write` returns at once; beyond `buffer_bytes` the oldest output is dropped and counted.
+class Server(Protocol[Sent_contra]):
+    """Where results go. A call takes all of a part, or raises `Refused`; one thread calls it."""
 
-    `batch`: records handed to the delivery at a time, about. `stop` is set when the delivery must
-    give up; `clock` gives microseconds UTC.
-    """
+    def __call__(self, part: Sent_contra, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Buffered(Generic[Part]):
+    """Outputs wait in a bounded buffer; a thread of its own encodes and delivers them in order."""
 
     def __init__(
         self,
-        name: str,
-        delivery: Delivery,
-        stop: threading.Event,
+        encode: Callable[[Sequence[Output]], Lot[Part]],
+        server: Server[Part],
         clock: Callable[[], int],
         *,
+        name: str,
         batch: int,
         buffer_bytes: int,
     ) -> None:
-        self._delivery, self._stop, self._clock = delivery, stop, clock
-        self._batch, self._limit = batch, buffer_bytes
+        self._encode = encode
+        self._server = server
+        self._clock = clock
+        self._limit = buffer_bytes
         self._news = threading.Condition()
+        self._stop = threading.Event()
         self._waiting: deque[tuple[int, Output]] = deque()
         self._sending: list[tuple[int, Output]] = []
-        self._count = self._records = self._bytes = self._dropped = 0
+        self._count = 0
+        self._records = 0
+        self._bytes = 0
+        self._dropped = 0
         self._dropped_at: int | None = None
         self._failure = ""
         self._closing = False
+        self.delivery: Delivery[Part] = Delivery(server, batch, self._stop.wait)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def write(self, output: Output) -> None:
-        """Queue it, dropping the oldest where too much waits."""
+        """Queue it, dropping the oldest where too much waits; returns at once."""
         with self._news:
             if self._closing:
                 self._drop(output)
@@ -98,10 +96,11 @@ class Outbox:
         return self._waiting[0][0] if self._waiting else self._count + 1
 
     def state(self) -> dict[str, Any]:
-        """`ok` and `why`; `backlog` (records) and `backlog_bytes`; records `dropped_total`, for
-        want of room."""
+        """`ok` and `why`; `backlog` (records) and `backlog_bytes`; what was `sent_total` and
+        `dead_total` (refused for good: see `delivery.dead`), `retries_total`; records
+        `dropped_total`, for want of room."""
         with self._news:
-            why = self._failure or self._delivery.why
+            why = self._failure or self.delivery.why
             if (
                 not why
                 and self._dropped_at is not None
@@ -114,18 +113,20 @@ class Outbox:
                 "backlog": self._records,
                 "backlog_bytes": self._bytes,
                 "dropped_total": self._dropped,
+                **self.delivery.counts,
             }
 
     def close(self, timeout: float = 5.0) -> None:
-        """Deliver what waits if the target takes it, then end; the rest is dropped and counted."""
+        """Deliver what waits if the server takes it, then end; the rest is dropped and counted."""
         with self._news:
             self._closing = True
             self._news.notify_all()
         deadline = time.monotonic() + timeout
-        while self._thread.is_alive() and not self._delivery.why and time.monotonic() < deadline:
+        while self._thread.is_alive() and not self.delivery.why and time.monotonic() < deadline:
             self._thread.join(0.02)
         self._stop.set()
         self._thread.join()
+        self._server.close()
 
     def _run(self) -> None:
         try:
@@ -145,11 +146,11 @@ class Outbox:
                 self._end()
                 return False
             records = 0
-            while self._waiting and records < self._batch:
+            while self._waiting and records < self.delivery.batch:
                 self._sending.append(self._waiting.popleft())
                 records += len(self._sending[-1][1].predictions)
         try:
-            self._delivery.send([output for _, output in self._sending])
+            self.delivery.send(self._encode([output for _, output in self._sending]))
         except GaveUp:
             with self._news:
                 self._end()
