@@ -95,9 +95,7 @@ def open(  # noqa: A001  # the contract of a sink's file
     client.connect_async(address.host, address.port, keepalive)
     topics = _Topics(stream, topic, frozenset(wanted))
     broker = _Broker(client, address.url, retain=retain)
-    return Mqtt(
-        topics.encode, broker, clock, name="mqtt sink", batch=WINDOW, buffer_bytes=buffer_bytes
-    )
+    return Mqtt(topics, broker, clock, buffer_bytes)
 
 
 def notes(options: Mapping[str, Any]) -> list[str]:
@@ -187,7 +185,7 @@ class _Broker:
     client after a reconnect, so a part that is tried again is only waited for."""
 
     def __init__(self, client: Client, url: str, *, retain: bool) -> None:
-        self._client, self._why = client, f"not connected to {url} yet"
+        self._client, self.why = client, f"not connected to {url} yet"
         self._url, self._retain = url, retain
         self._part: list[Message] | None = None
         self._under_way = 0
@@ -206,7 +204,7 @@ class _Broker:
                 self._client.publish(topic, payload, 1, self._retain)
         with self._answers:
             if not self._answers.wait_for(lambda: self._under_way <= 0, PATIENCE):
-                raise Refused(self._why or f"{self._url} does not answer", wait=AGAIN)
+                raise Refused(self.why or f"{self._url} does not answer", wait=AGAIN)
         self._part = None
 
     def close(self) -> None:
@@ -220,14 +218,28 @@ class _Broker:
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, more: Any) -> None:
         refused = f"{self._url} refuses us: {reason}; check username, password and certificate"
-        self._why = refused if reason.is_failure else ""
+        self.why = refused if reason.is_failure else ""
 
     def _on_disconnect(self, client: Any, data: Any, flags: Any, reason: Any, more: Any) -> None:
-        self._why = self._why or f"connection to {self._url} lost: {reason}"
+        self.why = self.why or f"connection to {self._url} lost: {reason}"
 
     def _on_connect_fail(self, client: Any, data: Any) -> None:
-        self._why = f"cannot connect to {self._url}: {sys.exception()}; is the broker running?"
+        self.why = f"cannot connect to {self._url}: {sys.exception()}; is the broker running?"
 
 
 class Mqtt(Buffered[list[Message]]):
     """Outputs wait in a bounded buffer; a thread of its own publishes them in order."""
+
+    def __init__(
+        self, topics: _Topics, broker: _Broker, clock: Callable[[], int], buffer_bytes: int
+    ) -> None:
+        super().__init__(
+            topics.encode, broker, clock, name="mqtt sink", batch=WINDOW, buffer_bytes=buffer_bytes
+        )
+        self._broker = broker
+
+    def state(self) -> dict[str, Any]:
+        """As `Buffered.state`; not ok either while there is no connection."""
+        found = super().state()
+        why = found["why"] or self._broker.why
+        return {**found, "ok": not why, "why": why}
