@@ -12,9 +12,11 @@ import pytest
 from kafka import KafkaConsumer, TopicPartition
 
 from monitoring.sinks import kafka as sink_file
+from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._messages import encoded
 from stream_processor.settings import Problems, load_text
 from streamgauge.events import Event, EventKind
+from streamgauge.output import Output
 from tests.outputs import LANES, START, output, predicted, told
 from tests.services.kafka import kafka, new_topic, shared
 from tests.services.ports import wait_for
@@ -23,7 +25,7 @@ GONE = Event(EventKind.EVICTED, 1, -1, START, -1, np.nan, np.nan, np.nan)
 
 
 @contextmanager
-def sinking(bootstrap: str, topic: str, **options: Any) -> Iterator[sink_file.Kafka]:
+def sinking(bootstrap: str, topic: str, **options: Any) -> Iterator[Buffered[Any]]:
     """A sink that writes everything to that topic."""
     sink = sink_file.open(
         LANES, "pumps", Path(), lambda: START, bootstrap_servers=bootstrap, topic=topic, **options
@@ -72,7 +74,8 @@ def test_a_kind_of_its_own_topic() -> None:
     topic = new_topic(bootstrap)
     with sinking(bootstrap, topic.replace("readings", "{kind}"), kinds=["outcome"]) as sink:
         made = f"outcome-{topic.removeprefix('readings-')}"
-        assert sink._writing._topics == {"outcome": made}
+        brokers: Any = sink._server
+        assert brokers._topics == {"outcome": made}
     with sinking(bootstrap, topic, kinds=["outcome"]) as sink:
         sink.write(output([predicted(1), told(1)]))
         assert sink.flush(20)
@@ -97,6 +100,26 @@ def test_what_a_killed_broker_did_not_take_is_written_later(tmp_path: Path) -> N
             assert sink.state()["ok"]
         ids = [json.loads(record.value)["id"] for record in written(broker.bootstrap, topic)]
         assert list(dict.fromkeys(ids)) == [f"power@10m/pump-1/{k}" for k in range(50)]
+
+
+def test_a_record_that_is_too_large_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that Kafka never takes holds nobody up; the others of its part are written, once."""
+    bootstrap = shared()
+    topic = new_topic(bootstrap)
+
+    def grown(piece: Output) -> Any:
+        for kind, device, task, name, payload in encoded(piece):
+            large = name.endswith("/3")
+            yield kind, device, task, name, b"x" * 2_000_000 if large else payload
+
+    monkeypatch.setattr(sink_file, "encoded", grown)
+    with sinking(bootstrap, topic) as sink:
+        sink.write(output([predicted(k) for k in range(6)]))
+        assert sink.flush(30)
+        assert sink.state()["dead_total"] == 1
+        assert sink.state()["sent_total"] == 5
+    names = [dict(record.headers)["id"].decode() for record in written(bootstrap, topic)]
+    assert sorted(names) == [f"power@10m/pump-1/{k}" for k in (0, 1, 2, 4, 5)]
 
 
 def test_a_topic_that_is_not_there_is_told() -> None:

@@ -6,7 +6,6 @@ a record may come twice: its `id` (also a header) is that of the prediction. Wha
 """
 
 import re
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from kafka.errors import KafkaError, KafkaTimeoutError, MessageSizeTooLargeError
 from kafka.net.compat import KafkaNetClient
 from kafka.net.inet import KafkaNetSocket
 
+from monitoring.sinks._buffered import Buffered
+from monitoring.sinks._delivery import MALFORMED, Refused
 from monitoring.sinks._messages import KINDS, Encoded, encoded
-from monitoring.sinks._outbox import GaveUp, Outbox
 from streamgauge.kafka_access import access, addresses, close_what_fails, notes_of, obstacle
 from streamgauge.output import Output
 from streamgauge.schedule import Lane
 
-__all__ = ["Kafka", "comes_back", "notes", "open"]
+__all__ = ["comes_back", "notes", "open"]
 
 close_what_fails(KafkaNetSocket)
 
@@ -31,9 +31,9 @@ LONGEST_TOPIC = 249
 BATCH = 2_000
 """Records handed to the producer before their answers are waited for."""
 TRY_MS = 2_000
-WAIT = 0.2
-PATIENCE = 25
-"""Waits for an answer before we say that there is none."""
+PATIENCE = 5.0
+"""Seconds that answers are waited for before we say that there are none."""
+SHOWN = 200
 RETRY = 1.0
 """Seconds between two tries to reach Kafka."""
 _UNFIT = re.compile(r"[^a-zA-Z0-9._-]")
@@ -57,7 +57,7 @@ def open(  # noqa: A001  # the contract of a sink's file
     username: str = "",
     password: str = "",
     buffer_bytes: int = 100_000_000,
-) -> "Kafka":
+) -> Buffered[list[Encoded]]:
     """Write to Kafka. It need not be there: what it cannot take waits.
 
     - `topic`: {stream} and {kind} (prediction, outcome or event) are replaced; characters that no
@@ -78,7 +78,10 @@ def open(  # noqa: A001  # the contract of a sink's file
     if not wanted or set(wanted) - set(KINDS):
         raise ValueError(f"kinds = {list(wanted)}; name some of {', '.join(KINDS)}")
     topics = {kind: _topic(topic, stream, kind) for kind in wanted}
-    return Kafka(_Writing(reach, topics), clock, buffer_bytes)
+    brokers = _Brokers(reach, topics)
+    return Buffered(
+        brokers.encode, brokers, clock, name="kafka sink", batch=BATCH, buffer_bytes=buffer_bytes
+    )
 
 
 def notes(options: Mapping[str, Any]) -> list[str]:
@@ -112,58 +115,79 @@ def _topic(template: str, stream: str, kind: str) -> str:
     return filled
 
 
-class _Writing:
-    """Brings outputs to Kafka; `send` returns once it has them all."""
+class _Records:
+    """The records of some outputs, in order."""
+
+    def __init__(self, records: list[Encoded]) -> None:
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def part(self, start: int, stop: int) -> list[Encoded]:
+        """Those from one place to another."""
+        return self._records[start:stop]
+
+    def shown(self, k: int) -> str:
+        """One of them."""
+        kind, device, _, name, payload = self._records[k]
+        return f"{kind} {name} of {device!r}: {payload[:SHOWN].decode(errors='replace')}"
+
+
+class _Brokers:
+    """Takes records and has them once all are acknowledged. Of a part that is tried again, whole or
+    cut, only what was not written yet is sent again."""
 
     def __init__(self, settings: dict[str, Any], topics: Mapping[str, str]) -> None:
-        self.stop = threading.Event()
-        self.why = ""
-        self.counts = {"sent_total": 0, "dead_total": 0}
         self._settings, self._topics = settings, topics
+        self._written: dict[int, Encoded] = {}
+        """By identity, while others of the same part were not written yet."""
         self._producer: Any = None
 
-    def send(self, outputs: Sequence[Output]) -> None:
-        """Write all of them; GaveUp when told to stop before Kafka has them."""
-        waiting: list[Encoded] = []
-        for output in outputs:
-            for one in encoded(output):
-                if one[0] in self._topics:
-                    waiting.append(one)
-                if len(waiting) >= BATCH:
-                    self._until_there(waiting)
-                    waiting = []
-        self._until_there(waiting)
+    def encode(self, outputs: Sequence[Output]) -> _Records:
+        """The records of these outputs."""
+        every = (one for output in outputs for one in encoded(output))
+        return _Records([one for one in every if one[0] in self._topics])
+
+    def __call__(self, part: list[Encoded]) -> None:
+        """See `_buffered.Server`."""
+        try:
+            too_large = self._write([one for one in part if id(one) not in self._written])
+        except KafkaError as failed:
+            why = f"cannot write to Kafka: {failed or type(failed).__name__}"
+            raise Refused(why, wait=RETRY) from failed
+        if too_large:
+            raise Refused(f"too large for Kafka: {too_large}", status=MALFORMED[0])
+        for one in part:
+            self._written.pop(id(one), None)
 
     def close(self) -> None:
         """End the producer; what it was not able to write is given up."""
         if self._producer is not None:
             self._producer.close(timeout=0)
 
-    def _until_there(self, waiting: list[Encoded]) -> None:
-        while waiting:
-            try:
-                waiting = self._try(waiting)
-                self.why = ""
-            except KafkaError as failed:
-                self.why = f"cannot write to Kafka: {failed or type(failed).__name__}"
-            if waiting and self.stop.wait(RETRY):
-                raise GaveUp
-
-    def _try(self, waiting: list[Encoded]) -> list[Encoded]:
-        """Write these; those that must be written again."""
+    def _write(self, records: list[Encoded]) -> str:
+        """Write these; why one of them is too large, "" where none is. KafkaError where some were
+        not written for another reason."""
         if self._producer is None:
             self._producer = _producer(self._settings)
-        sent = [(one, self._producer.send(**self._record(one))) for one in waiting]
+        sent: list[tuple[Encoded, Any]] = []
+        failed: list[Exception] = []
+        for one in records:
+            try:
+                sent.append((one, self._producer.send(**self._record(one))))
+            except MessageSizeTooLargeError as refused:
+                failed.append(refused)
         self._answered()
-        again = []
         for one, answer in sent:
             if answer.succeeded():
-                self.counts["sent_total"] += 1
-            elif isinstance(answer.exception, MessageSizeTooLargeError):
-                self.counts["dead_total"] += 1
+                self._written[id(one)] = one
             else:
-                again.append(one)
-        return again
+                failed.append(answer.exception)
+        others = [one for one in failed if not isinstance(one, MessageSizeTooLargeError)]
+        if others:
+            raise KafkaError(str(others[0])) from others[0]
+        return str(failed[0]) if failed else ""
 
     def _record(self, one: Encoded) -> dict[str, Any]:
         kind, device, _, name, payload = one
@@ -172,19 +196,11 @@ class _Writing:
         return {"topic": self._topics[kind], "value": payload, "key": key, "headers": headers}
 
     def _answered(self) -> None:
-        """Wait until every record was answered for; GaveUp when told to stop before."""
-        waits = 0
-        while True:
-            try:
-                self._producer.flush(timeout=WAIT)
-            except KafkaTimeoutError:
-                if self.stop.is_set():
-                    raise GaveUp from None
-                waits += 1
-                if waits % PATIENCE == 0:
-                    self.why = f"no answer from Kafka: {obstacle(self._settings)}"
-            else:
-                return
+        """Wait until every record was answered for."""
+        try:
+            self._producer.flush(timeout=PATIENCE)
+        except KafkaTimeoutError:
+            raise KafkaError(f"no answer: {obstacle(self._settings)}") from None
 
 
 def _producer(settings: dict[str, Any]) -> Any:
@@ -211,23 +227,3 @@ def _producer(settings: dict[str, Any]) -> Any:
         for one in clients:
             one.close()
         raise KafkaError(obstacle(settings)) from failed
-
-
-class Kafka:
-    """Outputs wait in a bounded buffer; a thread of its own writes them in order."""
-
-    def __init__(self, writing: _Writing, clock: Callable[[], int], buffer_bytes: int) -> None:
-        self._writing = writing
-        self._outbox = Outbox(
-            "kafka sink", writing, writing.stop, clock, batch=BATCH, buffer_bytes=buffer_bytes
-        )
-        self.write, self.flush = self._outbox.write, self._outbox.flush
-
-    def state(self) -> dict[str, Any]:
-        """As `Outbox.state`; also records `sent_total`, and `dead_total` that were too large."""
-        return {**self._outbox.state(), **self._writing.counts}
-
-    def close(self, timeout: float = 5.0) -> None:
-        """Write what waits if Kafka takes it, then end; the rest is dropped and counted."""
-        self._outbox.close(timeout)
-        self._writing.close()
