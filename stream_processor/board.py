@@ -114,7 +114,9 @@ class LiveBoard:
             horizon=word.horizon,
             kind=task.kind,
             target=task.target,
-            unit=self._stages.schema.channels[word.target].unit,
+            unit=self._stages.schema.channels[word.target].unit if word.target >= 0 else "",
+            scope=task.scope,
+            labels_from=task.label.source if task.label else "",
             model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
             compiled=model.compiled,
             why=model.why,
@@ -157,7 +159,11 @@ class LiveBoard:
         word = self._stages.lanes[lane]
         numbers = self._stages.scorer.numbers(row, lane).tolist()
         scores = {name: _some(number) for name, number in zip(SCORE_COLUMNS, numbers, strict=True)}
-        return ScoreView(word.task, word.horizon, device, scores)
+        labels = self._stages.join.met(lane) if row < 0 else {}
+        if labels:
+            met, settled = scores["labels"] or 0.0, scores["expired"] or 0.0
+            labels["coverage"] = met / (met + settled) if met + settled else None
+        return ScoreView(word.task, word.horizon, device, scores, labels)
 
     def counts(self) -> dict[str, Any]:
         """Counters of the walk, for /metrics."""

@@ -11,13 +11,14 @@ from stream_processor.admit import Admit
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.features import build_features, choose_inputs
-from stream_processor.settings.kinds import Span
-from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.kinds import LONGEST, Span
+from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
 from stream_processor.walk import Stages
 from streamgauge.devices import Devices
 from streamgauge.plugins import load
-from streamgauge.schedule import Lane
+from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
+from streamgauge.state import Keys
 
 __all__ = ["AT_ONCE", "compose"]
 
@@ -34,7 +35,14 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     lanes = list(_lanes(settings, schema, features))
     pending = max(map(_pending, settings.tasks.values()), default=1)
     models = [
-        compile_model(build_model(settings.tasks[lane.task].model), k, lane.inputs, names, limit)
+        compile_model(
+            build_model(settings.tasks[lane.task].model),
+            k,
+            lane.inputs,
+            names,
+            limit,
+            Keys.FLEET if lane.scope == "fleet" else Keys.DEVICE,
+        )
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
@@ -62,7 +70,7 @@ def _lanes(
             yield Lane(
                 task=name,
                 horizon=horizon.text,
-                target=schema.index[task.target],
+                target=-1 if task.label else schema.index[task.target],
                 delay=horizon.duration,
                 readings=horizon.readings,
                 tolerance=task.tolerance_of(horizon),
@@ -70,11 +78,23 @@ def _lanes(
                 inputs=choose_inputs(task, names, channels),
                 ready_after=task.ready_after,
                 before_ready=task.before_ready,
+                scope=task.scope,
+                elsewhere=_elsewhere(task.label) if task.label else None,
             )
+
+
+def _elsewhere(label: LabelSettings) -> Elsewhere:
+    within = None if label.by_id else label.match or 0
+    # A recording's column says itself where there is no label.
+    expire_after = LONGEST if label.column else label.expire_after
+    return Elsewhere(within, expire_after, label.teach_until or expire_after)
 
 
 def _pending(task: TaskSettings) -> int:
     """Readings that may wait for a label: exactly enough where every horizon counts readings."""
+    if task.label is not None:
+        delay = task.label.delay
+        return delay.readings + 2 if delay is not None and delay.readings else task.pending
     horizons: Iterable[Span] = task.horizons or (AT_ONCE,)
     if all(horizon.readings for horizon in horizons):
         return max(horizon.readings for horizon in horizons)

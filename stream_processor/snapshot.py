@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 import streamgauge
+from models.learner import Learner
 from stream_processor.checkpoint import Checkpoint, CheckpointRefused
 from stream_processor.walk import Walk
-from streamgauge.state import Block, put_rows, take_rows
+from streamgauge.arrays import Ints
+from streamgauge.state import Block, Keys, put_rows, take_rows
 
 __all__ = ["capture", "restore"]
 
@@ -23,7 +25,7 @@ def capture(walk: Walk, definition: Mapping[str, Any], place: Mapping[str, Any])
     """
     rows = np.arange(len(walk.stages.devices))
     blobs = {
-        walk.stages.lanes[learner.lane].name: learner.blobs.dump(rows)
+        walk.stages.lanes[learner.lane].name: learner.blobs.dump(_models(learner, rows))
         for learner in walk.stages.learners
         if learner.blobs is not None
     }
@@ -68,10 +70,16 @@ def restore(walk: Walk, checkpoint: Checkpoint, definition: Mapping[str, Any]) -
     put_rows(walk.blocks, rows, checkpoint.arrays)
     for learner in walk.stages.learners:
         if learner.blobs is not None:
-            learner.blobs.load(rows, checkpoint.blobs[walk.stages.lanes[learner.lane].name])
+            blobs = checkpoint.blobs[walk.stages.lanes[learner.lane].name]
+            learner.blobs.load(_models(learner, rows), blobs)
     walk.clock = facts["clock"]
     place: dict[str, Any] = facts["place"]
     return place
+
+
+def _models(learner: Learner, rows: Ints) -> Ints:
+    """The rows of a learner's models, the device rows in use being these."""
+    return rows if learner.keys is Keys.DEVICE else np.zeros(1, np.int64)
 
 
 def _pickled_by() -> str:

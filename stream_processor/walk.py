@@ -15,7 +15,7 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
-from stream_processor.labels import LabelJoin
+from stream_processor.labels import LabelBatch, LabelJoin
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Floats, Ints
 from streamgauge.batch import Batch, Features
@@ -85,6 +85,8 @@ class Walk:
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
         self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names))
+        self.labels = LabelBatch(PART)
+        """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
         self._events = Events(room)
         self._codes = np.zeros((room, 8), np.int64)
@@ -101,14 +103,17 @@ class Walk:
         given = (self._columns, self._features)
         before = [stages.admit.call(*given), *(op.call(*given) for op in stages.features)]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
-        answer = [stages.join.call(*given, schedule), *(call for _, call in calls if call)]
+        answer = [call for _, call in calls if call]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
         after += [detector.call(schedule, self._events) for detector in stages.detectors]
         self._judge = Chain(after, now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:
             answer += after
-        self._first, self._next = Chain([*before, *answer], now), Chain(answer, now)
+        joined = [stages.join.call(*given, schedule), *answer]
+        self._first, self._next = Chain([*before, *joined], now), Chain(joined, now)
+        met = [stages.join.meet(self.labels, schedule), *answer] if stages.join.elsewhere else []
+        self._met = Chain(met, now)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -144,13 +149,21 @@ class Walk:
         for block in self.blocks.values():
             block.open_device(rows)
         if self.stages.devices.retired:
-            pushed = self.stages.join.blocks["head"].view("pushed")
             for row in rows.tolist():
-                pushed[row] = self.stages.devices.returned(row)
+                self.stages.join.returned(row, self.stages.devices.returned(row))
 
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
-        now, chain = self._now, self._first
+        self._run(self._first, self._next, n)
+        return int(self._now[Now.REFUSED])
+
+    def meet(self) -> None:
+        """Walk the labels from elsewhere that `labels` holds: learn and judge."""
+        self._run(self._met, self._met, self.labels.n)
+
+    def _run(self, chain: Chain, following: Chain, n: int) -> None:
+        """Run a chain until its first stage has worked off n readings or labels."""
+        now = self._now
         now[Now.N], now[Now.DONE] = n, 0
         while True:
             chain.run()
@@ -164,8 +177,8 @@ class Walk:
             if now[Now.AT] >= ROOM:
                 self._seal()
             if now[Now.DONE] >= n:
-                return int(now[Now.REFUSED])
-            chain = self._next
+                return
+            chain = following
 
     def _order(self) -> None:
         self._events.order(self._ordered)

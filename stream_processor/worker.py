@@ -298,19 +298,7 @@ def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
     start = size = 0
     for k, payload in enumerate(delivery.payloads):
         if k > start and size + len(payload) > largest:
-            yield _part(delivery, start, k)
+            yield delivery.part(start, k)
             start, size = k, 0
         size += len(payload)
-    yield _part(delivery, start, len(delivery.payloads)) if start else delivery
-
-
-def _part(delivery: Delivery, start: int, stop: int) -> Delivery:
-    cut = slice(start, stop)
-    return replace(
-        delivery,
-        payloads=delivery.payloads[cut],
-        topics=delivery.topics[cut],
-        received=delivery.received[cut],
-        keys=delivery.keys[cut],
-        headers=delivery.headers[cut],
-    )
+    yield delivery.part(start, len(delivery.payloads)) if start else delivery

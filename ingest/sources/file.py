@@ -199,7 +199,8 @@ class _Columns:
     def none(self) -> Readings:
         """No readings."""
         nothing = np.zeros(0, np.int64)
-        return Readings([], nothing, nothing, np.zeros((0, len(self._schema))))
+        labels = np.zeros((0, len(self._schema.labels))) if self._schema.labels else None
+        return Readings([], nothing, nothing, np.zeros((0, len(self._schema))), labels)
 
     def readings(self, tables: Iterator[pd.DataFrame], rejects: Rejects) -> Iterator[Readings]:
         """One piece per table; rows without device or time are rejected."""
@@ -226,7 +227,22 @@ class _Columns:
             or [np.zeros((len(table), 0))]
         )
         kept = [device for device, good in zip(devices, keep.tolist(), strict=True) if good]
-        return Readings(kept, time[keep], time[keep].copy(), values[keep])
+        labels = self._labels(table)
+        if labels is not None:
+            labels = labels[keep]
+        return Readings(kept, time[keep], time[keep].copy(), values[keep], labels)
+
+    def _labels(self, table: pd.DataFrame) -> Floats | None:
+        """The columns that hold labels, None where none is asked for; ValueError without one."""
+        names = self._schema.labels
+        for name in names:
+            if name not in table.columns:
+                there = ", ".join(map(str, table.columns))
+                raise ValueError(
+                    f"no column {name!r} for labels in the recording; there are: {there}"
+                )
+        columns = [_values(table, Channel(name)) for name in names]
+        return np.column_stack(columns) if columns else None
 
 
 def _values(table: pd.DataFrame, channel: Channel) -> Floats:
@@ -316,4 +332,7 @@ def _join(pieces: list[Readings]) -> Readings:
         np.concatenate([piece.time for piece in pieces]),
         np.concatenate([piece.received for piece in pieces]),
         np.concatenate([piece.values for piece in pieces]),
+        None
+        if pieces[0].labels is None
+        else np.concatenate([piece.labels for piece in pieces if piece.labels is not None]),
     )
