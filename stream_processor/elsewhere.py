@@ -6,7 +6,7 @@ label comes decides: a label that came before its prediction meets nothing. Each
 
 - taught, scored: it met its prediction, and was young enough to teach, or too old
 - duplicate: its prediction has a label already
-- late: its prediction has expired
+- late: its prediction has expired, or is older than one that has
 - unmatched: there is no such prediction
 """
 

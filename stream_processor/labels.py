@@ -337,7 +337,9 @@ class LabelJoin:
             return {}
         block, own = self.blocks["elsewhere"], self.elsewhere.index(lane)
         lags = block.view("lag")[0, own]
-        tallies: dict[str, float | None] = {name: block.view(name)[0, own] for name in TALLIES}
+        tallies: dict[str, float | None] = {
+            name: float(block.view(name)[0, own]) for name in TALLIES
+        }
         return tallies | {"lag_p50": lag_quantile(lags, 0.5), "lag_p95": lag_quantile(lags, 0.95)}
 
     def returned(self, row: int, readings: int) -> None:
