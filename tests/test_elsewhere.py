@@ -81,7 +81,8 @@ Log = list[Any]
 def make(seed: int, n: int) -> Log:
     """A log of readings, of labels of every fate and order, of repetitions, and of ticks."""
     random = np.random.default_rng(seed)
-    clock, log, count = BEGIN, [], Counter[int]()
+    log: Log = []
+    clock, count = BEGIN, Counter[int]()
     made: list[Reading] = []
     told: list[Told] = []
     for _ in range(n):

@@ -66,6 +66,12 @@ class Steps:
         codes[:, ROW] = codes[:, MODEL] = target[codes[:, ROW]]
         return replace(self, codes=codes)
 
+    def shared(self) -> "Steps":
+        """The same steps, of devices that have one model together."""
+        codes = self.codes.copy()
+        codes[:, MODEL] = 0
+        return replace(self, codes=codes)
+
     def schedule(self) -> Schedule:
         """An empty schedule with room for all of the steps and one more."""
         return Schedule(len(self) + 1, self.x.shape[1])
