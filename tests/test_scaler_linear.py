@@ -9,7 +9,7 @@ from river import compose, linear_model, optim, preprocessing
 from models.clip import Clip
 from models.compiled.scaler_linear import ScalerLinear, build
 from streamgauge.schedule import LANE, MODEL, ROW, STEP, TARGET, Schedule
-from streamgauge.state import put_rows, take_rows
+from streamgauge.state import Keys, put_rows, take_rows
 from streamgauge.words import Step
 
 Make = Callable[[], Any]
@@ -65,7 +65,7 @@ def by_river(make: Make, schedule: Schedule, inputs: Sequence[int]) -> NDArray[n
 
 def compiled(make: Make, inputs: Sequence[int] = range(FEATURES), lane: int = 0) -> ScalerLinear:
     """The fleet for six devices; fails the test when there is none."""
-    fleet = build(make(), lane, inputs, [f"f{j}" for j in inputs], 6)
+    fleet = build(make(), lane, inputs, [f"f{j}" for j in inputs], 6, Keys.DEVICE)
     assert isinstance(fleet, ScalerLinear), fleet
     fleet.block.open_device(np.arange(6))
     return fleet
@@ -231,6 +231,6 @@ def learned() -> Any:
 )
 def test_refuses_what_it_would_not_compute_alike(estimator: Any, reason: str) -> None:
     """Whatever differs from what the kernel computes is refused with its reason."""
-    refused = build(estimator, 0, range(3), ["a", "b", "c"], 4)
+    refused = build(estimator, 0, range(3), ["a", "b", "c"], 4, Keys.DEVICE)
     assert isinstance(refused, str)
     assert reason in refused

@@ -196,7 +196,7 @@ class ScalerLinear:
         settings: Floats,
         lane: int,
         capacity: int,
-        keys: Keys = Keys.DEVICE,
+        keys: Keys,
     ) -> None:
         self.lane = lane
         self.keys = keys
@@ -231,12 +231,12 @@ def build(
     inputs: Sequence[int],
     names: Sequence[str],
     capacity: int,
-    keys: Keys = Keys.DEVICE,
+    keys: Keys,
 ) -> ScalerLinear | str:
     """The compiled fleet of this pipeline, or why there is none.
 
     `inputs` are the columns of `schedule.x` that this lane uses, in the order in which River would
-    see them; `names` (their names) do not matter to this kind of model.
+    see them; `names` (their names) do not matter to this kind of model. `keys` says who shares one.
     """
     parts = _parts(estimator)
     if isinstance(parts, str):

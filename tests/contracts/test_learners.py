@@ -290,7 +290,7 @@ def marks_nothing(self: Broken, schedule: Schedule) -> None:
 
 
 STEPS = make(3, 120, missing=0.1)
-CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
+CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {
     "cut": lambda build: learners.check_cut(build, STEPS, (30, 70)),
     "chain": lambda build: learners.check_chain(build, STEPS, (30, 70)),
     "alone": lambda build: learners.check_alone(build, STEPS),
