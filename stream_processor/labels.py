@@ -21,7 +21,6 @@ from stream_processor.pending import (
     OVERFLOWED,
     P_CHANGE,
     P_DELAY,
-    P_MARK,
     P_READINGS,
     P_RECEIVED,
     P_TARGET,
@@ -39,6 +38,7 @@ from stream_processor.pending import (
     push,
     release,
     settle,
+    told,
 )
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
@@ -62,7 +62,7 @@ def outcome(
 ) -> int:
     """What a reading of time t, received at r, means for the prediction in `slot`: a step, or -1 to
     wait."""
-    if lanes[lane, P_MARK]:
+    if told(lane, lanes, head):
         waited = r - int(ring[slot, d, lanes[lane, P_RECEIVED]])
         return _EXPIRE if waited > lanes[lane, P_TOLERANCE] else -1
     if lanes[lane, P_READINGS] > 0:
@@ -185,7 +185,7 @@ def join(
             m = push_out(d, i, t, lanes, head, ring, codes, numbers, sx, m)
         for lane in range(count):
             y = values[i, lanes[lane, P_TARGET]]
-            if not lanes[lane, P_MARK] and not at_once(lane, lanes):
+            if not told(lane, lanes, head) and not at_once(lane, lanes):
                 know(d, lane, y, head, count)
         head[d, LAST_TIME] = t
         head[d, LAST_RECEIVED] = r
@@ -196,7 +196,7 @@ def join(
                 emit(_PREDICT, lane, d, i, slot, due, lanes, ring, codes, numbers, sx, m)
                 m += 1
         for lane in range(count):
-            if not lanes[lane, P_MARK] and at_once(lane, lanes):
+            if not told(lane, lanes, head) and at_once(lane, lanes):
                 y = values[i, lanes[lane, P_TARGET]]
                 m = resolve(d, lane, i, t, r, y, lanes, head, ring, codes, numbers, sx, m)
                 know(d, lane, y, head, count)
@@ -228,7 +228,7 @@ def expire(
     for d in range(start, n):
         now = int(head[d, LAST_TIME]) + clock - int(head[d, LAST_RECEIVED])
         for lane in range(len(lanes)):
-            elsewhere = lanes[lane, P_MARK] != 0
+            elsewhere = told(lane, lanes, head)
             if lanes[lane, P_READINGS] > 0 and not elsewhere and not every:
                 continue
             while head[d, PER_LANE + lane] != 0.0:

@@ -72,6 +72,7 @@ __all__ = [
     "push",
     "release",
     "settle",
+    "told",
 ]
 
 OVERFLOWED = 2.0
@@ -128,6 +129,13 @@ def emit(
 
 
 @kernel
+def told(lane: int, lanes: Ints, head: Floats) -> bool:
+    """Whether the lane's labels come from elsewhere; where no lane's do, its parameters are not
+    even looked at."""
+    return head.shape[1] > PER_LANE + 3 * len(lanes) and lanes[lane, P_MARK] != 0
+
+
+@kernel
 def predicted(d: int, lane: int, slot: int, lanes: Ints, ring: Floats) -> bool:
     """Whether the lane predicted from this entry: a change needs a value to start from."""
     base = ring[slot, d, BASES + lane]
@@ -138,9 +146,9 @@ def predicted(d: int, lane: int, slot: int, lanes: Ints, ring: Floats) -> bool:
 def pass_on(d: int, lane: int, lanes: Ints, head: Floats, ring: Floats) -> None:
     """Move the lane's cursor on to the next entry that it waits on."""
     cursor = PER_LANE + lane
-    mark = lanes[lane, P_MARK]
     head[d, cursor] = ring[int(head[d, cursor]) - 1, d, LINK]
-    if mark:
+    if told(lane, lanes, head):
+        mark = lanes[lane, P_MARK]
         while head[d, cursor] != 0.0 and ring[int(head[d, cursor]) - 1, d, mark] != WAITS:
             head[d, cursor] = ring[int(head[d, cursor]) - 1, d, LINK]
 
@@ -166,9 +174,8 @@ def settle(
     if predicted(d, lane, slot, lanes, ring):
         emit(step, lane, d, source, slot, due, lanes, ring, codes, numbers, sx, m)
         m += 1
-    mark = lanes[lane, P_MARK]
-    if mark:
-        ring[slot, d, mark] = GONE
+    if told(lane, lanes, head):
+        ring[slot, d, lanes[lane, P_MARK]] = GONE
         aside = lanes[lane, P_ASIDE]
         head[d, aside + EXPIRED] = ring[slot, d, SEQ] + 1.0
         head[d, aside + EXPIRED_TIME] = ring[slot, d, TIME]
@@ -195,6 +202,8 @@ def needs(d: int, lane: int, lanes: Ints, head: Floats, ring: Floats) -> bool:
     oldest = head[d, OLDEST]
     if cursor == oldest:
         return True
+    if not told(lane, lanes, head):
+        return False
     within = lanes[lane, P_WITHIN]
     if within < 0:
         return False

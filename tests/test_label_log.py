@@ -4,11 +4,12 @@ import json
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
+from httpx import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from stream_processor.settings import Problems, load, load_text
 from stream_processor.snapshot import capture, restore
 from streamgauge.delivery import Delivery
 from streamgauge.output import Output
+from tests.services.stand import Stand
 from tests.streams import BEGIN, COMPILED, RIVER, SECOND
 from tests.test_walk import state, told
 
@@ -461,3 +463,26 @@ def test_filters_are_those_of_mqtt(pattern: str, topic: str, fits: bool) -> None
     """A `+` is one level, a last `#` any number; a filter overlaps with each topic that fits it."""
     assert matches(pattern, topic) is fits
     assert overlaps(pattern, topic) is overlaps(topic, pattern) is fits
+
+
+def test_the_api_and_the_metrics_tell_what_became_of_labels() -> None:
+    """/v1/tasks, /v1/tasks/{task}/scores and /metrics, over a pipeline that met labels."""
+    made = pipeline()
+    run(made, deliveries(log(2_000, 1), []))
+    stand = Stand(board=cast(Any, made.board))
+    with stand.served() as server, Client(base_url=server.url) as client:
+        tasks = client.get("/v1/tasks").json()["items"]
+        labels = client.get("/v1/tasks/timed/scores").json()["items"][0]["labels"]
+        ahead = client.get("/v1/tasks/ahead/scores").json()["items"][0]["labels"]
+        text = client.get("/metrics").text
+    assert {(t["task"], t["scope"], t["labels_from"]) for t in tasks} >= {
+        ("ahead", "device", ""),
+        ("timed", "fleet", "topic:labels/+"),
+    }
+    assert ahead == {}
+    assert labels == made.board.scores("timed")[0].labels
+    told = 'streamgauge_task_told_total{fate="duplicate",horizon="",task="timed"}'
+    assert f"{told} {labels['duplicate']}" in text
+    assert f'label_coverage_ratio{{horizon="",task="timed"}} {labels["coverage"]}' in text
+    lag = f'label_lag_seconds{{horizon="",quantile="0.95",task="timed"}} {labels["lag_p95"]}'
+    assert lag in text
