@@ -132,7 +132,7 @@ def emit(
 def told(lane: int, lanes: Ints, head: Floats) -> bool:
     """Whether the lane's labels come from elsewhere; where no lane's do, its parameters are not
     even looked at."""
-    return head.shape[1] > PER_LANE + 3 * len(lanes) and lanes[lane, P_MARK] != 0
+    return bool(head.shape[1] > PER_LANE + 3 * len(lanes) and lanes[lane, P_MARK] != 0)
 
 
 @kernel
