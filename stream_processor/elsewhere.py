@@ -37,10 +37,10 @@ from stream_processor.pending import (
     WAITS,
     emit,
     know,
-    pass_on,
     predicted,
     release,
     settle,
+    skip_settled,
 )
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
@@ -179,8 +179,7 @@ def join_label(
         know(d, lane, y, head, len(lanes))
     ring[slot, d, lanes[lane, P_MARK]] = max(at, 1)
     head[d, lanes[lane, P_ASIDE] + HINT] = slot + 1.0
-    if head[d, PER_LANE + lane] == slot + 1.0:
-        pass_on(d, lane, lanes, head, ring)
+    skip_settled(d, lane, lanes, head, ring)
 
 
 @kernel

@@ -67,11 +67,11 @@ __all__ = [
     "drop_oldest",
     "emit",
     "know",
-    "pass_on",
     "predicted",
     "push",
     "release",
     "settle",
+    "skip_settled",
     "told",
 ]
 
@@ -143,14 +143,22 @@ def predicted(d: int, lane: int, slot: int, lanes: Ints, ring: Floats) -> bool:
 
 
 @kernel
-def pass_on(d: int, lane: int, lanes: Ints, head: Floats, ring: Floats) -> None:
-    """Move the lane's cursor on to the next entry that it waits on."""
+def skip_settled(d: int, lane: int, lanes: Ints, head: Floats, ring: Floats) -> None:
+    """Move the lane's cursor on to an entry that it waits on, from one that it may not."""
     cursor = PER_LANE + lane
-    head[d, cursor] = ring[int(head[d, cursor]) - 1, d, LINK]
-    if told(lane, lanes, head):
-        mark = lanes[lane, P_MARK]
-        while head[d, cursor] != 0.0 and ring[int(head[d, cursor]) - 1, d, mark] != WAITS:
-            head[d, cursor] = ring[int(head[d, cursor]) - 1, d, LINK]
+    mark = lanes[lane, P_MARK]
+    while head[d, cursor] != 0.0 and ring[int(head[d, cursor]) - 1, d, mark] != WAITS:
+        head[d, cursor] = ring[int(head[d, cursor]) - 1, d, LINK]
+
+
+@kernel
+def give_up(d: int, lane: int, slot: int, lanes: Ints, head: Floats, ring: Floats) -> None:
+    """Note that the entry in `slot` has expired in a lane whose labels come from elsewhere."""
+    ring[slot, d, lanes[lane, P_MARK]] = GONE
+    aside = lanes[lane, P_ASIDE]
+    head[d, aside + EXPIRED] = ring[slot, d, SEQ] + 1.0
+    head[d, aside + EXPIRED_TIME] = ring[slot, d, TIME]
+    skip_settled(d, lane, lanes, head, ring)
 
 
 @kernel
@@ -174,12 +182,9 @@ def settle(
     if predicted(d, lane, slot, lanes, ring):
         emit(step, lane, d, source, slot, due, lanes, ring, codes, numbers, sx, m)
         m += 1
+    head[d, PER_LANE + lane] = ring[slot, d, LINK]
     if told(lane, lanes, head):
-        ring[slot, d, lanes[lane, P_MARK]] = GONE
-        aside = lanes[lane, P_ASIDE]
-        head[d, aside + EXPIRED] = ring[slot, d, SEQ] + 1.0
-        head[d, aside + EXPIRED_TIME] = ring[slot, d, TIME]
-    pass_on(d, lane, lanes, head, ring)
+        give_up(d, lane, slot, lanes, head, ring)
     return m
 
 
