@@ -21,6 +21,7 @@ class Reject:
     detail: str
     """What was found and where."""
     topic: str
+    """The first 1,024 characters."""
     payload: bytes
     """The first 1,024 bytes."""
 
@@ -52,7 +53,7 @@ class Rejects:
         self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b""
     ) -> None:
         """Keep one reject that was counted elsewhere."""
-        reject = Reject(received, reason, detail, topic, bytes(payload[:SHOWN]))
+        reject = Reject(received, reason, detail, topic[:SHOWN], bytes(payload[:SHOWN]))
         self.newest.append(reject)
         if self._listener is not None:
             self._listener(reject)

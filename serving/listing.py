@@ -11,6 +11,9 @@ __all__ = ["FOLDERS", "listing"]
 FOLDERS = (
     ("sources", "ingest.sources", "open"),
     ("codecs", "ingest.codecs", "build"),
+    ("cleaning of a channel", "stream_processor.clean", "build"),
+    ("cleaning: outlier", "stream_processor.clean.outlier", "build"),
+    ("cleaning: missing", "stream_processor.clean.missing", "build"),
     ("features", "stream_processor.features", "build"),
     ("detectors", "monitoring.detectors", "build"),
     ("sinks", "monitoring.sinks", "open"),

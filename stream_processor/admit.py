@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from stream_processor.clean.range import FINE, REFUSED, examine, limits
+from stream_processor.clean._range import FINE, REFUSED, examine, limits
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel

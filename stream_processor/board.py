@@ -170,13 +170,14 @@ class LiveBoard:
         with self._lock:
             counts = self._stages.admit.blocks["counts"]
             verdicts = counts.view("verdicts")[0].tolist()
-            flags = counts.view("flags")[0].tolist()
+            vetted = counts.view("flags")[0]
+            cleaned = self._stages.flags.totals()
             fleet = self._stages.scorer.cell(-1).sum(axis=1)
             known = self._stages.devices.known
         failures = sum(sum(k.failures.values()) for k in self._stages.learners)
         return {
             "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
-            "flags": {str(f.name).lower(): int(n) for f, n in zip(Flag, flags, strict=True)},
+            "flags": {str(f.name).lower(): int(vetted[k] + cleaned[k]) for k, f in enumerate(Flag)},
             "rejected": dict(self._rejects.counts),
             "predictions": int(fleet[_FIELD["predicted"]]),
             "labels": int(fleet[_FIELD["labels"]]),

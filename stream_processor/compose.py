@@ -8,8 +8,10 @@ from models.spec import build as build_model
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
@@ -50,6 +52,8 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         schema=schema,
         devices=Devices(limit),
         admit=Admit(schema, limit, max_ahead_us=skew),
+        cleaners=dict(build_cleaners(settings, schema, limit)),
+        flags=FlagCounts(schema, limit),
         features=features,
         lanes=lanes,
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),

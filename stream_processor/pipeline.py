@@ -155,6 +155,7 @@ class Pipeline:
         batch.row[:n] = rows[keep]
         batch.time[:n] = readings.time[keep]
         batch.received[:n] = readings.received[keep]
+        batch.sequence[:n] = -1
         batch.values[:n] = readings.values[keep]
         batch.flags[:n] = 0
         batch.verdict[:n] = 0

@@ -1,6 +1,6 @@
 """The walk: readings in, records out. One page, readable top to bottom.
 
-admit → features → label join → models → scores → drift → output
+admit → clean → features → label join → models → scores → drift → output
 
 Everything is chosen while building; the walk only calls. Batches are cut into parts that fit the
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
@@ -15,8 +15,9 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelBatch, LabelJoin
-from stream_processor.operator import FeatureOperator
+from stream_processor.operator import FeatureOperator, Operator
 from streamgauge.arrays import Floats, Ints
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
@@ -43,6 +44,9 @@ class Stages:
     schema: Schema
     devices: Devices
     admit: Admit
+    cleaners: Mapping[str, Operator]
+    """By a name that says channel and policy, in the order in which they work."""
+    flags: FlagCounts
     features: Sequence[FeatureOperator]
     lanes: Sequence[Lane]
     join: LabelJoin
@@ -60,6 +64,8 @@ class Stages:
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
         named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
+        named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
+        named |= {"flags": self.flags.blocks}
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
         for learner in self.learners:
@@ -101,7 +107,8 @@ class Walk:
         """Bind every kernel call to the arrays above, once."""
         stages, schedule, now = self.stages, self._schedule, self._now
         given = (self._columns, self._features)
-        before = [stages.admit.call(*given), *(op.call(*given) for op in stages.features)]
+        vetting = (stages.admit, *stages.cleaners.values(), stages.flags)
+        before = [stage.call(*given) for stage in (*vetting, *stages.features)]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [call for _, call in calls if call]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]

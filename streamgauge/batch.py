@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["Batch", "Features"]
 
-_COLUMNS = ("row", "time", "received", "values", "flags", "verdict")
+_COLUMNS = ("row", "time", "received", "sequence", "values", "flags", "verdict")
 
 
 class Batch:
@@ -18,14 +18,18 @@ class Batch:
     - `row int32[capacity]`: the device's row
     - `time int64[capacity]`: event time, microseconds UTC
     - `received int64[capacity]`: our clock when the message came, microseconds UTC
+    - `sequence int64[capacity]`: the device's own count of this reading, -1 = it has none
     - `values float64[capacity, k]`: NaN = the channel is absent
     - `flags uint16[capacity, k]`: bits of `Flag`, what cleaning did to the value
     - `verdict uint8[capacity]`: `Verdict`, admitted or why not
 
-    Whoever fills a row writes all six columns of it (flags and verdict 0 where nothing happened).
+    Whoever fills a row writes all seven columns of it (sequence -1 where there is none, flags and
+    verdict 0 where nothing happened).
     """
 
-    __slots__ = ("capacity", "flags", "n", "received", "row", "time", "values", "verdict")
+    __slots__ = (
+        "capacity", "flags", "n", "received", "row", "sequence", "time", "values", "verdict",
+    )  # fmt: skip
 
     def __init__(self, capacity: int, channels: int) -> None:
         self.capacity = capacity
@@ -33,6 +37,7 @@ class Batch:
         self.row = np.zeros(capacity, np.int32)
         self.time = np.zeros(capacity, np.int64)
         self.received = np.zeros(capacity, np.int64)
+        self.sequence = np.full(capacity, -1, np.int64)
         self.values = np.full((capacity, channels), np.nan)
         self.flags = np.zeros((capacity, channels), np.uint16)
         self.verdict = np.zeros(capacity, np.uint8)

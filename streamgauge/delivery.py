@@ -65,6 +65,8 @@ class Delivery:
     """Key of each message, "" for none; empty where the source has no keys."""
     headers: list[dict[str, str]] = field(default_factory=list)
     """Headers of each message; empty where the source has none."""
+    stamps: list[int] = field(default_factory=list)
+    """The time that the log of `runs` gives each message, microseconds UTC; empty without one."""
     retained: bool = False
     """Something old is repeated: it updates the last known state and teaches nothing."""
     runs: list[Run] = field(default_factory=list)

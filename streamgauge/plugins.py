@@ -6,7 +6,7 @@ import pkgutil
 from types import ModuleType
 from typing import Any
 
-__all__ = ["UnknownPlugin", "find", "load", "options"]
+__all__ = ["UnknownPlugin", "find", "load", "names", "options"]
 
 
 class UnknownPlugin(ValueError):
@@ -15,24 +15,27 @@ class UnknownPlugin(ValueError):
 
 def find(package: str) -> dict[str, ModuleType]:
     """Every plug-in of a package (`"ingest.codecs"`), by name, in alphabetical order."""
-    folder = importlib.import_module(package)
-    names = sorted(module.name for module in pkgutil.iter_modules(folder.__path__))
-    public = [name for name in names if not name.startswith("_")]
-    return {name: importlib.import_module(f"{package}.{name}") for name in public}
+    return {name: importlib.import_module(f"{package}.{name}") for name in names(package)}
 
 
 def load(package: str, name: str) -> ModuleType:
     """The plug-in of that name, or `UnknownPlugin` listing those there are."""
-    known = sorted(
-        module.name
-        for module in pkgutil.iter_modules(importlib.import_module(package).__path__)
-        if not module.name.startswith("_")
-    )
+    known = names(package)
     if name not in known:
         raise UnknownPlugin(
             f"no {package.rpartition('.')[2]} named {name!r}; there are: {', '.join(known)}"
         )
     return importlib.import_module(f"{package}.{name}")
+
+
+def names(package: str) -> list[str]:
+    """Files of the folder; what begins with _ and folders inside are not plug-ins of it."""
+    folder = importlib.import_module(package)
+    return sorted(
+        module.name
+        for module in pkgutil.iter_modules(folder.__path__)
+        if not module.ispkg and not module.name.startswith("_")
+    )
 
 
 def options(module: ModuleType, function: str = "build") -> dict[str, inspect.Parameter]:

@@ -35,6 +35,20 @@ class Flag(IntFlag):
     """Magnitude beyond anything physical (over 1e24), whatever the range: removed."""
     WRONG_TYPE = 8
     """Not a number where the schema wants one: removed by the codec."""
+    UNIT = 16
+    """In a unit that cannot be converted to the channel's: removed by the codec."""
+    RATE = 32
+    """Changed faster than the channel can."""
+    STUCK = 64
+    """Unchanged for longer than a live sensor is."""
+    SPIKE = 128
+    """One value far from its neighbours."""
+    OUTLIER = 256
+    """Outside the band of what is usual for this device."""
+    CAPPED = 512
+    """Replaced by a limit or by the expected value."""
+    FILLED = 1024
+    """Was missing: the value is made up by the channel's policy."""
 
 
 class Step(IntEnum):

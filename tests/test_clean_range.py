@@ -1,11 +1,11 @@
-"""stream_processor.clean.range"""
+"""stream_processor.clean._range"""
 
 import math
 
 import numpy as np
 import pytest
 
-from stream_processor.clean.range import FINE, NOTHING_LEFT, REFUSED, examine, limits
+from stream_processor.clean._range import FINE, NOTHING_LEFT, REFUSED, examine, limits
 from streamgauge.schema import Channel, Outside, Schema
 from streamgauge.words import Flag
 

@@ -39,7 +39,7 @@ class Bench:
             received=[NOW + i for i in range(n)],
         )
         # Filled with nonsense, so that a column that is not written shows.
-        for column in ("row", "time", "received", "values", "flags", "verdict"):
+        for column in ("row", "time", "received", "sequence", "values", "flags", "verdict"):
             getattr(self.batch, column)[:] = 77
         self.codec.decode(delivery, self.batch, self.rejects)
         return self
@@ -297,6 +297,22 @@ def test_refused_messages_make_no_device() -> None:
     """A device is interned only with a reading that is admitted."""
     bench = Bench().decode(message(device="x", time="never"), message(device="y"))
     assert bench.devices.ids == ["y"]
+
+
+@pytest.mark.parametrize("extra", [{}, {"load": "no"}], ids=["typed", "second look"])
+def test_the_device_counts_its_readings(extra: dict[str, Any]) -> None:
+    """A whole number is the reading's sequence; what is none leaves it without one."""
+    counts = [0, 7, "8", 2**63 - 1, 2**63, -1, None, 1.5, "x", True, 10**30]
+    read = [0, 7, 8, 2**63 - 1, -1, -1, -1, -1, -1, -1, -1]
+    bench = Bench(sequence="field:n").decode(*[message(n=n, **extra) for n in counts])
+    assert bench.batch.sequence[: bench.batch.n].tolist() == read
+    for n, number in zip(counts, read, strict=True):
+        alone = Bench(sequence="field:n").decode(message(n=n, **extra))
+        assert alone.batch.sequence[:1].tolist() == [number]
+    assert Bench().decode(message(n=3)).batch.sequence[:1].tolist() == [-1]
+    topics = ["a/5", "a"]
+    bench = Bench(sequence="topic:1").decode(message(**extra), message(**extra), topics=topics)
+    assert bench.batch.sequence[:2].tolist() == [5, -1]
 
 
 @pytest.mark.parametrize(

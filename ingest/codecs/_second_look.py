@@ -1,156 +1,46 @@
-"""Messages that no typed parser takes: read value by value, refused with a named reason."""
+"""JSON messages that no typed parser takes: read value by value, refused with a named reason."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ingest.codecs._origins import (
-    Origin,
-    TopicDevices,
-    channel_path,
-    device_name,
-    lookup,
-    topic_level,
-)
-from ingest.codecs._row import write_row
-from ingest.codecs._tolerant import parse, reader
-from ingest.rejects import Rejects
-from ingest.times import Zone, instant
-from streamgauge.batch import Batch
-from streamgauge.devices import Devices
-from streamgauge.schema import Schema
+from ingest.codecs._origins import lookup
+from ingest.codecs._reading import DecodeError, Message, Reading
+from ingest.codecs._tolerant import parse
 
-__all__ = ["SecondLook"]
-
-MOST_READINGS = 10_000
-"""Readings that one message may hold: more is a mistake or an attack."""
+__all__ = ["readings_of", "second_look"]
 
 
-class _Refused(Exception):
-    """A message or reading that cannot be admitted: reason and detail."""
+def second_look(
+    message: Message, readings: tuple[str, ...], max_depth: int
+) -> Iterable[Reading | DecodeError]:
+    """The readings of a JSON message, whatever its bytes are; see `readings_of`."""
+    try:
+        decoded = parse(message.payload, max_depth)
+    except ValueError as wrong:
+        raise DecodeError("malformed", f"not readable as JSON: {wrong}") from None
+    return readings_of(decoded, readings)
 
 
-class SecondLook:
-    """Appends the readings of one message to a batch, whatever its bytes are.
+def readings_of(message: Any, readings: tuple[str, ...]) -> Iterator[Reading | DecodeError]:
+    """The readings of a message of maps and arrays.
 
     `readings` is the path of an array of readings inside the message, () where the message is one
     reading or itself an array.
     """
-
-    def __init__(
-        self,
-        schema: Schema,
-        devices: Devices,
-        topic_devices: TopicDevices,
-        *,
-        device: Origin,
-        time: Origin,
-        zone: Zone,
-        readings: tuple[str, ...],
-        max_depth: int,
-    ) -> None:
-        self._devices, self._topic_devices = devices, topic_devices
-        self._device, self._time, self._zone = device, time, zone
-        self._readings, self._max_depth = readings, max_depth
-        self._channels = [
-            (
-                channel_path(channel),
-                reader(channel.kind),
-            )
-            for channel in schema.channels
-        ]
-
-    def append(
-        self, payload: bytes, topic: str, received: int, batch: Batch, rejects: Rejects
-    ) -> None:
-        """Append every reading of the message that can be admitted; reject the others."""
-        try:
-            found, around = self._parts(payload)
-        except _Refused as refused:
-            rejects.add(*refused.args, received=received, topic=topic, payload=payload)
-            return
-        for reading in found:
-            try:
-                self._append_reading(reading, around, topic, received, batch)
-            except _Refused as refused:
-                rejects.add(*refused.args, received=received, topic=topic, payload=payload)
-
-    def _parts(self, payload: bytes) -> tuple[list[Any], dict[str, Any]]:
-        """The readings of a message and what stands around them."""
-        try:
-            message = parse(payload, self._max_depth)
-        except ValueError as wrong:
-            raise _Refused("malformed", f"not readable as JSON: {wrong}") from None
-        if isinstance(message, list):
-            found, around = message, {}
-        elif not isinstance(message, dict):
-            raise _Refused("malformed", f"{type(message).__name__} where an object is expected")
-        elif not self._readings:
-            return [message], {}
+    around: dict[str, Any] = {}
+    if isinstance(message, list):
+        found = message
+    elif not isinstance(message, dict):
+        raise DecodeError("malformed", f"{type(message).__name__} where an object is expected")
+    elif not readings:
+        found = [message]
+    else:
+        found, around = lookup(message, readings), message
+    if not isinstance(found, list):
+        raise DecodeError("malformed", f"no array of readings at {'.'.join(readings)!r}")
+    for reading in found:
+        if isinstance(reading, dict):
+            yield Reading(reading, around=around)
         else:
-            found, around = lookup(message, self._readings), message
-        if not isinstance(found, list):
-            raise _Refused("malformed", f"no array of readings at {'.'.join(self._readings)!r}")
-        if len(found) > MOST_READINGS:
-            raise _Refused("too_large", f"{len(found):,} readings, more than {MOST_READINGS:,}")
-        return found, around
-
-    def _append_reading(
-        self, reading: Any, around: dict[str, Any], topic: str, received: int, batch: Batch
-    ) -> None:
-        if not isinstance(reading, dict):
-            raise _Refused("malformed", f"{type(reading).__name__} where a reading is expected")
-        device = self._device_of(reading, around, topic)
-        time = self._time_of(reading, around, topic, received)
-        row = self._devices.row(device)
-        if row < 0:
-            limit = f"devices.limit = {self._devices.limit:,}"
-            raise _Refused(
-                "device_limit", f"device {device!r} is beyond {limit}; raise it if it is yours"
-            )
-        pairs = [read(lookup(reading, path)) for path, read in self._channels]
-        values, flags = zip(*pairs, strict=True) if pairs else ((), ())
-        write_row(batch, row, time, received, values, flags)
-
-    def _device_of(self, reading: dict[str, Any], around: dict[str, Any], topic: str) -> str:
-        if self._device.where == "topic":
-            found: Any = topic_level(topic, self._device.level)
-            device = self._topic_devices[topic]
-        else:
-            found = _here_or_around(reading, around, self._device.path)
-            device = device_name(found)
-        if not device:
-            raise _Refused(*_missing_or_bad(self._device, found, topic, "device"))
-        return device
-
-    def _time_of(
-        self, reading: dict[str, Any], around: dict[str, Any], topic: str, received: int
-    ) -> int:
-        if self._time.where == "received":
-            return received
-        if self._time.where == "topic":
-            found: Any = topic_level(topic, self._time.level)
-        else:
-            found = _here_or_around(reading, around, self._time.path)
-        time = instant(found, self._zone)
-        if time is None:
-            raise _Refused(*_missing_or_bad(self._time, found, topic, "time"))
-        return time
-
-
-def _here_or_around(reading: dict[str, Any], around: dict[str, Any], path: tuple[str, ...]) -> Any:
-    found = lookup(reading, path)
-    return lookup(around, path) if found is None else found
-
-
-_WANTED = {
-    "device": "a device id: 1 to 256 printable characters or an integer",
-    "time": "a time: ISO 8601 text or a number since 1970",
-}
-
-
-def _missing_or_bad(origin: Origin, found: Any, topic: str, what: str) -> tuple[str, str]:
-    if found is not None:
-        shown = repr(found) if isinstance(found, str | int | float) else type(found).__name__
-        return f"bad_{what}", f"{shown[:80]} is not {_WANTED[what]}"
-    if origin.where == "topic":
-        return "topic_mismatch", f"topic {topic[:80]!r} has no level {origin.level} for the {what}"
-    return f"no_{what}", f"nothing at {'.'.join(origin.path)!r}"
+            wrong = f"{type(reading).__name__} where a reading is expected"
+            yield DecodeError("malformed", wrong)

@@ -8,7 +8,7 @@ import msgspec
 
 from streamgauge.schema import Kind
 
-__all__ = ["DEVICE", "TIME", "Leaf", "TypedParser", "channel_type"]
+__all__ = ["DEVICE", "SEQUENCE", "TIME", "Leaf", "TypedParser", "channel_type"]
 
 Leaf = tuple[tuple[str, ...], Any, Any]
 """Path in the message, type, value where it is absent."""
@@ -17,6 +17,7 @@ _INNER = object()
 
 DEVICE: Any = str | int
 TIME: Any = int | float | str | None
+SEQUENCE: Any = int | str | None
 
 
 def channel_type(kind: Kind) -> Any:

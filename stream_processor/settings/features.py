@@ -46,6 +46,8 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
         of, encoding = features.calendar.of, features.calendar.encoding
         zone = settings.devices.timezone
         yield ("features", "calendar"), {"of": of, "as_": encoding, "zone": zone}
+    for key, use in features.uses():
+        yield key, use.options
 
 
 def build_features(settings: Settings, schema: Schema, capacity: int) -> list[FeatureOperator]:

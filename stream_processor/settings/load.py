@@ -12,7 +12,7 @@ from stream_processor.settings.environment import refuse_secrets, resolve
 from stream_processor.settings.model import ChannelSettings, Settings
 from stream_processor.settings.problems import Findings, Problem, Problems
 from stream_processor.settings.read import read
-from stream_processor.settings.trial import try_detector, try_sinks, try_sources
+from stream_processor.settings.trial import try_cleaners, try_detector, try_sinks, try_sources
 from stream_processor.settings.uses import check_uses
 
 __all__ = ["load", "load_text", "with_channels"]
@@ -79,6 +79,7 @@ def _settings(
     settings = check_uses(settings, folder, findings)
     check_whole(settings, findings, for_replay=for_replay)
     check_channels(settings, findings)
+    try_cleaners(settings, findings)
     try_detector(settings, findings)
     try_sinks(settings, folder, findings)
     if not for_replay:

@@ -5,14 +5,14 @@ key's name where it differs. Durations are microseconds, sizes bytes.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from stream_processor.settings.document import Document
+from stream_processor.settings.document import Document, KeyPath
 from stream_processor.settings.kinds import (
     AtLeastOne,
     Bind,
@@ -43,6 +43,7 @@ __all__ = [
     "FeatureSettings",
     "LabelFields",
     "LabelSettings",
+    "Options",
     "PluginUse",
     "RollingSettings",
     "ScoreSettings",
@@ -55,6 +56,7 @@ __all__ = [
     "TaskSettings",
 ]
 
+CLEANERS = "stream_processor.clean"
 REQUIRED: Mapping[str, Any] = {"required": True}
 REST: Mapping[str, Any] = {"rest": True}
 """This field takes the keys that no other field of the table names."""
@@ -110,6 +112,13 @@ class PluginUse:
 
 
 @dataclass(frozen=True, slots=True)
+class Options:
+    """Options of the one plug-in that a key stands for."""
+
+    options: dict[str, Any] = field(default_factory=dict, repr=False, metadata=REST)
+
+
+@dataclass(frozen=True, slots=True)
 class SourceSettings:
     """[[source]]: options of the source, and those of its codec from the same table."""
 
@@ -128,6 +137,22 @@ class ChannelSettings:
     range: Limits | None = None
     outside: Outside = Outside.MISSING
     path: str = ""
+    rate: Options | None = None
+    """Cleaning, in the order in which it is done: see the files of `stream_processor/clean`."""
+    spike: Options | None = None
+    stuck: Options | None = None
+    outlier: PluginUse | None = None
+    missing: PluginUse | None = None
+    transform: Options | None = None
+
+    def cleaners(self) -> Iterator[tuple[str, str, PluginUse]]:
+        """Key, folder of plug-ins and use of each policy that is set, in the order of the work."""
+        for name in ("rate", "spike", "stuck", "outlier", "missing", "transform"):
+            value = getattr(self, name)
+            if isinstance(value, Options):
+                yield name, CLEANERS, PluginUse(name, value.options)
+            elif value is not None:
+                yield name, f"{CLEANERS}.{name}", value
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +185,18 @@ class FeatureSettings:
     lags: dict[str, tuple[AtLeastOne, ...]] = field(default_factory=dict)
     rolling: tuple[RollingSettings, ...] = ()
     calendar: CalendarSettings | None = None
+    others: dict[str, Any] = field(default_factory=dict, metadata=REST)
+    """Any other file of `stream_processor/features` by its name: its options, or a list of tables
+    of options where it stands several times."""
+
+    def uses(self) -> Iterator[tuple[KeyPath, PluginUse]]:
+        """Key and use of each of the others, in order."""
+        for name, given in self.others.items():
+            if isinstance(given, list):
+                for i, options in enumerate(given):
+                    yield ("features", name, i), PluginUse(name, options)
+            else:
+                yield ("features", name), PluginUse(name, given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,6 +352,10 @@ class Settings:
         change between two runs (ranges, units, when a model counts as ready) is left out."""
         parts: dict[str, Any] = {
             "channels": [[name, channel.kind] for name, channel in self.channels.items()],
+            "cleaning": {
+                name: [[key, use.use, use.options] for key, _, use in channel.cleaners()]
+                for name, channel in self.channels.items()
+            },
             # An operator's columns follow the order in which the channels are named.
             "features": asdict(self.features) | {"lags": list(self.features.lags.items())},
             # Positions in the sources are kept by their places in this list.

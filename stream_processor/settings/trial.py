@@ -16,9 +16,15 @@ from stream_processor.settings.uses import CODECS, DETECTORS, SINKS, SOURCES
 from streamgauge.devices import Devices
 from streamgauge.plugins import UnknownPlugin, load
 
-__all__ = ["try_detector", "try_sinks", "try_sources"]
+__all__ = ["try_cleaners", "try_detector", "try_sinks", "try_sources"]
 
-STAND_INS: Mapping[Any, Any] = {str: "http://localhost", list[str]: ["a"], Path: Path(__file__)}
+STAND_INS: Mapping[Any, Any] = {
+    str: "http://localhost",
+    list[str]: ["a"],
+    Path: Path(__file__),
+    float: 1.0,
+    int: 1,
+}
 """What may stand for a required option that is wrong, so that the others can be tried."""
 
 Build = Callable[..., object]
@@ -32,6 +38,17 @@ def try_detector(settings: Settings, findings: Findings) -> None:
     if use is not None and plugin is not None:
         build = partial(plugin.build, 0, 1)
         _attempt(build, use.options, ("drift", "detector"), findings)
+
+
+def try_cleaners(settings: Settings, findings: Findings) -> None:
+    """Every cleaning policy, for one device."""
+    schema = settings.schema()
+    for column, (name, channel) in enumerate(settings.channels.items()):
+        for key, package, use in channel.cleaners():
+            plugin = _known(package, use)
+            if plugin is not None:
+                build = partial(plugin.build, schema, 1, column)
+                _attempt(build, use.options, ("channels", name, key), findings)
 
 
 def try_sources(settings: Settings, findings: Findings) -> None:

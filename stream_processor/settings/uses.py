@@ -8,19 +8,27 @@ from types import ModuleType
 from typing import Any
 
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import PluginUse, Settings, SourceSettings
+from stream_processor.settings.model import (
+    ChannelSettings,
+    FeatureSettings,
+    Options,
+    PluginUse,
+    Settings,
+    SourceSettings,
+)
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
 from streamgauge import plugins
 
 __all__ = ["check_uses"]
 
-Options = dict[str, inspect.Parameter]
+Known = dict[str, inspect.Parameter]
 
 CODECS = "ingest.codecs"
 SOURCES = "ingest.sources"
 SINKS = "monitoring.sinks"
 DETECTORS = "monitoring.detectors"
+FEATURES = "stream_processor.features"
 
 
 def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings:
@@ -38,6 +46,10 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
         sources=tuple(uses.source(s, ("source", i)) for i, s in enumerate(settings.sources)),
         sinks=tuple(uses.sink(s, ("sink", i)) for i, s in enumerate(settings.sinks)),
         drift=dataclasses.replace(settings.drift, detector=detector),
+        features=uses.features(settings.features),
+        channels={
+            name: uses.cleaning(channel, name) for name, channel in settings.channels.items()
+        },
     )
 
 
@@ -46,6 +58,35 @@ class _Uses:
         self.folder = folder
         self.zone = zone
         self.findings = findings
+
+    def features(self, features: FeatureSettings) -> FeatureSettings:
+        """The features that have no keys of their own, and their options."""
+        known = plugins.names(FEATURES)
+        checked: dict[str, Any] = {}
+        for path, use in features.uses():
+            if use.use not in known:
+                self.findings.unknown(path[:2], "unknown key", known)
+            elif not isinstance(use.options, dict):
+                self.findings.add(path, "not a table", f"write {use.use} = {{ ... }}")
+            else:
+                options = self._feature(use, path)
+                alone = len(path) == 2
+                checked[use.use] = options if alone else [*checked.get(use.use, []), options]
+        return dataclasses.replace(features, others=checked)
+
+    def _feature(self, use: PluginUse, path: KeyPath) -> dict[str, Any]:
+        known = _typed_options(plugins.load(FEATURES, use.use))
+        self._refuse_unknown(use.options, list(known), path)
+        return self._zoned(known, use.options, path)
+
+    def cleaning(self, channel: ChannelSettings, name: str) -> ChannelSettings:
+        """The cleaning policies of a channel and their options."""
+        checked: dict[str, Any] = {}
+        for key, package, use in channel.cleaners():
+            found = self.plugin(package, use, ("channels", name, key))
+            own = isinstance(getattr(channel, key), Options)
+            checked[key] = Options(found.options) if own else found
+        return dataclasses.replace(channel, **checked)
 
     def sink(self, use: PluginUse, path: KeyPath) -> PluginUse:
         """A sink beside the store, which every service has."""
@@ -85,11 +126,11 @@ class _Uses:
             options,
         )
 
-    def _zoned(self, known: Options, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    def _zoned(self, known: Known, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         default = {"zone": self.zone} if "zone" in known else {}
         return default | self._typed(known, given, path)
 
-    def _options(self, package: str, name: str, path: KeyPath) -> Options | None:
+    def _options(self, package: str, name: str, path: KeyPath) -> Known | None:
         if not name:
             return None
         try:
@@ -105,7 +146,7 @@ class _Uses:
             if key not in known:
                 self.findings.unknown((*path, key), "unknown option", known)
 
-    def _typed(self, known: Options, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
+    def _typed(self, known: Known, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         typed: dict[str, Any] = {}
         for key, parameter in known.items():
             if key in given:
@@ -123,7 +164,7 @@ def _default_codec(source: str) -> PluginUse | None:
     return PluginUse(name) if name else None
 
 
-def _typed_options(module: ModuleType) -> Options:
+def _typed_options(module: ModuleType) -> Known:
     function = "open" if hasattr(module, "open") else "build"
     hints = typing.get_type_hints(getattr(module, function), include_extras=True)
     return {

@@ -124,7 +124,7 @@ def _spoil(stream: Stream, rng: np.random.Generator) -> None:
             stream.time[i] = stream.time[rng.choice(same)] - 1
     stream.values[rng.random(n) < 0.05] = np.nan
     wrong = np.isnan(stream.values) & (rng.random(stream.values.shape) < 0.2)
-    stream.flags[wrong] = Flag.WRONG_TYPE
+    stream.flags[wrong] = rng.choice([Flag.WRONG_TYPE, Flag.UNIT], int(wrong.sum()))
     stream.verdict[rng.random(n) < 0.02] = Verdict.EMPTY
 
 

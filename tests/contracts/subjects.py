@@ -1,13 +1,21 @@
 """Every operator there is, built for the contract suite: at least one subject per file."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from importlib import import_module
 from typing import Any
 
+import numpy as np
+
 from stream_processor.admit import Admit
-from stream_processor.features import calendar, lags, raw, rolling
+from stream_processor.clean._range import EXTREME
+from stream_processor.features import calendar, formula, lags, raw, rolling, shape
+from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
 from streamgauge import plugins
+from streamgauge.batch import Batch, Features
+from streamgauge.calls import Call, Now
 from streamgauge.words import Flag, Verdict
 from tests.contracts.streams import CAPACITY, MAX_AHEAD, SCHEMA
 
@@ -38,8 +46,9 @@ class Subject:
 
 def found() -> list[str]:
     """Modules of all operators, from the folders that they live in."""
-    names = ["stream_processor.admit"]
-    for folder in ("stream_processor.clean", "stream_processor.features"):
+    clean = "stream_processor.clean"
+    names = ["stream_processor.admit", "stream_processor.flag_counts", f"{clean}._range"]
+    for folder in (clean, f"{clean}.outlier", f"{clean}.missing", "stream_processor.features"):
         names += [module.__name__ for module in plugins.find(folder).values()]
     return names
 
@@ -73,7 +82,101 @@ def _calendar(**options: Any) -> Callable[[int], Operator]:
     return lambda column: calendar.build(SCHEMA, CAPACITY, column, **options)
 
 
+def _cleaner(module: str, channel: int, options: Mapping[str, Any]) -> Callable[[int], Operator]:
+    def build(column: int) -> Operator:
+        return _Counted(import_module(module).build(SCHEMA, CAPACITY, channel, **options))
+
+    return build
+
+
+class _Counted:
+    """A stage behind admission, given values as that leaves them, with the flags that it set."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.operator, self.blocks = operator, operator.blocks
+        self.seen = Flag(0)
+
+    def call(self, batch: Batch, features: Features) -> Call:
+        inner = self.operator.call(batch, features)
+
+        def run(n: int) -> None:
+            values = batch.values[:n]
+            values[~(np.abs(values) <= EXTREME)] = np.nan
+            inner.run(n=n)
+            admitted = batch.flags[:n][batch.verdict[:n] == 0]
+            self.seen |= Flag(int(np.bitwise_or.reduce(admitted, axis=None)))
+
+        return Call(run, (Now.N,))
+
+
+_FEW = {"window": 9, "ready_after": 3, "accept_after": 3}
+_CLEANERS: tuple[tuple[str, int, Mapping[str, Any], Flag], ...] = (
+    ("rate", 0, {"per_second": 0.5, "action": "drop"}, Flag.RATE),
+    ("rate", 0, {"per_second": 0.5, "action": "clip"}, Flag.CAPPED),
+    ("spike", 0, {"limit": 1.5, "ready_after": 3, "action": "replace"}, Flag.SPIKE),
+    ("spike", 2, {"limit": 1.5, "ready_after": 3, "action": "drop"}, Flag.SPIKE),
+    ("stuck", 2, {"readings": 2, "tolerance": 1.0, "action": "drop"}, Flag.STUCK),
+    ("stuck", 2, {"readings": 2, "after": "5s", "tolerance": 3.0}, Flag.STUCK),
+    ("transform", 0, {"kind": "log"}, Flag.OUT_OF_RANGE),
+    ("transform", 0, {"kind": "boxcox", "power": 0.5}, Flag.OUT_OF_RANGE),
+    *(
+        (f"outlier.{name}", 0, {**_FEW, "limit": limit, "action": action}, Flag.OUTLIER)
+        for name, limit in (("hampel", 1.5), ("iqr", 0.5), ("zscore", 1.2))
+        for action in ("flag", "drop", "clip", "winsorize", "replace")
+    ),
+    (
+        "outlier.ewma",
+        2,
+        {"limit": 1.0, "ready_after": 4, "half_life": 5.0, "accept_after": 3},
+        Flag.OUTLIER,
+    ),
+    ("missing.hold", 0, {"at_most": "30s"}, Flag.FILLED),
+    ("missing.mean", 0, {"window": 7}, Flag.FILLED),
+    ("missing.median", 0, {"window": 6}, Flag.FILLED),
+    ("missing.mode", 0, {"window": 6}, Flag.FILLED),
+    ("missing.seasonal", 0, {"period": "1m", "slots": 4}, Flag.FILLED),
+    ("missing.predict", 0, {"of": ["load"], "ready_after": 5}, Flag.FILLED),
+    ("missing.predict", 2, {"ready_after": 5}, Flag.FILLED),
+)
+"""File, channel, options, and a flag that it must have set at some time."""
+
+
+def _cleaners() -> Iterator[Subject]:
+    for name, channel, options, flag in _CLEANERS:
+        yield Subject(
+            f"stream_processor.clean.{name}",
+            ", ".join(f"{key} {value}" for key, value in options.items()),
+            _cleaner(f"stream_processor.clean.{name}", channel, options),
+            outcomes={str(flag.name): partial(_set, flag)},
+        )
+
+
+def _set(flag: Flag, operator: _Counted) -> bool:
+    return bool(operator.seen & flag)
+
+
 _FEATURES = "stream_processor.features"
+_BOTH = ["temperature", "free"]
+_OTHER_FEATURES: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("weighted", {"of": _BOTH, "half_lives": [3, "30s"], "stats": ["mean", "std", "var"]}),
+    ("differences", {"of": _BOTH, "lags": [1, 4]}),
+    ("differences", {"of": ["free"], "lags": [2], "per": "second"}),
+    ("quantiles", {"of": _BOTH, "window": {"readings": 6}, "stats": ["median", "q90", "mad"]}),
+    ("quantiles", {"of": ["free"], "window": "40s", "stats": ["iqr"], "readings_max": 5}),
+    ("shape", {"of": _BOTH, "window": {"readings": 6}, "stats": shape.STATS}),
+    ("shape", {"of": ["free"], "window": "40s", "stats": shape.STATS, "readings_max": 5}),
+    ("spectrum", {"of": _BOTH, "bands": {"a": [0, 2], "b": [3, 4]}, "rate": 8.0, "window": 8}),
+    ("since", {"value": ["free"], "change": ["load"], "above": {"load": 20.0}}),
+)
+
+
+def _feature(name: str, options: Mapping[str, Any], column: int) -> Operator:
+    operator: Operator = import_module(f"{_FEATURES}.{name}").build(
+        SCHEMA, CAPACITY, column, **options
+    )
+    return operator
+
+
 _ALL = rolling.STATS
 
 SUBJECTS = (
@@ -85,12 +188,16 @@ SUBJECTS = (
         outcomes={word.name: _verdict(word) for word in Verdict},
     ),
     Subject(
-        "stream_processor.clean.range",
+        "stream_processor.clean._range",
         "flags",
         _admit,
         admitted=False,
-        outcomes={str(flag.name): _flag(flag) for flag in Flag},
+        outcomes={str(flag.name): _flag(flag) for flag in Flag if flag < Flag.RATE},
     ),
+    Subject(
+        "stream_processor.flag_counts", "all", lambda column: _Counted(FlagCounts(SCHEMA, CAPACITY))
+    ),
+    *_cleaners(),
     Subject(
         f"{_FEATURES}.raw",
         "two",
@@ -135,6 +242,24 @@ SUBJECTS = (
         "time, sums alone",
         _rolling(of=["free"], window="10m", stats=["std"], readings_max=9),
         outcomes={"overflow": lambda operator: operator.overflowed > 0},
+    ),
+    *(
+        Subject(
+            f"{_FEATURES}.{name}",
+            ", ".join(options),
+            partial(_feature, name, options),
+        )
+        for name, options in _OTHER_FEATURES
+    ),
+    Subject(
+        f"{_FEATURES}.formula",
+        "three",
+        lambda column: formula.build(
+            SCHEMA,
+            CAPACITY,
+            column,
+            of={"a": "load / temperature", "b": "exp(free) ** 2", "c": "max(load, free) - 1"},
+        ),
     ),
     Subject(
         f"{_FEATURES}.calendar",

@@ -1,8 +1,10 @@
-"""Every codec takes whatever comes: each message by itself, read or rejected, never raised."""
+"""Every codec reads what devices send, and takes whatever else comes: read or rejected, never
+raised."""
 
+import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import tracemalloc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,67 +17,92 @@ from streamgauge import plugins
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
-from streamgauge.schema import Channel, Kind, Schema
+from tests.contracts.golden import Golden, goldens, micros
 
-SCHEMA = Schema([Channel("a"), Channel("b", path="data.b"), Channel("on", kind=Kind.BOOLEAN)])
+CODECS = list(plugins.find("ingest.codecs"))
 LIMIT = 3
+COLUMNS = ("row", "time", "received", "sequence", "values", "flags", "verdict")
+MOST_BYTES_PER_BYTE = 1_000
+"""Memory that a message may take for each of its bytes: an empty map of one byte becomes an object,
+twice."""
+
+each_codec = pytest.mark.parametrize("codec", CODECS)
 
 
-@dataclass(frozen=True)
-class Format:
-    """Options of a codec, and messages that become readings with them."""
+@each_codec
+def test_every_codec_has_real_payloads(codec: str) -> None:
+    """A codec comes with at least three messages as devices send them, and something is refused."""
+    assert len(goldens(codec)) >= 3, f"add payloads to tests/golden/{codec}"
+    assert all(golden.expected["about"] for golden in goldens(codec))
+    assert any(golden.expected.get("rejects") for golden in goldens(codec)), "none is ugly"
 
-    codec: str
-    messages: tuple[bytes, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
 
-
-FORMATS = (
-    Format(
-        "json",
-        (
-            b'{"device":"p1","time":"2026-03-01T12:00:00Z","a":21.5,"data":{"b":-3e2},"on":true}',
-            b'{"device":7,"time":1772366400.25,"a":"1.5","on":0}',
-            b'[{"device":"p1","time":1772366400,"a":1},{"device":"p2","time":1772366401,"b":"x"}]',
-            b'{"device":"p3","time":1772366400123,"a":NaN,"data":{"b":null},"on":7}',
-        ),
-    ),
-    Format(
-        "json",
-        (b'{"a":1,"data":{"b":2.5},"on":false}', b'{"a":null}'),
-        {"device": "topic:1", "time": "received"},
-    ),
-    Format(
-        "json",
-        (b'{"device":"p1","rows":[{"time":1772366400,"a":1},{"time":1772366401,"on":1}]}',),
-        {"readings": "rows"},
-    ),
+@pytest.mark.parametrize(
+    "golden", [golden for codec in CODECS for golden in goldens(codec)], ids=str
 )
-each_format = pytest.mark.parametrize("form", FORMATS, ids=lambda form: f"{form.codec}")
+def test_real_payload(golden: Golden) -> None:
+    """What the device sent becomes the readings that it meant."""
+    (codec, devices), rejects = built(golden, 100), Rejects()
+    found = []
+    for delivery in golden.deliveries:
+        batch = dirty(golden)
+        codec.decode(delivery, batch, rejects)
+        found += [shown(batch, k, golden, devices) for k in range(batch.n)]
+    assert found == [wanted(reading) for reading in golden.expected["readings"]]
+    assert dict(rejects.counts) == golden.expected.get("rejects", {})
+    asked = codec.requests() if hasattr(codec, "requests") else []
+    hexed = [[topic, payload.hex()] for topic, payload in asked]
+    assert hexed == golden.expected.get("requests", [])
 
 
-def test_every_codec_has_messages() -> None:
-    """A new codec cannot slip past the fuzz."""
-    assert set(plugins.find("ingest.codecs")) == {form.codec for form in FORMATS}
+def wanted(reading: dict[str, Any]) -> dict[str, Any]:
+    """An expectation with what it leaves out."""
+    return {"sequence": -1, "flags": {}} | reading | {"time": micros(reading["time"])}
 
 
-Columns = dict[str, bytes]
+def shown(batch: Batch, k: int, golden: Golden, devices: Devices) -> dict[str, Any]:
+    """A row of a batch as an expectation is written."""
+    names = golden.schema.names
+    return {
+        "device": devices.ids[batch.row[k]],
+        "time": int(batch.time[k]),
+        "sequence": int(batch.sequence[k]),
+        "flags": {n: int(f) for n, f in zip(names, batch.flags[k], strict=True) if f},
+    } | {n: float(x) for n, x in zip(names, batch.values[k], strict=True) if not np.isnan(x)}
 
 
-def decoded(form: Format, deliveries: Sequence[Delivery]) -> tuple[Columns, Rejects, list[int]]:
-    """What a new codec makes of these deliveries, one after the other; the readings of each."""
-    devices, rejects, batch = Devices(LIMIT), Rejects(), Batch(2, len(SCHEMA))
-    codec = plugins.load("ingest.codecs", form.codec).build(SCHEMA, devices, **form.options)
-    parts: dict[str, list[bytes]] = {}
-    counts = []
+def built(golden: Golden, limit: int) -> tuple[Any, Devices]:
+    """A new codec with the options of an expectation, and its devices."""
+    devices = Devices(limit)
+    module = plugins.load("ingest.codecs", golden.codec)
+    return module.build(golden.schema, devices, **golden.options), devices
+
+
+def dirty(golden: Golden) -> Batch:
+    """A batch filled with nonsense, so that a column which is not written shows."""
+    batch = Batch(2, len(golden.schema))
+    for name in COLUMNS:
+        getattr(batch, name)[:] = 77
+    return batch
+
+
+def decoded(
+    golden: Golden, deliveries: Sequence[Delivery]
+) -> tuple[dict[str, bytes], Rejects, list[str | None], Any]:
+    """What a new codec makes of these deliveries, one after the other: columns, rejects, devices
+    and what it remembers."""
+    codec, devices = built(golden, LIMIT)
+    rejects = Rejects()
+    parts: dict[str, list[bytes]] = {name: [] for name in COLUMNS}
     for delivery in deliveries:
-        batch.values[:], batch.flags[:], batch.verdict[:], batch.row[:] = 77.0, 255, 255, -9
+        batch = dirty(golden)
         codec.decode(delivery, batch, rejects)
         check_batch(batch, delivery, devices)
-        counts.append(batch.n)
-        for name in ("row", "time", "received", "values", "flags", "verdict"):
-            parts.setdefault(name, []).append(getattr(batch, name)[: batch.n].tobytes())
-    return {name: b"".join(columns) for name, columns in parts.items()}, rejects, counts
+        for name in COLUMNS:
+            parts[name].append(getattr(batch, name)[: batch.n].tobytes())
+    remembered = codec.snapshot() if hasattr(codec, "snapshot") else None
+    columns = {name: b"".join(column) for name, column in parts.items()}
+    return columns, rejects, devices.ids, remembered
 
 
 def check_batch(batch: Batch, delivery: Delivery, devices: Devices) -> None:
@@ -85,6 +112,7 @@ def check_batch(batch: Batch, delivery: Delivery, devices: Devices) -> None:
     assert ((batch.row[:n] >= 0) & (batch.row[:n] < len(devices))).all()
     assert devices.known <= LIMIT
     assert not batch.verdict[:n].any()
+    assert (batch.sequence[:n] >= -1).all()
     assert not np.isinf(batch.values[:n]).any()
     assert np.isnan(batch.values[:n][batch.flags[:n] != 0]).all()
     received = batch.received[:n].tolist()
@@ -92,18 +120,26 @@ def check_batch(batch: Batch, delivery: Delivery, devices: Devices) -> None:
     assert received == sorted(received), "the readings are not in order"
 
 
-def delivery_of(payloads: Sequence[bytes], start: int = 0) -> Delivery:
+def delivery_of(golden: Golden, payloads: Sequence[bytes], start: int = 0) -> Delivery:
     """These messages, each with a topic and time of its own."""
+    own = [topic for delivery in golden.deliveries for topic in delivery.topics]
+    known = [*own, "pumps/p1/x", "pumps", "", "a/Ü/b"]
     places = range(start, start + len(payloads))
-    topics = [("pumps/p1/x", "pumps/p2", "pumps", "", "a/Ü/b")[k % 5] for k in places]
+    topics = [known[k % len(known)] for k in places]
     return Delivery(0, list(payloads), topics, [1_772_366_400_000_000 + k for k in places])
 
 
-def payloads(form: Format) -> st.SearchStrategy[bytes]:
+def drawn(data: st.DataObject, codec: str) -> tuple[Golden, list[bytes]]:
+    """An expectation of the codec, and messages: its own, spoiled ones and any bytes."""
+    golden = data.draw(st.sampled_from(goldens(codec)))
+    every = [payload for each in goldens(codec) for payload in each.payloads]
+    return golden, data.draw(st.lists(payloads(golden.payloads, every), max_size=8))
+
+
+def payloads(own: list[bytes], others: list[bytes]) -> st.SearchStrategy[bytes]:
     """Any bytes, messages, and messages with a piece cut out and another put in."""
-    message = st.sampled_from(form.messages)
+    message = st.sampled_from([*own, *others])
     noise = st.one_of(st.binary(max_size=6), message)
-    place = st.floats(0.0, 1.0)
 
     def spliced(whole: bytes, at: float, gone: int, put: bytes) -> bytes:
         k = round(at * len(whole))
@@ -112,46 +148,95 @@ def payloads(form: Format) -> st.SearchStrategy[bytes]:
     return st.one_of(
         message,
         st.binary(max_size=40),
-        st.builds(spliced, message, place, st.integers(0, 9), noise),
+        st.builds(spliced, message, st.floats(0.0, 1.0), st.integers(0, 9), noise),
     )
 
 
-@each_format
+@each_codec
 @settings(deadline=None, max_examples=150, derandomize=True)
 @given(data=st.data())
-def test_codec_takes_any_bytes(form: Format, data: st.DataObject) -> None:
-    """Nothing raises, and each message is either read or rejected."""
-    messages = data.draw(st.lists(payloads(form), max_size=8))
-    _, rejects, _ = decoded(form, [delivery_of(messages)])
-    singles = [delivery_of([message], k) for k, message in enumerate(messages)]
+def test_codec_takes_any_bytes(codec: str, data: st.DataObject) -> None:
+    """Nothing raises, each reject has a reason, and no codec is found to be wrong itself; messages
+    give the same readings, rejects, devices and memory together and one by one."""
+    golden, messages = drawn(data, codec)
+    whole, rejects, ids, memory = decoded(golden, [delivery_of(golden, messages)])
+    singles = [delivery_of(golden, [message], k) for k, message in enumerate(messages)]
+    alone, others, ids_alone, memory_alone = decoded(golden, singles)
+    assert (whole, rejects.counts, ids, memory) == (alone, others.counts, ids_alone, memory_alone)
+    assert "codec_failed" not in rejects.counts, rejects.newest
     for reject in rejects.newest:
         assert re.fullmatch(r"[a-z_]+", reject.reason)
         assert reject.detail
         assert len(reject.payload) <= 1_024
-    for single in singles:
-        _, refused, (readings,) = decoded(form, [single])
-        empty = single.payloads[0].strip() == b"[]"
-        assert empty or readings + sum(refused.counts.values()) >= 1, "neither read nor rejected"
 
 
-@each_format
-@settings(deadline=None, max_examples=150, derandomize=True)
-@given(data=st.data())
-def test_codec_decodes_each_message_by_itself(form: Format, data: st.DataObject) -> None:
-    """Messages give the same readings and rejects in one delivery and in one delivery each."""
-    drawn = data.draw(st.lists(payloads(form), min_size=1, max_size=8))
-    whole, rejects, _ = decoded(form, [delivery_of(drawn)])
-    alone, others, _ = decoded(form, [delivery_of([one], k) for k, one in enumerate(drawn)])
-    assert rejects.counts == others.counts
-    assert whole == alone
+@pytest.mark.parametrize(
+    "golden", [golden for codec in CODECS for golden in goldens(codec)], ids=str
+)
+def test_codec_goes_on_where_a_checkpoint_was_taken(golden: Golden) -> None:
+    """What is remembered is JSON, and a new codec that takes it over reads on as the old one."""
+    for cut in range(len(golden.deliveries) + 1):
+        codec, devices = built(golden, 100)
+        found = []
+        for k, delivery in enumerate(golden.deliveries):
+            if k == cut and hasattr(codec, "snapshot"):
+                saved = json.loads(json.dumps(codec.snapshot()))
+                codec, devices = built(golden, 100)
+                codec.restore(saved)
+            batch = dirty(golden)
+            codec.decode(delivery, batch, Rejects())
+            found += [shown(batch, row, golden, devices) for row in range(batch.n)]
+        assert found == [wanted(reading) for reading in golden.expected["readings"]]
 
 
-@each_format
-def test_codec_reads_its_messages(form: Format) -> None:
-    """Each message of a format is read without a reject, and the fuzz reaches rejects too."""
-    for message in form.messages:
-        _, rejects, (readings,) = decoded(form, [delivery_of([message])])
-        assert readings >= 1
-        assert not rejects.counts
-    _, rejects, (readings,) = decoded(form, [delivery_of([b"\xff\x00", b"", b"{", b"7"])])
-    assert (readings, sum(rejects.counts.values())) == (0, 4)
+HOSTILE = {
+    "many brackets": b"[" * 200_000,
+    "many maps": b'{"a":' * 50_000,
+    "many empty maps": b"[" + b"{}," * 100_000 + b"{}]",
+    "digits": b"9" * 200_000,
+    "number": b'{"device":"a","time":' + b"9" * 200_000 + b"}",
+    "separators": b"," * 200_000,
+    "lines": b"\n" * 200_000,
+    "quotes": b'"' * 200_001,
+    "backslashes": b"m f=" + b"\\" * 200_001,
+    "spaces": b"m" + b" " * 200_000 + b"x",
+    "fields": b"m " + b"a=1," * 50_000 + b"!",
+    "cbor array of 2^60": bytes.fromhex("9b1000000000000000"),
+    "cbor map of 2^60": bytes.fromhex("bb1000000000000000"),
+    "cbor text of 2^60": bytes.fromhex("7b1000000000000000"),
+    "cbor nested": b"\x81" * 200_000,
+    "cbor empty maps": b"\x9a\x00\x01\x86\xa0" + b"\xa0" * 100_000,
+    "cbor big integer": b"\xa1\x61a\xc2\x5a\x00\x03\x0d\x40" + b"\xff" * 200_000,
+    "cbor decimal of 2^31": bytes.fromhex("a16161c4821a7fffffff01"),
+    "cbor binary of 2^31": bytes.fromhex("a16161c5821a7fffffff01"),
+    "cbor names of one hash": b"\xba\x00\x00\x27\x10"
+    + b"".join(b"\xc2\x4a" + (k * (2**61 - 1)).to_bytes(10) + b"\x00" for k in range(1, 10_001)),
+    "cbor itself": bytes.fromhex("d81c81d81d00"),
+    "msgpack array of 2^32": bytes.fromhex("ddffffffff"),
+    "msgpack map of 2^32": bytes.fromhex("dfffffffff"),
+    "msgpack bytes of 2^32": bytes.fromhex("c6ffffffff"),
+    "msgpack nested": b"\x91" * 200_000,
+    "msgpack empty maps": b"\xdd\x00\x01\x86\xa0" + b"\x80" * 100_000,
+    "protobuf length of 2^60": b"\x12\x80\x80\x80\x80\x80\x80\x80\x80\x10",
+    "protobuf groups": b"\x0b" * 200_000,
+}
+
+
+@each_codec
+def test_codec_is_not_overwhelmed(codec: str) -> None:
+    """Messages that claim, nest or repeat without measure take memory in proportion to their size,
+    and are over at once."""
+    golden = goldens(codec)[0]
+    decoder, _ = built(golden, LIMIT)
+    rejects, batch = Rejects(), dirty(golden)
+    for name, payload in HOSTILE.items():
+        delivery = delivery_of(golden, [payload])
+        tracemalloc.start()
+        try:
+            decoder.decode(delivery, batch, rejects)
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert most < 8_000_000 + MOST_BYTES_PER_BYTE * len(payload), f"{name}: {most:,} bytes"
+        assert batch.n <= 10_000
+    assert "codec_failed" not in rejects.counts, rejects.newest

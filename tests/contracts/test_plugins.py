@@ -22,6 +22,9 @@ CLOCK = Callable[[], int]
 POSITIONAL: dict[str, dict[str, Any]] = {
     "ingest.codecs": {"schema": Schema, "devices": Devices},
     "ingest.sources": {"schema": Schema, "source_index": int, "clock": CLOCK, "rejects": Rejects},
+    "stream_processor.clean": {"schema": Schema, "capacity": int, "channel": int},
+    "stream_processor.clean.outlier": {"schema": Schema, "capacity": int, "channel": int},
+    "stream_processor.clean.missing": {"schema": Schema, "capacity": int, "channel": int},
     "stream_processor.features": {"schema": Schema, "capacity": int, "column": int},
     "monitoring.detectors": {"lane": int, "capacity": int},
     "monitoring.sinks": {"lanes": Sequence[Lane], "stream": str, "folder": Path, "clock": CLOCK},

@@ -1,0 +1,94 @@
+"""CSV: a line or several in a message, columns declared or named by the first line.
+
+p-17,2026-03-01T12:00:00Z,21.5,ON
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ingest.codecs._by_message import by_message
+from ingest.codecs._origins import channel_name
+from ingest.codecs._reading import DecodeError, Message, Reading
+from ingest.codecs._text import decoded, value_of
+from ingest.source import Codec
+from streamgauge.devices import Devices
+from streamgauge.schema import Schema
+
+__all__ = ["build"]
+
+
+def build(
+    schema: Schema,
+    devices: Devices,
+    *,
+    columns: list[str] | None = None,
+    separator: str = ",",
+    device: str = "field:device",
+    time: str = "field:time",
+    zone: str = "UTC",
+    sequence: str = "",
+    units: dict[str, str] | None = None,
+    max_bytes: int = 1_000_000,
+) -> Codec:
+    """Codec for lines of comma-separated values.
+
+    - `columns`: their names, in order; "" for one to be skipped. Left out, the first line of each
+      message names them.
+    - `separator`: what stands between two values; a tab as well
+    - `device`, `sequence`: "field:NAME" (a column), "topic:N", "key" or "header:NAME"
+    - `time`: the same, "message" for the time that Kafka gives the message, or "received"
+    - `zone`: time zone of times that name none
+    - `units`: by channel, the unit that the devices use; values are converted to the channel's own
+    - `max_bytes`: longer messages are rejected unread
+
+    An empty cell is an absent value. Rejects: malformed (also a single line whose cells are not as
+    many as the columns), and those of every codec. ValueError on options that mean nothing.
+    """
+    if len(separator) != 1 or separator in '"\r\n':
+        raise ValueError(f"separator = {separator!r}; give the one character between two values")
+    names = columns or []
+    if len(set(names) - {""}) != len([name for name in names if name]):
+        raise ValueError(f"columns names one twice: {', '.join(names)}; give each its own name")
+    texts = frozenset(
+        origin.removeprefix("field:") for origin in (device, time, sequence) if "field:" in origin
+    )
+
+    def parse(message: Message) -> Iterator[Reading | DecodeError]:
+        lines = csv.reader(decoded(message.payload).splitlines(), delimiter=separator, strict=True)
+        try:
+            yield from _readings(lines, names, texts)
+        except csv.Error as wrong:
+            raise DecodeError("malformed", f"line {lines.line_num}: {wrong}") from None
+
+    return by_message(
+        parse, schema, devices,
+        device=device, time=time, zone=zone, sequence=sequence, units=units, max_bytes=max_bytes,
+        path_to=channel_name,
+    )  # fmt: skip
+
+
+def _readings(
+    lines: Any, columns: Sequence[str], texts: frozenset[str]
+) -> Iterator[Reading | DecodeError]:
+    for cells in lines:
+        if not cells:
+            continue
+        if not columns:
+            columns = [name.strip() for name in cells]
+        elif len(cells) == len(columns):
+            yield Reading(_values(columns, cells, texts))
+        else:
+            found = f"line {lines.line_num}: {len(cells)} cells, not {len(columns)}"
+            yield DecodeError("malformed", f"{found} as there are columns")
+
+
+def _values(
+    columns: Sequence[str], cells: Sequence[str], texts: frozenset[str]
+) -> Mapping[str, Any]:
+    """Cells by column; where the device and the time stand they stay text."""
+    return {
+        name: (cell.strip() or None) if name in texts else value_of(cell)
+        for name, cell in zip(columns, cells, strict=True)
+        if name
+    }

@@ -1,0 +1,43 @@
+"""Outliers by the Hampel identifier: far from the median of the recent values."""
+
+from stream_processor.clean.outlier._policy import Action
+from stream_processor.clean.outlier._windowed import HAMPEL, watch_window
+from stream_processor.operator import Operator
+from streamgauge.schema import Schema
+
+__all__ = ["build"]
+
+
+def build(
+    schema: Schema,
+    capacity: int,
+    channel: int,
+    *,
+    window: int = 31,
+    limit: float = 6.0,
+    action: Action = "replace",
+    accept_after: int = 10,
+    ready_after: int = 15,
+) -> Operator:
+    """Values far from the median of the recent usual ones are outliers.
+
+    - `window`: usual values of the device that the band rests on
+    - `limit`: robust standard deviations (1.4826 times the median absolute deviation) from the
+      median
+    - `action`: flag | drop | clip (edge of the band) | winsorize (5 or 95 % quantile of the window)
+      | replace (middle of the band)
+    - `accept_after`: so many values in a row on one side are a new level, not outliers
+    - `ready_after`: values before the first judgement
+
+    Hampel (1974), "The influence curve and its role in robust estimation".
+    """
+    return watch_window(
+        capacity,
+        channel,
+        HAMPEL,
+        window=window,
+        limit=limit,
+        action=action,
+        accept_after=accept_after,
+        ready_after=ready_after,
+    )

@@ -1,0 +1,115 @@
+"""Quantiles of the last values of a device, by count or by time: medians, percentiles, spreads."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from stream_processor.features._one_row import OneRow, columns_of
+from stream_processor.features._span import span_of
+from stream_processor.operator import FeatureOperator
+from streamgauge.arrays import Bytes, Floats, Ints, Rows
+from streamgauge.kernels import kernel
+from streamgauge.schema import Schema
+from streamgauge.sorted_window import (
+    HEAD,
+    drop_oldest,
+    median_deviation,
+    push,
+    quantile,
+    size,
+    width_of,
+)
+from streamgauge.state import Field
+
+__all__ = ["build"]
+
+_QUANTILE = re.compile(r"q(\d{1,2}(?:\.\d+)?)")
+# How a statistic other than a plain quantile is written among the rules, whose numbers are 0 to 1.
+_IQR, _MAD = 2.0, 3.0
+
+
+def build(
+    schema: Schema,
+    capacity: int,
+    column: int,
+    *,
+    of: Sequence[str],
+    window: str | Mapping[str, int],
+    stats: Sequence[str] = ("median",),
+    readings_max: int = 256,
+) -> FeatureOperator:
+    """`<channel>_<stat>_<window>` for each of `median`, `q05` and other percentiles, `iqr`, `mad`.
+
+    `window` is `{ readings = n }`, the device's last n present values with this one, or a duration:
+    present values with event time in (t - window, t], at most `readings_max` of them. Quantiles
+    lie between two values as numpy's `linear`; `iqr` is q75 - q25, `mad` the median distance from
+    the median. NaN where the window is empty.
+    """
+    columns = columns_of(schema, of, "quantiles")
+    span, most, ending = span_of(window, readings_max, "features.quantiles")
+    names = {f"{c}_{stat}_{ending}": frozenset({c}) for c in of for stat in stats}
+    if len(names) < len(of) * len(stats) or not stats:
+        raise ValueError(f"features.quantiles stats is {list(stats)!r}; name each once")
+    rules = [span, most, *map(_statistic, stats)]
+    fields = [Field("windows", (len(of), width_of(most) + (most if span else 0)))]
+    return OneRow(_rank, capacity, fields, column, names, columns, rules)
+
+
+def _statistic(stat: str) -> float:
+    known = {"median": 0.5, "iqr": _IQR, "mad": _MAD}
+    percent = _QUANTILE.fullmatch(stat)
+    if stat in known:
+        return known[stat]
+    if percent is None:
+        raise ValueError(
+            f"features.quantiles stats holds {stat!r}; write median, iqr, mad, or a percentile "
+            "such as q05 or q99.9"
+        )
+    return float(percent[1]) / 100.0
+
+
+@kernel
+def _value(row: Floats, window: int, stat: float) -> float:
+    if size(row, window) == 0:
+        return np.nan
+    if stat == _IQR:
+        return quantile(row, window, 0.75) - quantile(row, window, 0.25)
+    if stat == _MAD:
+        return median_deviation(row, window, quantile(row, window, 0.5))
+    return quantile(row, window, stat)
+
+
+@kernel
+def _rank(
+    n: int,
+    row: Rows,
+    time: Ints,
+    verdict: Bytes,
+    values: Floats,
+    x: Floats,
+    column: int,
+    of: Ints,
+    state: Floats,
+    rules: Floats,
+) -> None:
+    span, window, stats = int(rules[0]), int(rules[1]), rules[2:]
+    width = state.shape[1] // len(of)
+    times = 2 + 2 * window
+    for i in range(n):
+        for c in range(len(of)):
+            own = x[i, column + c * len(stats) : column + (c + 1) * len(stats)]
+            if verdict[i] != 0:
+                own[:] = np.nan
+                continue
+            part = state[row[i], c * width : (c + 1) * width]
+            recent, value = part[:times], values[i, of[c]]
+            while span and size(recent, window) and part[times + int(part[HEAD])] <= time[i] - span:
+                drop_oldest(recent, window)
+            if np.isfinite(value):
+                place = push(recent, window, value)
+                if span:
+                    part[times + place] = time[i]
+            for k in range(len(stats)):
+                found = _value(recent, window, stats[k])
+                own[k] = found if np.isfinite(found) else np.nan

@@ -1,0 +1,144 @@
+"""The last values of a device, in order of arrival and in order of size.
+
+A row is `[head, size, ring[w], sorted[w]]`: place of the oldest value and how many there are, the
+values by arrival, and the same values from small to large. A value enters by binary search and one
+shift, O(w) moves of 8 bytes: under 100 ns up to some hundred values. Quantiles are a look-up.
+"""
+
+import math
+
+from streamgauge.arrays import Floats
+from streamgauge.kernels import kernel
+
+__all__ = [
+    "HEAD",
+    "SIZE",
+    "clear",
+    "drop_oldest",
+    "mean_and_deviation",
+    "median_deviation",
+    "most_frequent",
+    "push",
+    "quantile",
+    "size",
+    "width_of",
+]
+
+HEAD, SIZE, _RING = range(3)
+
+
+def width_of(window: int) -> int:
+    """float64 values that the row of a window takes."""
+    return _RING + 2 * window
+
+
+@kernel
+def size(row: Floats, window: int) -> int:
+    """Values in the window."""
+    return int(row[SIZE])
+
+
+@kernel
+def clear(row: Floats) -> None:
+    """Forget every value."""
+    row[:] = 0.0
+
+
+@kernel
+def _place(ordered: Floats, n: int, value: float) -> int:
+    """How many of the first n values are smaller than this one."""
+    low, high = 0, n
+    while low < high:
+        middle = (low + high) // 2
+        if ordered[middle] < value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@kernel
+def drop_oldest(row: Floats, window: int) -> None:
+    """Let the oldest value of a window that is not empty leave."""
+    ordered, n = row[_RING + window :], int(row[SIZE]) - 1
+    head = int(row[HEAD])
+    for k in range(_place(ordered, n + 1, row[_RING + head]), n):
+        ordered[k] = ordered[k + 1]
+    row[SIZE] = n
+    row[HEAD] = head + 1 if head + 1 < window else 0
+
+
+@kernel
+def push(row: Floats, window: int, value: float) -> int:
+    """Let a finite value enter, and the oldest leave where the window is full; its place by
+    arrival."""
+    if row[SIZE] >= window:
+        drop_oldest(row, window)
+    ordered, n = row[_RING + window :], int(row[SIZE])
+    at = _place(ordered, n, value)
+    for k in range(n, at, -1):
+        ordered[k] = ordered[k - 1]
+    ordered[at] = value
+    place = (int(row[HEAD]) + n) % window
+    row[_RING + place] = value
+    row[SIZE] = n + 1
+    return place
+
+
+@kernel
+def quantile(row: Floats, window: int, q: float) -> float:
+    """The q-quantile of a window that is not empty, between two values as numpy's `linear`."""
+    ordered = row[_RING + window :]
+    at = q * (size(row, window) - 1)
+    below = math.floor(at)
+    share = at - below
+    if share == 0.0:
+        return float(ordered[below])
+    low, high = ordered[below], ordered[below + 1]
+    return float(low + (high - low) * share)
+
+
+@kernel
+def median_deviation(row: Floats, window: int, middle: float) -> float:
+    """The median of the distances from `middle`, without sorting them: distances grow outwards
+    from it, so two cursors meet them in order of size."""
+    ordered, n = row[_RING + window :], size(row, window)
+    right = _place(ordered, n, middle)
+    left = right - 1
+    before = last = 0.0
+    for _ in range(n // 2 + 1):
+        before = last
+        if left < 0 or (right < n and ordered[right] - middle < middle - ordered[left]):
+            last = ordered[right] - middle
+            right += 1
+        else:
+            last = middle - ordered[left]
+            left -= 1
+    return float(last if n % 2 else 0.5 * (before + last))
+
+
+@kernel
+def mean_and_deviation(row: Floats, window: int) -> tuple[float, float]:
+    """Mean and standard deviation (with n - 1) of a window of two values or more, in two passes:
+    nothing is left of values that are gone."""
+    ordered, n = row[_RING + window :], size(row, window)
+    total = 0.0
+    for k in range(n):
+        total += ordered[k]
+    mean = total / n
+    spread = 0.0
+    for k in range(n):
+        spread += (ordered[k] - mean) * (ordered[k] - mean)
+    return mean, math.sqrt(spread / (n - 1))
+
+
+@kernel
+def most_frequent(row: Floats, window: int) -> float:
+    """The value that a window, not empty, holds most often; the smallest of those."""
+    ordered, n = row[_RING + window :], size(row, window)
+    best, most, run = ordered[0], 0, 0
+    for k in range(n):
+        run = run + 1 if k > 0 and ordered[k] == ordered[k - 1] else 1
+        if run > most:
+            best, most = ordered[k], run
+    return float(best)
