@@ -79,6 +79,7 @@ class Running:
             signing_key(key_file(env)),
             clock,
             history=self.history,
+            first=[k for k, source in enumerate(settings.sources) if source.first],
         )
 
     def _listening(self, settings: Settings, clock: Callable[[], int]) -> HttpServer:

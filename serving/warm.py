@@ -14,6 +14,9 @@ from streamgauge.kernels import cache_folder
 __all__ = ["compile_kernels"]
 
 EVERYTHING = """
+[devices]
+reorder = "1s"
+assemble = { use = "last", within = "10s" }
 [channels.a]
 range = [-10, 10]
 [channels.b]

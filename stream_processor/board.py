@@ -66,11 +66,12 @@ class LiveBoard:
             count = int(self._seen["count"][row])
             last = self._seen["last"][row].tolist()
             newest, received = int(self._seen["newest"][row]), int(self._seen["received"][row])
+            skew = self._stages.clocks.skew(row)
         names = self._stages.schema.names
         values = {n: _some(v) if count else None for n, v in zip(names, last, strict=True)}
-        return DeviceView(
-            device, newest if count else None, received if count else None, count, values
-        )
+        wrong = abs(skew or 0.0) * 1e6 > self._settings.devices.max_skew
+        time, came = (newest, received) if count else (None, None)
+        return DeviceView(device, time, came, count, values, skew, wrong)
 
     def predictions(self, device: str) -> list[PredictionView] | None:
         """Newest prediction per task and horizon; None if the device is unknown."""
@@ -173,7 +174,8 @@ class LiveBoard:
             vetted = counts.view("flags")[0]
             cleaned = self._stages.flags.totals()
             fleet = self._stages.scorer.cell(-1).sum(axis=1)
-            known = self._stages.devices.known
+            known, rows = self._stages.devices.known, len(self._stages.devices)
+            wrong = self._stages.clocks.wrong(rows, self._settings.devices.max_skew)
         failures = sum(sum(k.failures.values()) for k in self._stages.learners)
         return {
             "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
@@ -186,6 +188,7 @@ class LiveBoard:
             "not_finite": int(fleet[_FIELD["not_finite"]]),
             "model_failures": failures,
             "devices": known,
+            "devices_clock_wrong": wrong,
             "devices_refused": self._rejects.counts["device_limit"],
         }
 

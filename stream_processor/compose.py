@@ -8,6 +8,9 @@ from models.spec import build as build_model
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
+from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
@@ -48,10 +51,21 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
+    arrange = _arrange(settings, schema)
+    # What is arranged has been looked at for duplicates already.
+    nothing = (Policy.NONE, 0)
+    duplicates, remember = settings.devices.duplicates.kept if arrange is None else nothing
     stages = Stages(
         schema=schema,
         devices=Devices(limit),
-        admit=Admit(schema, limit, max_ahead_us=skew),
+        clocks=Clocks(limit),
+        admit=Admit(
+            schema,
+            limit,
+            max_ahead_us=skew,
+            duplicates=duplicates,
+            remember=remember,
+        ),
         cleaners=dict(build_cleaners(settings, schema, limit)),
         flags=FlagCounts(schema, limit),
         features=features,
@@ -60,8 +74,29 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         learners=[model.learner for model in models],
         scorer=Scorer(lanes, limit, pending=pending, window=settings.scores.window),
         detectors=list(_detectors(settings, len(lanes))),
+        arrange=arrange,
     )
     return stages, models
+
+
+def _arrange(settings: Settings, schema: Schema) -> Arrange | None:
+    """The stage that comes first where readings are put in order or assembled."""
+    devices = settings.devices
+    reorder, assemble = devices.reorder, devices.assemble
+    if reorder is None and assemble is None:
+        return None
+    duplicates, remember = devices.duplicates.kept
+    return Arrange(
+        schema,
+        devices.limit,
+        max_ahead_us=devices.max_ahead,
+        duplicates=duplicates,
+        remember=remember,
+        lateness=reorder.up_to if reorder else 0,
+        room=reorder.readings if reorder else 0,
+        assemble=assemble.use if assemble else "",
+        span=((assemble.within or assemble.up_to) if assemble else 0) or 0,
+    )
 
 
 def _lanes(

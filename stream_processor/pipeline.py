@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ingest.frames import frame, numeric_names
 from ingest.rejects import Rejects
 from ingest.source import Codec
-from ingest.sources.file import frame, numeric_names
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
 from stream_processor.label_log import Label, LabelLog
@@ -58,6 +58,7 @@ class Pipeline:
         stages, self.models = compose(settings)
         self.walk = Walk(stages, evict_after=settings.devices.evict_after)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
+        self._arranges = stages.arrange is not None
         self._batch = Batch(4_096, len(stages.schema))
         self._codecs = [self._codec(k) for k in range(len(settings.sources))]
         self._label_log = LabelLog(settings, stages.lanes, stages.devices)
@@ -109,15 +110,19 @@ class Pipeline:
             elif delivery.payloads:
                 self._decode(delivery)
             elif delivery.readings is not None:
-                self._fill(delivery.readings)
-                self._walk(self._batch)
+                if len(delivery.readings):
+                    self._fill(delivery.readings)
+                    self._walk(self._batch)
             else:
+                for ready in self.walk.overdue(delivery.clock):
+                    self._through(ready)
                 self.walk.tick(delivery.clock)
 
     def _decode(self, delivery: Delivery) -> None:
         codec = self._codecs[delivery.source]
         assert codec is not None, "a source without a codec delivered messages"
-        batch = self.walk.batch if len(delivery.payloads) <= PART else self._batch
+        at_once = len(delivery.payloads) <= PART and not self._arranges
+        batch = self.walk.batch if at_once else self._batch
         codec.decode(delivery, batch, self.rejects)
         self._walk(batch)
 
@@ -131,6 +136,13 @@ class Pipeline:
             self.walk.meet()
 
     def _walk(self, batch: Batch) -> None:
+        if not self._arranges:
+            self._through(batch)
+            return
+        for ready in self.walk.arranged(batch):
+            self._through(ready)
+
+    def _through(self, batch: Batch) -> None:
         if batch.n and self.walk.readings(batch):
             self._explain(batch)
 

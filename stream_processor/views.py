@@ -18,6 +18,10 @@ class DeviceView:
     """Readings admitted since the device became known."""
     values: Mapping[str, float | None]
     """Last usable value of each channel."""
+    clock_skew: float | None = None
+    """Seconds that its clock is ahead of ours; None until that is known."""
+    clock_wrong: bool = False
+    """Whether that is more than `devices.max_skew`."""
 
 
 @dataclass(frozen=True, slots=True)

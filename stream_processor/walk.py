@@ -6,7 +6,7 @@ Everything is chosen while building; the walk only calls. Batches are cut into p
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelBatch, LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
@@ -43,6 +45,7 @@ class Stages:
 
     schema: Schema
     devices: Devices
+    clocks: Clocks
     admit: Admit
     cleaners: Mapping[str, Operator]
     """By a name that says channel and policy, in the order in which they work."""
@@ -53,6 +56,8 @@ class Stages:
     learners: Sequence[Learner]
     scorer: Scorer
     detectors: Sequence[Detector]
+    arrange: Arrange | None = None
+    """Comes first where readings wait for each other; None: each goes on by itself."""
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
@@ -63,7 +68,10 @@ class Stages:
 
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
-        named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
+        named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
+        named["admit"] = self.admit.blocks
+        if self.arrange is not None:
+            named["arrange"] = self.arrange.blocks
         named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
         named |= {"flags": self.flags.blocks}
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
@@ -82,7 +90,7 @@ class Walk:
         self.stages = stages
         self.evict_after = evict_after
         self.clock = 0
-        """Newest log clock seen, microseconds UTC."""
+        """The log clock of the last tick, microseconds UTC."""
         self.blocks = stages.blocks()
         self._columns = Batch(PART, len(stages.schema))
         self.batch = self._columns.part(0, PART)
@@ -107,8 +115,9 @@ class Walk:
         """Bind every kernel call to the arrays above, once."""
         stages, schedule, now = self.stages, self._schedule, self._now
         given = (self._columns, self._features)
-        vetting = (stages.admit, *stages.cleaners.values(), stages.flags)
-        before = [stage.call(*given) for stage in (*vetting, *stages.features)]
+        vetting: list[Operator] = [stages.clocks, stages.admit]
+        vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
+        before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [call for _, call in calls if call]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
@@ -150,6 +159,19 @@ class Walk:
             # It grew, so its arrays are no longer those that the calls are bound to.
             self.batch = self._columns.part(0, PART)
         return refused
+
+    def arranged(self, batch: Batch) -> Iterator[Batch]:
+        """What the readings of a batch other than `walk.batch` set free, to be walked at once."""
+        arrange = self.stages.arrange
+        assert arrange is not None, "nothing is arranged"
+        if self.stages.devices.has_fresh:
+            self._open()
+        return arrange.readings(batch, self.batch)
+
+    def overdue(self, clock: int) -> Iterator[Batch]:
+        """What has waited for long enough at a tick that comes next, to be walked at once."""
+        arrange, rows = self.stages.arrange, len(self.stages.devices)
+        return iter(()) if arrange is None else arrange.tick(clock, rows, self.batch)
 
     def _open(self) -> None:
         rows = self.stages.devices.fresh()
@@ -199,8 +221,11 @@ class Walk:
             self._seal()
 
     def tick(self, clock: int) -> None:
-        """Our clock moved: settle what silent devices owe, evict those long idle."""
-        clock = self.clock = max(self.clock, clock)
+        """Our clock moved: settle what silent devices owe, evict those long idle.
+
+        A clock that was put back is followed: silence is then judged later, never too soon.
+        """
+        self.clock = clock
         rows = len(self.stages.devices)
         done = 0
         while done < rows:
@@ -214,12 +239,16 @@ class Walk:
 
     def _forget_refused(self, rows: int) -> None:
         """Free the rows of devices of which nothing was ever admitted: junk must not use up the
-        limit. There is no state of theirs to reset."""
+        limit."""
+        arrange = self.stages.arrange
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
+        if arrange is not None:
+            count = count + arrange.waits(rows)
         if not count.all():
             ids = self.stages.devices.ids
             junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
             if junk:
+                reset_rows(self.blocks, np.array(junk))
                 self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:

@@ -8,7 +8,7 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -46,6 +46,7 @@ class Worker:
 
     `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
     nobody could give again once the journal has forgotten the readings: a checkpoint waits for it.
+    Nothing is taken from other sources until those numbered in `first` are finished.
     """
 
     def __init__(
@@ -59,9 +60,11 @@ class Worker:
         clock: Callable[[], int],
         *,
         history: Sink | None = None,
+        first: Collection[int] = (),
     ) -> None:
         self.pipeline = pipeline
         self.sources = sources
+        self._first = [sources[k] for k in first]
         self.sinks = sinks
         self.journal = journal
         self.failure = ""
@@ -175,60 +178,53 @@ class Worker:
                 saved = now
 
     def _round(self) -> None:
-        """One delivery of each source that has one, and a tick each second."""
-        worked = False
-        for source in self.sources:
-            delivery = source.take(TAKE, 0.0)
-            if delivery is not None:
-                self.work(source, delivery)
-                worked = True
-        if not worked and self.sources:
-            delivery = self.sources[0].take(TAKE, WAIT)
-            if delivery is not None:
-                self.work(self.sources[0], delivery)
+        """What each source has, and a tick each second: written down together, then worked off."""
+        self._first = [source for source in self._first if not source.finished]
+        sources = self._first or self.sources
+        taken = [(source, source.take(TAKE, 0.0)) for source in sources]
+        if sources and not any(delivery for _, delivery in taken):
+            taken = [(sources[0], sources[0].take(TAKE, WAIT))]
         clock = self._clock()
-        if clock - self._ticked >= TICK:
+        ticks = clock - self._ticked >= TICK or clock < self._ticked
+        if ticks:
             self._ticked = clock
-            self.work(None, Delivery(clock=clock))
-            if clock - self._scored >= SCORES_EVERY:
-                self.pipeline.score(clock)
-                self._scored = clock
+        tick = [Delivery(clock=clock)] if ticks else []
+        self.work([delivery for _, delivery in taken if delivery is not None] + tick)
+        if ticks and abs(clock - self._scored) >= SCORES_EVERY:
+            self.pipeline.score(clock)
+            self._scored = clock
 
-    def work(self, source: Source | None, delivery: Delivery) -> None:
-        """One delivery: journal, acknowledge, walk. Called by the worker's own thread."""
-        if delivery.readings is not None:
-            self.pipeline.feed(delivery)
-            if delivery.position is not None:
-                self._positions[delivery.source] = delivery.position
-            return
-        single = len(delivery.payloads) < 2 or bool(delivery.runs)
-        parts = [delivery] if single else list(_parts(delivery, self.journal.largest))
-        for part in parts:
-            position = self._journal(part)
-            if position is None:
+    def work(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliveries of one round: journal all, acknowledge all, walk all. Called by the worker's
+        own thread."""
+        for group in _groups(deliveries, self.journal.largest):
+            positions = self._journal(group)
+            if positions is None:
                 return
-            if source is not None and delivery.tokens and part is parts[-1]:
-                source.acknowledge(delivery.tokens)
-            self.pipeline.feed(part)
-            self.place = position
-        if delivery.position is not None:
-            self._positions[delivery.source] = delivery.position
-        if source is not None:
-            self._ask(source, delivery.source)
+            for delivery in group:
+                if delivery.tokens:
+                    self.sources[delivery.source].acknowledge(delivery.tokens)
+            for position, delivery in zip(positions, group, strict=True):
+                self.pipeline.feed(delivery)
+                self.place = position
+                if delivery.position is not None:
+                    self._positions[delivery.source] = delivery.position
+                if not delivery.is_tick:
+                    self._ask(self.sources[delivery.source], delivery.source)
 
     def _ask(self, source: Any, place: int) -> None:
         """Pass on what the source's codec wants to know from the devices."""
         for topic, payload in self.pipeline.requests(place):
             source.send(topic, payload)
 
-    def _journal(self, delivery: Delivery) -> int | None:
-        """Append, waiting while the journal or the disk is full; None when told to stop first.
+    def _journal(self, group: Sequence[Delivery]) -> list[int] | None:
+        """Append all, waiting while the journal or the disk is full; None when told to stop first.
 
         Nothing is acknowledged meanwhile, so the senders keep what does not fit here.
         """
         while True:
             try:
-                position = self.journal.append(delivery)
+                positions = self.journal.append(*group)
             except OSError as full:
                 self.journal_state = {"ok": False, "why": str(full)}
                 self._save()
@@ -237,13 +233,13 @@ class Worker:
             else:
                 if not self.journal_state["ok"]:
                     self.journal_state = {"ok": True, "why": ""}
-                return position
+                return positions
 
     def hand_out(self) -> None:
         """Give the sinks what was computed, marked with the place in the journal.
 
-        Recorded files are not in the journal: what was computed from them alone names no place, or
-        it would pass for a repetition of what was there before.
+        What came without one, such as scores, names none, or it would pass for a repetition of what
+        was there before.
         """
         outputs = self.pipeline.sealed()
         place = 0 if self.place == self._handed else self.place
@@ -292,13 +288,29 @@ class Worker:
         self.journal.trim(place["journal"])
 
 
+def _groups(deliveries: Iterable[Delivery], largest: int) -> Iterator[list[Delivery]]:
+    """Deliveries in groups that the journal has room for: of at most `largest` bytes together, or
+    one that cannot be cut."""
+    group, size = list[Delivery](), 0
+    for delivery in deliveries:
+        for part in _parts(delivery, largest):
+            more = sum(map(len, part.payloads))
+            if group and size + more > largest:
+                yield group
+                group, size = [], 0
+            group.append(part)
+            size += more
+    if group:
+        yield group
+
+
 def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
     """A delivery as records that the journal has room for: payloads of at most `largest` bytes
-    together, or a single one."""
+    together, or a single one. Only the last of them is acknowledged, and tells the place."""
     start = size = 0
-    for k, payload in enumerate(delivery.payloads):
+    for k, payload in enumerate(() if delivery.runs else delivery.payloads):
         if k > start and size + len(payload) > largest:
-            yield delivery.part(start, k)
+            yield replace(delivery.part(start, k), tokens=[], position=None)
             start, size = k, 0
         size += len(payload)
     yield delivery.part(start, len(delivery.payloads)) if start else delivery

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stream_processor.duplicates import Policy
 from stream_processor.settings import Problem, Problems, Settings, load, load_text, with_channels
 from stream_processor.settings.features import choose_inputs
 from stream_processor.settings.kinds import Span
@@ -100,10 +101,26 @@ def test_defaults() -> None:
     assert found.devices.limit == 100_000
     assert found.devices.max_ahead == 300 * SECOND
     assert found.devices.evict_after is None
+    assert found.devices.duplicates.kept == (Policy.TIME, 8)
     assert found.drift.detector is not None
     assert found.drift.detector.use == "adwin"
     assert (found.serve.host, found.serve.port) == ("127.0.0.1", 8000)
     assert found.scores.window == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("'content'", (Policy.CONTENT, 16)),
+        ("'none'", (Policy.NONE, 0)),
+        ("{ by = 'sequence' }", (Policy.SEQUENCE, 64)),
+        ("{ by = 'sequence', remember = 100 }", (Policy.SEQUENCE, 100)),
+    ],
+)
+def test_how_duplicates_are_recognised(text: str, kept: tuple[Policy, int]) -> None:
+    """A word, or a table that says how far back as well."""
+    found = replayed(f"[devices]\nduplicates = {text}\n")
+    assert found.devices.duplicates.kept == kept
 
 
 def test_who_may_be_served() -> None:
@@ -296,6 +313,7 @@ model = "linear_model.LinearRegression"
         ('topics = ["a/#"]', 'topics = ["b"]\nurl = "mqtt://x"\npassword = "${PASSWORD}"', []),
         ("two]", "a2]", ["tasks", "tasks.a2", "tasks.two"]),
         ("a = {}", "a = { range = [0, 5] }", []),
+        ("[channels]", "[devices]\nduplicates = 'content'\n[channels]", ["devices.duplicates"]),
     ],
 )
 def test_a_restart_names_what_its_state_does_not_fit(old: str, new: str, parts: list[str]) -> None:

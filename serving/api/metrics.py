@@ -35,7 +35,10 @@ _BY = {
     "flags": ("flag", "Values that cleaning changed, by what it did."),
     "rejected": ("reason", "Messages and readings that were not admitted."),
 }
-_GAUGES = {"devices": "Devices known now."}
+_GAUGES = {
+    "devices": "Devices known now.",
+    "devices_clock_wrong": "Devices whose clock is further from ours than devices.max_skew.",
+}
 _COUNTERS = {
     "predictions": "Predictions made.",
     "labels": "Labels that met their prediction.",

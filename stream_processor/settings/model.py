@@ -12,6 +12,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from stream_processor.arrange.stage import ROOMIEST
+from stream_processor.duplicates import LONGEST_MEMORY, Policy, remembered
 from stream_processor.settings.document import Document, KeyPath
 from stream_processor.settings.kinds import (
     AtLeastOne,
@@ -36,15 +38,18 @@ from stream_processor.settings.kinds import (
 from streamgauge.schema import Channel, Kind, Outside, Schema
 
 __all__ = [
+    "AssembleSettings",
     "CalendarSettings",
     "ChannelSettings",
     "DeviceSettings",
     "DriftSettings",
+    "DuplicateSettings",
     "FeatureSettings",
     "LabelFields",
     "LabelSettings",
     "Options",
     "PluginUse",
+    "ReorderSettings",
     "RollingSettings",
     "ScoreSettings",
     "ServeSettings",
@@ -86,6 +91,47 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class DuplicateSettings:
+    """devices.duplicates; a plain word means `by`."""
+
+    __shorthand__: ClassVar[str] = "by"
+
+    by: Policy = Policy.TIME
+    """How a reading that came before is recognised: see `stream_processor.duplicates`."""
+    remember: Annotated[int, Field(ge=1, le=LONGEST_MEMORY)] | None = None
+    """Among how many of the device's readings. None: 8 by time, 16 by content, 64 by sequence."""
+
+    @property
+    def kept(self) -> tuple[Policy, int]:
+        """How, and among how many of a device's readings."""
+        return self.by, remembered(self.by, self.remember)
+
+
+@dataclass(frozen=True, slots=True)
+class ReorderSettings:
+    """devices.reorder; a plain duration means `up_to`."""
+
+    __shorthand__: ClassVar[str] = "up_to"
+
+    up_to: Duration = field(default=0, metadata=REQUIRED)
+    """How much older than the device's newest a reading may be and still find its place."""
+    readings: Annotated[int, Field(ge=1, le=ROOMIEST)] = 32
+    """Readings of one device that are held back at most; beyond it the oldest goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssembleSettings:
+    """devices.assemble: how messages about one channel become rows about all of them."""
+
+    use: Literal["last", "wait"] = field(default="last", metadata=REQUIRED)
+    """Each message gives a row with the last known values; or a row waits for all channels."""
+    within: Duration | None = None
+    """With "last": how old a known value may be."""
+    up_to: Duration | None = None
+    """With "wait": how long after its first message a row waits for the rest."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """[devices]."""
 
@@ -95,7 +141,14 @@ class DeviceSettings:
     timezone: Zone = "UTC"
     max_ahead: Duration = 5 * 60 * 10**6
     """How far ahead of our clock an event time may be."""
+    max_skew: Duration = 60 * 10**6
+    """How far a device's clock may be from ours before it counts as wrong."""
     evict_after: Ever = None
+    duplicates: DuplicateSettings = DuplicateSettings()
+    reorder: ReorderSettings | None = None
+    """None: a reading that is older than the device's newest is late."""
+    assemble: AssembleSettings | None = None
+    """None: a message has all channels that it will have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +178,8 @@ class SourceSettings:
     use: str = field(default="", metadata=REQUIRED)
     codec: PluginUse | None = None
     """None where the source yields readings by itself."""
+    first: bool = False
+    """Read to its end before anything is taken from sources without it: history before live."""
     options: dict[str, Any] = field(default_factory=dict, repr=False, metadata=REST)
 
 
@@ -364,6 +419,9 @@ class Settings:
             "drift": self.drift.detector and [self.drift.detector.use, self.drift.detector.options],
             "scores": asdict(self.scores),
             "devices.timezone": self.devices.timezone,
+            "devices.duplicates": self.devices.duplicates.kept,
+            "devices.reorder": self.devices.reorder and asdict(self.devices.reorder),
+            "devices.assemble": self.devices.assemble and asdict(self.devices.assemble),
         }
         for name, task in self.tasks.items():
             shown = asdict(task)

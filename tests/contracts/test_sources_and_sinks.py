@@ -90,6 +90,7 @@ def recording(folder: Path) -> Path:
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
+    "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant", "table": "readings"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
 }
 """Options that let each source start here; brokers are away."""
