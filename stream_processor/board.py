@@ -58,20 +58,33 @@ class LiveBoard:
             return self._sorted[start : start + limit]
 
     def device(self, device: str) -> DeviceView | None:
-        """The device and its newest reading."""
+        """The device and its newest reading, and what is retained of it where that is newer or
+        all there is."""
         with self._lock:
             row = self._stages.devices.row_of.get(device)
             if row is None:
                 return None
             count = int(self._seen["count"][row])
-            last = self._seen["last"][row].tolist()
+            last = self._seen["last"][row].copy()
             newest, received = int(self._seen["newest"][row]), int(self._seen["received"][row])
+            told, times, retained = self._stages.retained.last(row)
             skew = self._stages.clocks.skew(row)
-        names = self._stages.schema.names
-        values = {n: _some(v) if count else None for n, v in zip(names, last, strict=True)}
-        wrong = abs(skew or 0.0) * 1e6 > self._settings.devices.max_skew
-        time, came = (newest, received) if count else (None, None)
-        return DeviceView(device, time, came, count, values, skew, wrong)
+        if not count:
+            last[:], newest, received = np.nan, 0, 0
+        better = np.isfinite(retained) & (np.isnan(last) | (times > newest))
+        values = np.where(better, retained, last).tolist()
+        if better.any():
+            newest = max(newest, int(times[better].max()))
+            received = max(received, told)
+        return DeviceView(
+            device,
+            newest or None,
+            received or None,
+            count,
+            {n: _some(v) for n, v in zip(self._stages.schema.names, values, strict=True)},
+            skew,
+            abs(skew or 0.0) * 1e6 > self._settings.devices.max_skew,
+        )
 
     def predictions(self, device: str) -> list[PredictionView] | None:
         """Newest prediction per task and horizon; None if the device is unknown."""

@@ -14,6 +14,7 @@ from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.retained import Retained
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
@@ -68,6 +69,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         ),
         cleaners=dict(build_cleaners(settings, schema, limit)),
         flags=FlagCounts(schema, limit),
+        retained=Retained(schema, limit),
         features=features,
         lanes=lanes,
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),

@@ -124,6 +124,8 @@ class Pipeline:
         at_once = len(delivery.payloads) <= PART and not self._arranges
         batch = self.walk.batch if at_once else self._batch
         codec.decode(delivery, batch, self.rejects)
+        if delivery.retained:
+            self.walk.stages.retained.keep(batch)
         self._walk(batch)
 
     def _meet(self, labels: Iterator[Label]) -> None:
@@ -173,9 +175,9 @@ class Pipeline:
         batch.verdict[:n] = 0
 
     def _explain(self, batch: Batch) -> None:
-        """Keep the readings that were not admitted, with their reason."""
-        devices = self.walk.stages.devices
-        refused = np.flatnonzero(batch.verdict[: batch.n])
+        """Keep the readings that were not admitted, with their reason; retained ones are none."""
+        devices, verdict = self.walk.stages.devices, batch.verdict[: batch.n]
+        refused = np.flatnonzero((verdict != 0) & (verdict != Verdict.RETAINED))
         for k in refused[: len(refused) if self.rejects.listened else SHOWN].tolist():
             time = np.datetime64(int(batch.time[k]), "us")
             self.rejects.note(

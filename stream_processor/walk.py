@@ -20,6 +20,7 @@ from stream_processor.clocks import Clocks
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelBatch, LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
+from stream_processor.retained import Retained
 from streamgauge.arrays import Floats, Ints
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
@@ -50,6 +51,7 @@ class Stages:
     cleaners: Mapping[str, Operator]
     """By a name that says channel and policy, in the order in which they work."""
     flags: FlagCounts
+    retained: Retained
     features: Sequence[FeatureOperator]
     lanes: Sequence[Lane]
     join: LabelJoin
@@ -74,6 +76,7 @@ class Stages:
             named["arrange"] = self.arrange.blocks
         named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
         named |= {"flags": self.flags.blocks}
+        named["retained"] = self.retained.blocks
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
         for learner in self.learners:
@@ -238,24 +241,26 @@ class Walk:
                 self.evict(idle)
 
     def _forget_refused(self, rows: int) -> None:
-        """Free the rows of devices of which nothing was ever admitted: junk must not use up the
-        limit."""
+        """Free the rows of devices of which nothing was ever admitted, nor is anything retained:
+        junk must not use up the limit."""
         arrange = self.stages.arrange
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
         if arrange is not None:
             count = count + arrange.waits(rows)
         if not count.all():
-            ids = self.stages.devices.ids
-            junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
+            ids, unseen = self.stages.devices.ids, self.stages.retained.received[:rows] == 0.0
+            empty = np.flatnonzero((count == 0.0) & unseen)
+            junk = [row for row in empty.tolist() if ids[row] is not None]
             if junk:
                 reset_rows(self.blocks, np.array(junk))
                 self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:
-        """Device rows whose last admitted reading came before that time."""
+        """Device rows whose last admitted reading came before that time, and whatever is retained
+        of them."""
         block = self.stages.admit.blocks["admit"]
-        received, count = block.view("received")[:rows], block.view("count")[:rows]
-        return np.flatnonzero((count > 0.0) & (received < before))
+        seen = np.maximum(block.view("received")[:rows], self.stages.retained.received[:rows])
+        return np.flatnonzero((seen > 0.0) & (seen < before))
 
     def evict(self, rows: Ints) -> None:
         """Forget these devices: what they owe expires, their rows become free."""

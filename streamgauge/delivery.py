@@ -65,8 +65,9 @@ class Delivery:
     """Key of each message, "" for none; empty where the source has no keys."""
     headers: list[dict[str, str]] = field(default_factory=list)
     """Headers of each message; empty where the source has none."""
-    stamps: list[int] = field(default_factory=list)
-    """The time that the log of `runs` gives each message, microseconds UTC; empty without one."""
+    stamps: list[int | None] = field(default_factory=list)
+    """The time that the log of `runs` gives each message, microseconds UTC, None where it gives
+    none; empty where the source has none."""
     retained: bool = False
     """Something old is repeated: it updates the last known state and teaches nothing."""
     runs: list[Run] = field(default_factory=list)
@@ -76,7 +77,7 @@ class Delivery:
     def part(self, start: int, stop: int) -> "Delivery":
         """Messages `start` to `stop` as a delivery of their own."""
         cut = slice(start, stop)
-        lists = ("payloads", "topics", "received", "keys", "headers")
+        lists = ("payloads", "topics", "received", "keys", "headers", "stamps")
         return replace(self, **{name: getattr(self, name)[cut] for name in lists})
 
     @property

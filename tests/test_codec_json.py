@@ -30,13 +30,14 @@ class Bench:
         self.batch = Batch(4, len(schema))
         self.rejects = Rejects()
 
-    def decode(self, *messages: Any, topics: list[str] | None = None) -> "Bench":
+    def decode(self, *messages: Any, topics: list[str] | None = None, **beside: Any) -> "Bench":
         payloads = [m if isinstance(m, bytes) else json.dumps(m).encode() for m in messages]
         n = len(payloads)
         delivery = Delivery(
             payloads=payloads,
             topics=topics or ["pumps/a/telemetry"] * n,
             received=[NOW + i for i in range(n)],
+            **beside,
         )
         # Filled with nonsense, so that a column that is not written shows.
         for column in ("row", "time", "received", "sequence", "values", "flags", "verdict"):
@@ -94,6 +95,38 @@ def test_more_messages_than_the_batch_holds() -> None:
     """The batch grows to the delivery."""
     bench = Bench().decode(*[message(load=i) for i in range(50)])
     assert [v[1] for v in bench.values] == list(range(50))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_device_and_time_beside_the_payload(count: int) -> None:
+    """A log's key, headers and time serve alone and in a run, for good messages and for those that
+    need the second look."""
+    keys, headers = ["a", "b", "a"][:count], [{"id": "x"}, {"id": "y"}, {"id": "x"}][:count]
+    stamps = [7, 8, 9][:count]
+    given: dict[str, Any] = {"keys": keys, "headers": headers, "stamps": stamps}
+    for load in (3, "3"):
+        messages = [{"load": load}] * count
+        bench = Bench(device="key", time="message").decode(*messages, **given)
+        assert [row[:2] for row in bench.rows] == list(zip(keys, stamps, strict=True))
+        assert [row[3][1] for row in bench.rows] == [3.0] * count
+        bench = Bench(device="header:id", time="received").decode(*messages, **given)
+        ids = [each["id"] for each in headers]
+        assert [row[:2] for row in bench.rows] == [(one, NOW + i) for i, one in enumerate(ids)]
+        bench = Bench(device="key", time="header:at").decode(
+            *messages, keys=keys, headers=[{"at": "1772366400"}] * count
+        )
+        assert [row[1] for row in bench.rows] == [NOW] * count
+
+
+def test_messages_without_what_should_stand_beside_them() -> None:
+    """A missing key, header or time costs its message alone, by name."""
+    given: dict[str, Any] = {"keys": ["", "a"], "headers": [{}, {"id": "a"}]}
+    for device in ("key", "header:id"):
+        bench = Bench(device=device, time="received").decode({"load": 1}, {"load": 2}, **given)
+        assert (len(bench.rows), bench.reasons) == (1, {"no_device": 1})
+    bench = Bench(device="key", time="message").decode({"load": 1}, keys=["a"], stamps=[None])
+    assert bench.reasons == {"no_time": 1}
+    assert Bench(device="key").decode(message(), topics=["t"]).reasons == {"no_device": 1}
 
 
 def test_an_empty_delivery() -> None:

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from monitoring.sinks._lines import Lines
+from monitoring.sinks._outbox import GaveUp
 
 __all__ = ["Delivery", "GaveUp", "Refused", "Server", "retry_after"]
 
@@ -32,10 +33,6 @@ class Refused(Exception):
         self.status = status
         self.wait = wait
         """Seconds that the server asked to wait."""
-
-
-class GaveUp(Exception):
-    """Told to stop while lines were not delivered."""
 
 
 def retry_after(value: str | None, now: float) -> float | None:

@@ -48,7 +48,9 @@ def nowhere() -> str:
 
 
 SINKS: dict[str, Callable[[], dict[str, Any]]] = {
-    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"}
+    "kafka": lambda: {"bootstrap_servers": nowhere()},
+    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "mqtt": lambda: {"url": f"mqtt://{nowhere()}"},
 }
 """Options of the sinks that need some: their server is away."""
 
@@ -89,6 +91,7 @@ def recording(folder: Path) -> Path:
 
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
+    "kafka": lambda folder: {"topics": ["pumps"], "bootstrap_servers": nowhere()},
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
     "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant", "table": "readings"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
