@@ -340,6 +340,8 @@ def test_without_dedupe_the_same_kills_are_noticed(tmp_path: Path) -> None:
         crash(service, load, 3 * len(POINTS))
         with pytest.raises(AssertionError):
             assert_nothing_lost_or_learned_twice(service, load)
+        learned = Again(service, service.state).pipeline.board.counts()["readings"]["admitted"]
+        assert learned > load.sent
 
 
 def test_every_point_is_killed_at_least_five_times() -> None:
