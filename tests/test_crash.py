@@ -158,15 +158,14 @@ def kills(number: int, seed: int) -> Iterator[tuple[str, int, str]]:
         yield point, chance.randint(1, most.get(point, 60)), chance.choice(moments)
 
 
-def crash(service: Service, load: Load, number: int) -> None:
+def crash(service: Service, load: Load, started: Processes, number: int) -> None:
     """Start and be killed so many times under load, then work all of it off and stop."""
-    with processes(service.config, environment(service.folder)) as started:
-        with load.running():
-            for point, count, moment in kills(number, 7):
-                started.launch(point, count, moment)
-                code = started.ended()
-                assert code == -signal.SIGKILL, (point, count, moment, code, service.errors)
-        finish(service, load, started)
+    with load.running():
+        for point, count, moment in kills(number, 7):
+            started.launch(point, count, moment)
+            code = started.ended()
+            assert code == -signal.SIGKILL, (point, count, moment, code, service.errors)
+    finish(service, load, started)
 
 
 def finish(service: Service, load: Load, started: Processes) -> None:
@@ -267,7 +266,7 @@ def assert_nothing_lost_or_learned_twice(service: Service, load: Load) -> None:
 
 
 @contextmanager
-def over_mqtt(folder: Path, duplicates: str = "time") -> Iterator[tuple[Service, Load]]:
+def over_mqtt(folder: Path, duplicates: str = "time") -> Iterator[tuple[Service, Load, Processes]]:
     """A service on a real Mosquitto, and what publishes to it with QoS 1."""
     with mosquitto(folder / "broker") as broker:
         source = MQTT.format(url=broker.url)
@@ -282,11 +281,11 @@ def over_mqtt(folder: Path, duplicates: str = "time") -> Iterator[tuple[Service,
             topic = f"t/{device}" if kind == "reading" else "labels/quality"
             waiting.append(client.publish(topic, payload, qos=1))
 
-        # Its session begins with its first subscription; nothing is kept for it before.
-        with processes(service.config, environment(service.folder)) as started:
-            finish(service, Load(send), started)
         try:
-            yield service, Load(send)
+            with processes(service.config, environment(service.folder)) as started:
+                # Its session begins with its first subscription; nothing is kept for it before.
+                finish(service, Load(send), started)
+                yield service, Load(send), started
             for info in waiting:
                 info.wait_for_publish(10)
         finally:
@@ -295,7 +294,7 @@ def over_mqtt(folder: Path, duplicates: str = "time") -> Iterator[tuple[Service,
 
 
 @contextmanager
-def over_kafka(folder: Path) -> Iterator[tuple[Service, Load]]:
+def over_kafka(folder: Path) -> Iterator[tuple[Service, Load, Processes]]:
     """A service on a real Kafka, its readings in four partitions, its labels in another topic."""
     bootstrap = shared()
     topic, labels = new_topic(bootstrap, partitions=4), new_topic(bootstrap)
@@ -311,7 +310,8 @@ def over_kafka(folder: Path) -> Iterator[tuple[Service, Load]]:
         producer.send(**where, key=device.encode(), value=payload)
 
     try:
-        yield service, Load(send)
+        with processes(service.config, environment(service.folder)) as started:
+            yield service, Load(send), started
     finally:
         producer.close(10)
 
@@ -319,16 +319,16 @@ def over_kafka(folder: Path) -> Iterator[tuple[Service, Load]]:
 @pytest.mark.slow
 def test_nothing_is_lost_or_learned_twice_over_mqtt(tmp_path: Path) -> None:
     """50 kills at counted hits of seven points, each at least five times, over MQTT with QoS 1."""
-    with over_mqtt(tmp_path) as (service, load):
-        crash(service, load, KILLS)
+    with over_mqtt(tmp_path) as (service, load, started):
+        crash(service, load, started, KILLS)
         assert_nothing_lost_or_learned_twice(service, load)
 
 
 @pytest.mark.slow
 def test_nothing_is_lost_or_learned_twice_over_kafka(tmp_path: Path) -> None:
     """50 kills at counted hits of seven points, each at least five times, over Kafka."""
-    with over_kafka(tmp_path) as (service, load):
-        crash(service, load, KILLS)
+    with over_kafka(tmp_path) as (service, load, started):
+        crash(service, load, started, KILLS)
         assert_nothing_lost_or_learned_twice(service, load)
 
 
@@ -336,8 +336,8 @@ def test_nothing_is_lost_or_learned_twice_over_kafka(tmp_path: Path) -> None:
 def test_without_dedupe_the_same_kills_are_noticed(tmp_path: Path) -> None:
     """What was written down but not yet acknowledged is delivered again: with nothing to tell it
     from something new, it is learned twice, and the checks above say so."""
-    with over_mqtt(tmp_path, duplicates="none") as (service, load):
-        crash(service, load, 3 * len(POINTS))
+    with over_mqtt(tmp_path, duplicates="none") as (service, load, started):
+        crash(service, load, started, 3 * len(POINTS))
         with pytest.raises(AssertionError):
             assert_nothing_lost_or_learned_twice(service, load)
         learned = Again(service, service.state).pipeline.board.counts()["readings"]["admitted"]
