@@ -306,6 +306,20 @@ def test_join_equals_reference_for_any_cut_and_any_room(
         )
 
 
+@given(st.integers(0, 10_000), st.sampled_from(ASIDE))
+@settings(max_examples=80, deadline=None)
+def test_a_lane_alone_equals_reference_too(seed: int, k: int) -> None:
+    """No other lane keeps the entries that this one has done with: what it must remember of them,
+    to know a repetition, it remembers itself."""
+    log = make(seed, 200)
+    wanted = [(step, 0, *rest) for step, lane, *rest in Reference(LANES).run(log) if lane == k]
+    own = [e for e in log if not isinstance(e, Told) or e.lane == k]
+    own = [replace(e, lane=0) if isinstance(e, Told) else e for e in own]
+    # The label of another lane makes none of this one's predictions expire.
+    played = Played(own, [], 1_000, lanes=(LANES[k],))
+    assert played.steps([0]) == wanted
+
+
 @given(st.integers(0, 1_000), cuts, st.integers(0, 40), st.sampled_from([3, 8, 500]))
 @settings(max_examples=60, deadline=None)
 def test_state_is_the_same_however_the_log_is_cut(
@@ -403,8 +417,9 @@ def test_a_repetition_never_teaches_the_next_prediction() -> None:
     # It was nearest when it came; what came after it is nearer, and yet it is the same label.
     first = Told(1, 0, -1, BEGIN + 2 * SECOND, BEGIN + 3 * SECOND, 7.0)
     log = [Reading(0, BEGIN, BEGIN, 0.0), first, Reading(0, BEGIN + 2 * SECOND, BEGIN, 0.0), first]
-    played = Played(log, [], 100)
-    assert [s[3] for s in played.steps() if s[0] == int(Step.LEARN)] == [0]
+    alone = [replace(e, lane=0) if isinstance(e, Told) else e for e in log]
+    for played in (Played(log, [], 100), Played(alone, [], 100, lanes=(LANES[1],))):
+        assert [s[3] for s in played.steps([0, 1]) if s[0] == int(Step.LEARN)] == [0]
 
 
 def test_an_outcome_tells_the_time_that_its_label_is_for() -> None:
