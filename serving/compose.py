@@ -113,12 +113,12 @@ class Running:
         self._lock.close()
 
     def _states(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        uses = [source.use for source in self.pipeline.settings.sources]
-        names = [f"{use}-{k}" if uses.count(use) > 1 else use for k, use in enumerate(uses)]
-        sinks = {type(sink).__name__.lower(): sink.state() for sink in self.sinks}
+        settings = self.pipeline.settings
+        sources = _names([source.use for source in settings.sources])
+        sinks = ["store", *_names([sink.use for sink in settings.sinks]), "live"]
         return {
-            "source": {n: s.state() for n, s in zip(names, self.sources, strict=True)},
-            "sink": sinks,
+            "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
+            "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},
             "state": {"checkpoint": self.worker.checkpoints, "journal": self.worker.journal_state},
         }
 
@@ -132,6 +132,11 @@ class Running:
 
     def _rejects(self) -> Sequence[Any]:
         return list(self.pipeline.rejects.newest)
+
+
+def _names(uses: Sequence[str]) -> list[str]:
+    """Plug-ins of one kind by name, numbered where there are several of one name."""
+    return [f"{use}-{k}" if uses.count(use) > 1 else use for k, use in enumerate(uses)]
 
 
 def _only_one(folder: Path) -> IO[str]:

@@ -77,31 +77,6 @@ def _count_flags(flags: NDArray[np.uint16], counts: NDArray[np.float64]) -> None
 
 
 @kernel
-def _judge(
-    time: int,
-    received: int,
-    key: int,
-    values: NDArray[np.float64],
-    flags: NDArray[np.uint16],
-    device: NDArray[np.float64],
-    recent: NDArray[np.float64],
-    counts: NDArray[np.float64],
-    rules: NDArray[np.float64],
-) -> int:
-    word = clock_verdict(time, received, int(rules[-1, 0]))
-    if word == _ADMITTED:
-        word = _order(time, key, device, recent)
-    if word != _ADMITTED:
-        return word
-    left = examine(values, flags, rules)
-    _count_flags(flags, counts)
-    if left == FINE:
-        _remember(time, received, key, values, device, recent)
-        return _ADMITTED
-    return _OUT_OF_RANGE if left == REFUSED else _EMPTY
-
-
-@kernel
 def _admit(
     n: int,
     row: NDArray[np.int32],
@@ -116,23 +91,23 @@ def _admit(
     counts: NDArray[np.float64],
     rules: NDArray[np.float64],
 ) -> int:
-    policy = int(rules[-1, 1])
+    max_ahead, policy = int(rules[-1, 0]), int(rules[-1, 1])
     refused = 0
     for i in range(n):
         if verdict[i] == _ADMITTED:
-            d = row[i]
+            device, keys = state[row[i]], recent[row[i]]
             key = key_of(policy, time[i], received[i], sequence[i], values[i])
-            verdict[i] = _judge(
-                time[i],
-                received[i],
-                key,
-                values[i],
-                flags[i],
-                state[d],
-                recent[d],
-                counts[0],
-                rules,
-            )
+            word = clock_verdict(time[i], received[i], max_ahead)
+            if word == _ADMITTED:
+                word = _order(time[i], key, device, keys)
+            if word == _ADMITTED:
+                left = examine(values[i], flags[i], rules)
+                _count_flags(flags[i], counts[0])
+                if left == FINE:
+                    _remember(time[i], received[i], key, values[i], device, keys)
+                else:
+                    word = _OUT_OF_RANGE if left == REFUSED else _EMPTY
+            verdict[i] = word
         counts[0, verdict[i]] += 1.0
         refused += verdict[i] != _ADMITTED
     return refused

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ingest.codecs._by_message import by_message
-from ingest.codecs._origins import channel_name
+from ingest.codecs._origins import TopicDevices, channel_name
 from ingest.codecs._reading import DecodeError, Message, Parse, Reading
 from ingest.rejects import Rejects
 from streamgauge.batch import Batch
@@ -169,3 +169,21 @@ def test_options_that_mean_nothing(options: dict[str, Any], match: str) -> None:
     """A wrong option is refused with what to write instead."""
     with pytest.raises(ValueError, match=match):
         Bench(gives(), **options)
+
+
+def test_long_topics_fill_no_memory() -> None:
+    """A reject keeps the beginning of its topic, and a device's topic is remembered if short."""
+    topic = "p/x/" + "y" * 60_000
+    bench = Bench(gives(DecodeError("odd", "part"))).decode(b"", topics=[topic])
+    assert bench.rejects.newest[0].topic == topic[:1_024]
+    known = TopicDevices(1)
+    assert (known[topic], known["p/x/t"]) == ("x", "x")
+    assert list(known) == ["p/x/t"]
+
+
+def test_a_message_of_several_readings_numbers_none_of_them() -> None:
+    """A number that stands outside of the readings is the reading's only where it is alone."""
+    for count, numbers in ((1, [5]), (2, [-1, -1])):
+        readings = [Reading({}, "a", at=k) for k in range(count)]
+        bench = Bench(gives(*readings), sequence="topic:1").decode(b"", topics=["a/5"])
+        assert bench.column("sequence") == numbers

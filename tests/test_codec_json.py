@@ -3,6 +3,7 @@
 import json
 import math
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -317,6 +318,12 @@ def test_arrays_of_readings() -> None:
 def test_too_many_readings_in_one_message() -> None:
     """One message cannot make the batch grow without bound."""
     assert Bench().decode(b"[" + b"{}," * 10_000 + b"{}]").reasons == {"too_large": 1}
+    good = [message()] * 10_001
+    assert Bench().decode(good, message()).reasons == {"too_large": 1}
+    assert Bench().decode(good).batch.n == 0
+    group = {"device": "a", "time": 1, "rows": good}
+    assert Bench(readings="rows").decode(group).reasons == {"too_large": 1}
+    assert Bench(readings="rows").decode(group | {"rows": good[1:]}).batch.n == 10_000
 
 
 def test_devices_beyond_the_limit() -> None:
@@ -426,3 +433,61 @@ def test_a_channel_named_with_dots_is_read_under_that_very_name(spoiled: dict[st
     message = {"device": "d", "time": 1_700_000_000, "PM2.5": 7.5, "a": {"b": 2}, **spoiled}
     bench = Bench(schema).decode(message)
     assert bench.batch.values[0].tolist() == [7.5, 2.0]
+
+
+ROWS = st.lists(st.one_of(FIELDS, GOOD, GOOD, GOOD.map(lambda m: m | {"device": None})), max_size=4)
+MANY = st.one_of(
+    ROWS,
+    GOOD,
+    st.builds(lambda head, rows: head | {"rows": rows}, FIELDS, ROWS),
+    st.builds(lambda head, rows: head | {"rows": rows}, GOOD, st.lists(FIELDS, max_size=3)),
+    st.fixed_dictionaries({"device": st.just("g"), "time": st.just(5), "rows": ROWS | VALUE}),
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {}, {"readings": "rows"}, {"readings": "rows", "device": "topic:1", "sequence": "field:x"},
+        {"readings": "rows", "time": "received", "sequence": "topic:0"},
+        {"time": "received", "sequence": "topic:0", "units": {"load": "percent"}},
+    ],
+    ids=str,
+)  # fmt: skip
+@settings(max_examples=120, deadline=None)
+@given(messages=st.lists(MANY, max_size=6))
+def test_typed_and_second_look_agree(options: dict[str, Any], messages: list[Any]) -> None:
+    """Single readings, arrays and groups become the very rows and rejects by either way, and in
+    runs of any length."""
+    schema = Schema([SCHEMA.channels[0], Channel("load", unit="permille"), SCHEMA.channels[2]])
+    payloads = [json.dumps(m).encode() for m in messages]
+    topics = [("7/a", "8/b", "p")[k % 3] for k in range(len(messages))]
+    fast, slow, short = (Bench(schema, limit=3, **options) for _ in range(3))
+    slow.codec._typed = None  # type: ignore[attr-defined]  # so that nothing goes the fast way
+    fast.decode(*payloads, topics=topics)
+    slow.decode(*payloads, topics=topics)
+    with patch("ingest.codecs.json.RUN_BYTES", 100):
+        short.decode(*payloads, topics=topics)
+    for other in (slow, short):
+        assert same(fast.rows, other.rows)
+        numbers = [bench.batch.sequence[: bench.batch.n].tolist() for bench in (fast, other)]
+        assert numbers[0] == numbers[1]
+        assert fast.reasons == other.reasons
+        assert fast.devices.ids == other.devices.ids
+
+
+def test_groups_go_the_fast_way() -> None:
+    """Messages of many good readings never reach the second look."""
+    head = {"device": "g", "time": 1_772_366_400}
+    rows = [{"load": k} for k in range(50)] + [{"device": "own", "load": 50}]
+    cases: tuple[tuple[dict[str, Any], Any], ...] = (
+        ({"readings": "a.rows"}, head | {"a": {"rows": rows}}),
+        ({}, [head | row for row in rows]),
+    )
+    for options, payload in cases:
+        bench = Bench(**options)
+        bench.codec._second_look = None  # type: ignore[attr-defined]  # whoever calls it fails
+        bench.decode(payload, payload, *([message(load=1)] if not options else []))
+        assert [v[1] for v in bench.values][:102] == [float(k) for k in range(51)] * 2
+        assert bench.decode(payload).batch.n == 51
+        assert {row[0] for row in bench.rows} == {"g", "own"}

@@ -74,15 +74,18 @@ class Rows:
         rejects: Rejects,
     ) -> None:
         """Append what `parse` finds in a message and can be admitted; reject the rest."""
-        for reading in _bounded(parse, message):
+        found = _bounded(parse, message)
+        for reading in found:
             try:
                 if isinstance(reading, DecodeError):
                     raise reading
-                self._append(reading, message, batch, rejects)
+                self._append(reading, message, batch, rejects, alone=len(found) == 1)
             except DecodeError as wrong:
                 _reject(wrong, message, rejects)
 
-    def _append(self, reading: Reading, message: Message, batch: Batch, rejects: Rejects) -> None:
+    def _append(
+        self, reading: Reading, message: Message, batch: Batch, rejects: Rejects, *, alone: bool
+    ) -> None:
         device = self._device_of(reading, message)
         time = self._time_of(reading, message)
         row = self._devices.row(device)
@@ -91,11 +94,7 @@ class Rows:
             raise DecodeError(
                 "device_limit", f"device {device!r} is beyond {limit}; raise it if it is yours"
             )
-        sequence = sequence_number(
-            reading.sequence
-            if self._sequence.where == "reading"
-            else _found(self._sequence, reading.values, {}, message)
-        )
+        sequence = sequence_number(self._sequence_of(reading, message, alone=alone))
         pairs = [read(lookup(reading.values, path)) for path, read in self._channels]
         if reading.units or self._units.declared:
             self._convert(pairs, reading.units, message, rejects)
@@ -118,6 +117,13 @@ class Rows:
             if wrong & Flag.UNIT:
                 detail = f"channel {channel!r}: {unit[:40]!r} cannot be converted to its unit"
                 _reject(DecodeError("unit_mismatch", detail), message, rejects)
+
+    def _sequence_of(self, reading: Reading, message: Message, *, alone: bool) -> object:
+        if self._sequence.where == "reading":
+            return reading.sequence
+        # A message's number belongs to its reading only where it has no other.
+        own = alone or self._sequence.where == "field"
+        return _found(self._sequence, reading.values, {}, message) if own else None
 
     def _device_of(self, reading: Reading, message: Message) -> str:
         if self._device.where == "reading":

@@ -5,6 +5,7 @@ p-17,2026-03-01T12:00:00Z,21.5,ON
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from typing import Any
 
 from ingest.codecs._by_message import by_message
@@ -55,7 +56,8 @@ def build(
     )
 
     def parse(message: Message) -> Iterator[Reading | DecodeError]:
-        lines = csv.reader(decoded(message.payload).splitlines(), delimiter=separator, strict=True)
+        text = decoded(message.payload)
+        lines = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
         try:
             yield from _readings(lines, names, texts)
         except csv.Error as wrong:

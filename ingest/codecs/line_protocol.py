@@ -23,14 +23,15 @@ __all__ = ["build"]
 Precision = Literal["ns", "us", "ms", "s"]
 _MICROSECONDS = {"us": 1, "ms": 1_000, "s": 1_000_000}
 
-_MEASUREMENT = re.compile(r"(?:\\.|[^\\, \n])+")
-_KEY = r"((?:\\.|[^\\,= \n])+)="
-_TAG = re.compile(rf",{_KEY}((?:\\.|[^\\,= \n])+)")
-_STRING = r'"((?:\\.|[^\\"])*)"'
-_NUMBER = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)([iu]?)"
+# Possessive, so that what does not match is not tried again a byte shorter.
+_MEASUREMENT = re.compile(r"(?:\\.|[^\\, \n])++")
+_KEY = r"((?:\\.|[^\\,= \n])++)="
+_TAG = re.compile(rf",{_KEY}((?:\\.|[^\\,= \n])++)")
+_STRING = r'"((?:\\.|[^\\"])*+)"'
+_NUMBER = r"([-+]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][-+]?\d++)?)([iu]?)"
 _BOOLEAN = "([tT]|[fF]|true|True|TRUE|false|False|FALSE)"
 _FIELD = re.compile(rf"{_KEY}(?:{_STRING}|{_NUMBER}|{_BOOLEAN})(?=[, \n]|$)", re.ASCII | re.DOTALL)
-_END = re.compile(r" *(?: (-?\d{1,19}))? *(?:\n|$)", re.ASCII)
+_END = re.compile(r" *+(-?\d{1,19})?+ *+(?:\n|$)", re.ASCII)
 _ESCAPED = re.compile(r"\\([,= ])")
 _ESCAPED_TEXT = re.compile(r'\\(["\\])')
 _LONGEST_NUMBER = 64
@@ -40,7 +41,7 @@ def build(
     schema: Schema,
     devices: Devices,
     *,
-    device: str,
+    device: str = "",
     precision: Precision = "ns",
     time: str = "",
     zone: str = "UTC",
@@ -50,8 +51,8 @@ def build(
 ) -> Codec:
     """Codec for InfluxDB line protocol.
 
-    - `device`: "field:NAME" (a tag or a field, such as "field:host"), "topic:N", "key" or
-      "header:NAME"
+    - `device`, which must be given: "field:NAME" (a tag or a field, such as "field:host"),
+      "topic:N", "key" or "header:NAME"
     - `precision`: unit of the lines' timestamps
     - `time`: left out, the line's timestamp, or our clock where it has none; else as `device`, or
       "message" or "received"
@@ -63,6 +64,8 @@ def build(
     A malformed line costs only itself. Rejects: malformed, and those of every codec. ValueError on
     options that mean nothing.
     """
+    if not device:
+        raise ValueError('device is missing: name the tag that does, such as device = "field:host"')
 
     def parse(message: Message) -> Iterator[Reading | DecodeError]:
         text = decoded(message.payload).replace("\r\n", "\n")

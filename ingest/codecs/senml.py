@@ -29,6 +29,7 @@ _NEWEST_VERSION = 10
 _RELATIVE_BELOW = 2**28
 """Seconds: a smaller time counts from now (RFC 8428, section 4.5.3)."""
 _FARTHEST = 10**11
+_MOST_RECORDS = 50_000
 _DEEP = 4
 """A pack is an array of records of values, which extensions may make objects."""
 _SEPARATORS = ":/._-"
@@ -81,6 +82,8 @@ def _records(payload: bytes) -> list[Any]:
         pack = plain(decoded(payload, _DEEP), _DEEP)
     if not isinstance(pack, list):
         raise DecodeError("malformed", f"{type(pack).__name__} where an array of records belongs")
+    if len(pack) > _MOST_RECORDS:
+        raise DecodeError("too_large", f"{len(pack):,} records, more than {_MOST_RECORDS:,}")
     return pack
 
 

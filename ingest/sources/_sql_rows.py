@@ -131,13 +131,15 @@ class CursorRows:
                 or self._key(names, row) not in place.seen
             ]
             self._read_again += len(found) - len(fresh)
+            more = len(found) == self._rows + again or len(fresh) > self._rows
+            fresh = fresh[: self._rows]
             if fresh:
                 place = self._behind(place, names, fresh)
                 table = pd.DataFrame([row for row, _ in fresh], columns=names, dtype=object)
                 yield self._columns.piece(table, rejects), place.position()
-            if len(found) < self._rows + again:
+            if not more:
                 return
-            low = known[-1]
+            low = fresh[-1][1] if len(fresh) == self._rows else known[-1]
 
     def _page(self, low: Any, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         import sqlalchemy

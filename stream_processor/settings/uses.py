@@ -123,6 +123,12 @@ class _Uses:
         shared = {key: value for key, value in options.items() if key in decoding}
         if codec is not None:
             codec = PluginUse(codec.use, self._zoned(decoding, rest | shared, path))
+        endless = codec is not None or ("once" in own and not options.get("once"))
+        if source.first and endless:
+            remedy = "write once = true beside it" if "once" in own else "remove it"
+            self.findings.add(
+                (*path, "first"), "a source that never ends: all others would wait for ever", remedy
+            )
         return dataclasses.replace(source, codec=codec, options=options)
 
     def _zoned(self, known: Known, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:

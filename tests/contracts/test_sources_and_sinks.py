@@ -49,8 +49,9 @@ def nowhere() -> str:
 
 SINKS: dict[str, Callable[[], dict[str, Any]]] = {
     "kafka": lambda: {"bootstrap_servers": nowhere()},
-    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
     "mqtt": lambda: {"url": f"mqtt://{nowhere()}"},
+    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "sql": lambda: {"url": f"postgresql://plant@{nowhere()}/plant"},
 }
 """Options of the sinks that need some: their server is away."""
 
@@ -92,6 +93,12 @@ def recording(folder: Path) -> Path:
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
     "kafka": lambda folder: {"topics": ["pumps"], "bootstrap_servers": nowhere()},
+    "folder": lambda folder: {"path": recording(folder).parent, "complete": "rename"},
+    "influxdb": lambda folder: {
+        "url": f"http://{nowhere()}",
+        "database": "plant",
+        "measurement": "pumps",
+    },
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
     "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant", "table": "readings"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
@@ -159,3 +166,14 @@ def test_source(name: str, tmp_path: Path) -> None:
         again.start()
         assert [content(d) for d in taken(again, codec)] == [content(d) for d in deliveries[1:]]
         again.stop()
+
+
+@pytest.mark.parametrize("name", plugins.find("ingest.sources"))
+def test_sample_takes_what_open_takes(name: str) -> None:
+    """What shows the first rows of a source is asked with the source's own options."""
+    module = plugins.load("ingest.sources", name)
+    if not hasattr(module, "sample"):
+        assert getattr(module, "CODEC", "") or name == "simulator"
+        return
+    asked = set(plugins.options(module, "sample")) - {"rows"}
+    assert asked <= set(plugins.options(module, "open"))

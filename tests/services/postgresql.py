@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.services.ports import absent, free_port, listening, program, wait_for
+from tests.services.ports import absent, free_port, program, wait_for
 
 __all__ = ["PostgreSQL", "postgresql"]
 
@@ -52,7 +52,11 @@ class PostgreSQL:
                 ],
                 stdout=log, stderr=log, cwd="/",
             )  # fmt: skip
-        wait_for(lambda: listening(self.port), 30.0, what=f"PostgreSQL, see {self.folder}/log")
+        wait_for(self._ready, 30.0, what=f"PostgreSQL, see {self.folder}/log")
+
+    def _ready(self) -> bool:
+        asked = [_found("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(asked, check=False).returncode == 0
 
     def stop(self) -> None:
         """End it in order, cutting its connections; what was committed is kept."""
