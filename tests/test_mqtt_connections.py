@@ -3,6 +3,8 @@
 import os
 import queue
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,6 +88,49 @@ def test_the_last_will(broker: Mosquitto) -> None:
         assert said.get(timeout=10) == ("gone", False)
     with watching(broker, "gauges/one") as said:
         assert said.get(timeout=10) == ("gone", True)
+
+
+@pytest.mark.parametrize("options", [{}, SPLIT])
+def test_a_device_can_be_asked(broker: Mosquitto, options: dict[str, Any]) -> None:
+    """What a codec wants to be sent goes to the broker by the same connection; a topic that is none
+    stops nothing."""
+    with watching(broker, "ask/#") as said, reading(broker.url, **options) as reader:
+        source: Any = reader.source
+        source.send("ask/#", b"nobody")
+        source.send("ask/pump", b"again")
+        assert said.get(timeout=10) == ("again", False)
+
+
+ORPHANS = """
+import sys, time
+from ingest.rejects import Rejects
+from ingest.sources import mqtt
+source = mqtt.open(None, 0, lambda: 0, Rejects(), url=sys.argv[1], topics=["a", "b"], connections=2)
+source.start()
+while not source.state()["ok"]:
+    source.take(1, 0.1)
+print(*[reader.pid for reader in source._readers], flush=True)
+time.sleep(600)
+"""
+
+
+def running(pid: int) -> bool:
+    """Whether the process runs; one that nobody has waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_readers_do_not_outlive_their_owner(broker: Mosquitto) -> None:
+    """When the service is killed its readers end, and the broker is free to send to the next."""
+    command = [sys.executable, "-c", ORPHANS, broker.url]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        pids = [int(text) for text in owner.stdout.readline().split()]
+        owner.kill()
+    assert len(pids) == 2
+    wait_for(lambda: not any(map(running, pids)))
 
 
 def test_a_group_shares_the_messages(broker: Mosquitto) -> None:

@@ -310,7 +310,7 @@ model = "linear_model.LinearRegression"
     [
         ("a = [1], b = [1]", "b = [1], a = [1]", ["features"]),
         ("[channels]", '[[source]]\nuse = "simulator"\n[channels]', ["source"]),
-        ('topics = ["a/#"]', 'topics = ["b"]\nurl = "mqtt://x"\npassword = "${PASSWORD}"', []),
+        ('topics = ["a/#"]', 'topics = ["b"]\nurl = "mqtts://x"\npassword = "${PASSWORD}"', []),
         ("two]", "a2]", ["tasks", "tasks.a2", "tasks.two"]),
         ("a = {}", "a = { range = [0, 5] }", []),
         ("[channels]", "[devices]\nduplicates = 'content'\n[channels]", ["devices.duplicates"]),

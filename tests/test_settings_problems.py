@@ -210,7 +210,7 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "key"),
     [
-        ("qos = 2", "source[0].qos"),
+        ("qos = 3", "source[0].qos"),
         ("url = 'http://broker'", "source[0].url"),
         ("device = 'here'", "source[0].device"),
         ("ca = 'none.pem'", "source[0]"),

@@ -211,6 +211,7 @@ def test_long_messages_are_rejected_without_a_stall(broker: Mosquitto) -> None:
         reader.until(lambda: reader.numbers == [5])
         assert reader.rejects.counts == {"too_large": 40}
         assert "more than max_bytes = 50" in reader.rejects.newest[0].detail
+        wait_for(lambda: settled(broker, 41))
     with reading(broker.url) as again, publisher(broker) as send:
         send(6)
         again.until(lambda: again.numbers)

@@ -71,8 +71,9 @@ def test_the_streams_reach_every_outcome() -> None:
     made = pipeline(limit=4)
     outputs = run(made, stream(6_000, 1, devices=6), [])
     counts = made.board.counts()
-    readings = {name: n for name, n in counts["readings"].items() if name != "retained"}
-    assert all(readings.values()), readings
+    # What is recorded was never retained.
+    words = {name: n for name, n in counts["readings"].items() if name != "retained"}
+    assert all(words.values()), words
     flags = {name: n for name, n in counts["flags"].items() if name != "wrong_type"}
     assert all(flags.values()), flags
     for name in ("predictions", "labels", "expired", "overflowed", "devices_refused"):

@@ -16,12 +16,15 @@ from ingest.rejects import Reject, Rejects
 from ingest.sources._mqtt_source import MqttSource, Options
 from streamgauge.delivery import Delivery
 
-__all__ = ["ACKNOWLEDGE", "CREDIT", "LIMIT", "STOP", "Report", "serve"]
+__all__ = ["ACKNOWLEDGE", "CREDIT", "LIMIT", "SEND", "STOP", "Report", "serve"]
 
-ACKNOWLEDGE, CREDIT, STOP = 0, 1, 2
+ACKNOWLEDGE, CREDIT, SEND, STOP = range(4)
+"""Orders: with the number of a delivery, None, topic and payload, None."""
 LIMIT = 4_096
 """Messages of one delivery at most."""
 WAIT = 0.02
+BREATH = 0.004
+"""Seconds between two deliveries: the pipe is for batches, and a lone message goes at once."""
 TELL_EVERY = 0.2
 """Seconds between two reports where nothing comes."""
 
@@ -72,11 +75,13 @@ class _Reader:
         """Take the owner's orders; in a thread, so that an acknowledgement waits for nothing."""
         while not self._stopping.is_set():
             try:
-                order, number = msgspec.msgpack.decode(self._pipe.recv_bytes())
+                order, about = msgspec.msgpack.decode(self._pipe.recv_bytes())
             except (EOFError, OSError):
-                order, number = STOP, 0
+                order, about = STOP, None
             if order == ACKNOWLEDGE:
-                self.source.acknowledge(self._tokens.pop(number))
+                self.source.acknowledge(self._tokens.pop(about))
+            elif order == SEND:
+                self.source.send(*about)
             elif order == CREDIT:
                 self._credit.release()
             else:
@@ -100,6 +105,8 @@ class _Reader:
                 continue
             said, told = state, now
             self._tell(number if delivery else 0, delivery or Delivery(), state)
+            if delivery is not None:
+                self._stopping.wait(BREATH)
 
     def _tell(self, number: int, delivery: Delivery, state: dict[str, Any]) -> None:
         rejected = [(r.received, r.reason, r.detail, r.topic, r.payload) for r in self._rejected]

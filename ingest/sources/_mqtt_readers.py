@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ingest.rejects import Rejects
-from ingest.sources._mqtt_reader import ACKNOWLEDGE, CREDIT, STOP, Report, serve
+from ingest.sources._mqtt_reader import ACKNOWLEDGE, CREDIT, SEND, STOP, Report, serve
 from ingest.sources._mqtt_source import Options
 from streamgauge.delivery import Delivery, Position
 
@@ -76,7 +76,7 @@ class Readers:
             for received, reason, detail, topic, payload in report.rejected:
                 self._rejects.add(reason, detail, received=received, topic=topic, payload=payload)
             if report.number:
-                reader.order(CREDIT, 0)
+                reader.order(CREDIT)
                 self._parts.append(self._delivery(reader, report))
 
     def _delivery(self, reader: "_Process", report: Report) -> Delivery:
@@ -99,6 +99,10 @@ class Readers:
             else:
                 self._stale += 1
 
+    def send(self, topic: str, payload: bytes) -> None:
+        """See `ingest.source.Replying`."""
+        self._readers[0].order(SEND, (topic, payload))
+
     def state(self) -> dict[str, Any]:
         """The connections' numbers together, `readers_died`, and the first reason not to be ok."""
         states = [reader.state for reader in self._readers]
@@ -115,7 +119,7 @@ class Readers:
 
     def stop(self) -> None:
         for reader in self._readers:
-            reader.order(STOP, 0)
+            reader.order(STOP)
         for reader in self._readers:
             reader.end()
 
@@ -146,7 +150,7 @@ class _Process:
         theirs.close()
         self.generation += 1
         for _ in range(AHEAD):
-            self.order(CREDIT, 0)
+            self.order(CREDIT)
 
     @property
     def pid(self) -> int:
@@ -174,11 +178,11 @@ class _Process:
             self._again = 0.0
             self.start()
 
-    def order(self, word: int, number: int) -> None:
+    def order(self, word: int, about: Any = None) -> None:
         """Tell it something; nothing where it is gone."""
         if self.pipe is not None:
             try:
-                self.pipe.send_bytes(msgspec.msgpack.encode((word, number)))
+                self.pipe.send_bytes(msgspec.msgpack.encode((word, about)))
             except OSError:
                 return
 

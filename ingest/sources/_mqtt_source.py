@@ -126,6 +126,11 @@ class MqttSource:
         """See `ingest.source.Source`; tokens of a connection that is gone are let go."""
         self._turns.acknowledge(tokens)
 
+    def send(self, topic: str, payload: bytes) -> None:
+        """See `ingest.source.Replying`; with QoS 0: who does not hear it is asked again."""
+        with suppress(ValueError):
+            self._client.publish(topic, payload, 0)
+
     def state(self) -> dict[str, Any]:
         """See `ingest.source.Source`."""
         return {

@@ -14,10 +14,10 @@ from typing import Any
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
+from monitoring.sinks._buffered import Buffered
+from monitoring.sinks._delivery import Refused
 from monitoring.sinks._messages import KINDS, encoded
-from monitoring.sinks._outbox import GaveUp, Outbox
 from streamgauge.brokers import (
-    LONGEST_TOPIC,
     address_of,
     checked_topic,
     lasting_id,
@@ -34,7 +34,13 @@ NOBODY = "_"
 """Level of a topic for what concerns no single device or task."""
 WINDOW = 1_000
 """Messages under way to the broker."""
-WAIT = 0.1
+PATIENCE = 0.5
+AGAIN = 0.05
+"""Seconds that acknowledgements are waited for at a time, and between two times."""
+
+Message = tuple[str, bytes]
+"""Topic, payload."""
+
 _PLACES = ("stream", "device", "task", "kind")
 _WRITABLE = {ord(c): f"%{ord(c):02X}" for c in "%/+#"}
 
@@ -87,8 +93,9 @@ def open(  # noqa: A001  # the contract of a sink's file
     client.reconnect_delay_set(1, 30)
     client.max_inflight_messages_set(WINDOW)
     client.connect_async(address.host, address.port, keepalive)
-    publishing = _Publishing(client, address.url, stream, topic, frozenset(wanted), retain=retain)
-    return Mqtt(publishing, clock, buffer_bytes)
+    topics = _Topics(stream, topic, frozenset(wanted))
+    broker = _Broker(client, address.url, retain=retain)
+    return Mqtt(topics, broker, clock, buffer_bytes)
 
 
 def notes(options: Mapping[str, Any]) -> list[str]:
@@ -131,62 +138,82 @@ def _filled(template: str, stream: str, words: Mapping[str, str]) -> str:
         ) from wrong
 
 
-class _Publishing:
-    """Brings outputs to the broker; `send` returns once it has them all."""
+class _Messages:
+    """Topic and payload of each message of some outputs."""
 
-    def __init__(
-        self,
-        client: Client,
-        url: str,
-        stream: str,
-        topic: str,
-        kinds: frozenset[str],
-        *,
-        retain: bool,
-    ) -> None:
-        self.client, self.why = client, f"not connected to {url} yet"
-        self.stop = threading.Event()
-        self.counts = {"sent_total": 0, "dead_total": 0}
-        self._url, self._stream, self._topic = url, stream, topic
-        self._kinds, self._retain = kinds, retain
-        self._under_way = 0
-        self._answers = threading.Condition()
-        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
+    def __init__(self, messages: list[Message]) -> None:
+        self._messages = messages
 
-    def send(self, outputs: Sequence[Output]) -> None:
-        """Publish all of them; GaveUp when told to stop before the broker has them."""
-        for output in outputs:
-            for kind, device, task, _, payload in encoded(output):
-                if kind in self._kinds:
-                    self._publish(self._place(kind, device, task), payload)
-        self._wait_below(1)
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def part(self, start: int, stop: int) -> list[Message]:
+        """Those from one place to another."""
+        return self._messages[start:stop]
+
+    def shown(self, k: int) -> str:
+        """One of them."""
+        topic, payload = self._messages[k]
+        return f"{topic} {payload.decode()}"
+
+
+class _Topics:
+    """Outputs to messages: under each topic what belongs there."""
+
+    def __init__(self, stream: str, topic: str, kinds: frozenset[str]) -> None:
+        self._stream, self._topic, self._kinds = stream, topic, kinds
+
+    def encode(self, outputs: Sequence[Output]) -> _Messages:
+        """All messages of these outputs, in order."""
+        return _Messages(
+            [
+                (self._place(kind, device, task), payload)
+                for output in outputs
+                for kind, device, task, _, payload in encoded(output)
+                if kind in self._kinds
+            ]
+        )
 
     def _place(self, kind: str, device: str, task: str) -> str:
         words = {"kind": kind, "device": device or NOBODY, "task": task or NOBODY}
         fit = {name: word.translate(_WRITABLE) for name, word in words.items()}
         return self._topic.format(**fit, stream=self._stream)
 
-    def _publish(self, topic: str, payload: bytes) -> None:
-        if len(topic.encode()) > LONGEST_TOPIC:
-            self.counts["dead_total"] += 1
-            return
-        self._wait_below(WINDOW)
-        with self._answers:
-            self._under_way += 1
-        self.client.publish(topic, payload, 1, self._retain)
 
-    def _wait_below(self, number: int) -> None:
+class _Broker:
+    """Takes messages and has them once all are acknowledged. What is under way is sent again by the
+    client after a reconnect, so a part that is tried again is only waited for."""
+
+    def __init__(self, client: Client, url: str, *, retain: bool) -> None:
+        self._client, self.why = client, f"not connected to {url} yet"
+        self._url, self._retain = url, retain
+        self._part: list[Message] | None = None
+        self._under_way = 0
+        self._answers = threading.Condition()
+        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
+        client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
+        client.loop_start()
+
+    def __call__(self, part: list[Message]) -> None:
+        """See `_buffered.Server`."""
+        if part is not self._part:
+            self._part = part
+            with self._answers:
+                self._under_way = len(part)
+            for topic, payload in part:
+                self._client.publish(topic, payload, 1, self._retain)
         with self._answers:
-            while self._under_way >= number:
-                self._answers.wait(WAIT)
-                if self.stop.is_set():
-                    raise GaveUp
+            if not self._answers.wait_for(lambda: self._under_way <= 0, PATIENCE):
+                raise Refused(self.why or f"{self._url} does not answer", wait=AGAIN)
+        self._part = None
+
+    def close(self) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
 
     def _on_publish(self, *_: Any) -> None:
         with self._answers:
             self._under_way -= 1
-            self.counts["sent_total"] += 1
             self._answers.notify_all()
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, more: Any) -> None:
@@ -200,27 +227,19 @@ class _Publishing:
         self.why = f"cannot connect to {self._url}: {sys.exception()}; is the broker running?"
 
 
-class Mqtt:
+class Mqtt(Buffered[list[Message]]):
     """Outputs wait in a bounded buffer; a thread of its own publishes them in order."""
 
     def __init__(
-        self, publishing: _Publishing, clock: Callable[[], int], buffer_bytes: int
+        self, topics: _Topics, broker: _Broker, clock: Callable[[], int], buffer_bytes: int
     ) -> None:
-        self._publishing = publishing
-        self._outbox = Outbox(
-            "mqtt sink", publishing, publishing.stop, clock,
-            batch=WINDOW, buffer_bytes=buffer_bytes,
-        )  # fmt: skip
-        self.write, self.flush = self._outbox.write, self._outbox.flush
-        publishing.client.loop_start()
+        super().__init__(
+            topics.encode, broker, clock, name="mqtt sink", batch=WINDOW, buffer_bytes=buffer_bytes
+        )
+        self._broker = broker
 
     def state(self) -> dict[str, Any]:
-        """As `Outbox.state`; also messages `sent_total`, and `dead_total` whose topic would be too
-        long."""
-        return {**self._outbox.state(), **self._publishing.counts}
-
-    def close(self, timeout: float = 5.0) -> None:
-        """Publish what waits if the broker takes it, then end; the rest is dropped and counted."""
-        self._outbox.close(timeout)
-        self._publishing.client.disconnect()
-        self._publishing.client.loop_stop()
+        """As `Buffered.state`; not ok either while there is no connection."""
+        found = super().state()
+        why = found["why"] or self._broker.why
+        return {**found, "ok": not why, "why": why}
