@@ -13,6 +13,7 @@ from kafka.errors import (
     KafkaError,
     LogTruncationError,
     OffsetOutOfRangeError,
+    RebalanceInProgressError,
 )
 from kafka.structs import OffsetAndMetadata
 
@@ -30,6 +31,7 @@ SETTLE = 5.0
 """Seconds that a partition is held back until what was taken of it is durable. Heartbeats rest
 meanwhile."""
 ANSWER_MS = 5_000
+LAST_TRIES = 5
 RETRY = 1.0
 """Seconds between two tries to reach Kafka."""
 
@@ -102,6 +104,8 @@ class Member:
 
     def _give_up(self, made: Consumer) -> None:
         try:
+            if self._stopping.is_set():
+                self._commit_last(made)
             made.close(timeout_ms=CLOSE_MS)
         except KafkaError as failed:
             self.why = f"Kafka at {self._where}: {_said(failed)}"
@@ -109,6 +113,18 @@ class Member:
             # What waits and was not taken is fetched again by whoever reads these next.
             self._arrivals.drop(self._owned)
             self._owned, self._unplaced, self.paused = set(), set(), False
+
+    def _commit_last(self, made: Consumer) -> None:
+        """Tell the group what is durable before we leave, once a rebalance under way is over."""
+        for _ in range(LAST_TRIES):
+            token = self._arrivals.due(self._owned)
+            try:
+                if token:
+                    made.commit(self._commits(token), timeout_ms=CLOSE_MS)
+                    self._arrivals.committed(token)
+                return
+            except RebalanceInProgressError:
+                made.poll(timeout_ms=POLL_MS)
 
     def _round(self, made: Consumer) -> None:
         self._place(made)
