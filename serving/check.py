@@ -152,7 +152,9 @@ def _task(name: str, task: TaskSettings) -> str:
     steps = (task.model,) if isinstance(task.model, str) else task.model
     model = " | ".join(step if isinstance(step, str) else step["use"] for step in steps)
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
-    return f"{name}: {task.kind} of {task.target}{ahead}; {model}"
+    of = task.target or f"labels from {task.label.source if task.label else ''}"
+    shared = ", one model for the fleet" if task.scope == "fleet" else ""
+    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}"
 
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:

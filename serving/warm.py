@@ -37,6 +37,10 @@ model = ["preprocessing.StandardScaler", "clip", "linear_model.LinearRegression"
 kind = "regression"
 target = "b"
 model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
+[tasks.told]
+kind = "regression"
+label = { from = "column:told", delay = "5s" }
+model = ["linear_model.LinearRegression"]
 """
 """One of everything that is compiled: walking it once compiles every kernel of the walk."""
 
@@ -54,6 +58,7 @@ def compile_kernels(out: TextIO) -> int:
             "time": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(n), unit="s"),
             "a": np.sin(np.arange(n)),
             "b": np.cos(np.arange(n)),
+            "told": np.sin(np.arange(n)),
         }
     )
     pipeline.replay(data)

@@ -67,8 +67,8 @@ class LiveBoard:
             count = int(self._seen["count"][row])
             last = self._seen["last"][row].copy()
             newest, received = int(self._seen["newest"][row]), int(self._seen["received"][row])
-            skew = self._stages.clocks.skew(row)
             told, times, retained = self._stages.retained.last(row)
+            skew = self._stages.clocks.skew(row)
         if not count:
             last[:], newest, received = np.nan, 0, 0
         better = np.isfinite(retained) & (np.isnan(last) | (times > newest))
@@ -122,7 +122,9 @@ class LiveBoard:
             horizon=word.horizon,
             kind=task.kind,
             target=task.target,
-            unit=self._stages.schema.channels[word.target].unit,
+            unit=self._stages.schema.channels[word.target].unit if word.target >= 0 else "",
+            scope=task.scope,
+            labels_from=task.label.source if task.label else "",
             model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
             compiled=model.compiled,
             why=model.why,
@@ -165,7 +167,11 @@ class LiveBoard:
         word = self._stages.lanes[lane]
         numbers = self._stages.scorer.numbers(row, lane).tolist()
         scores = {name: _some(number) for name, number in zip(SCORE_COLUMNS, numbers, strict=True)}
-        return ScoreView(word.task, word.horizon, device, scores)
+        labels = self._stages.join.met(lane) if row < 0 else {}
+        if labels:
+            met, settled = scores["labels"] or 0.0, scores["expired"] or 0.0
+            labels["coverage"] = met / (met + settled) if met + settled else None
+        return ScoreView(word.task, word.horizon, device, scores, labels)
 
     def counts(self) -> dict[str, Any]:
         """Counters of the walk, for /metrics."""

@@ -17,13 +17,14 @@ from stream_processor.operator import FeatureOperator
 from stream_processor.retained import Retained
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
-from stream_processor.settings.kinds import Span
-from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.kinds import LONGEST, Span
+from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
 from stream_processor.walk import Stages
 from streamgauge.devices import Devices
 from streamgauge.plugins import load
-from streamgauge.schedule import Lane
+from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
+from streamgauge.state import Keys
 
 __all__ = ["AT_ONCE", "compose", "most_pending"]
 
@@ -40,7 +41,14 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     lanes = list(_lanes(settings, schema, features))
     pending = max(map(most_pending, settings.tasks.values()), default=1)
     models = [
-        compile_model(build_model(settings.tasks[lane.task].model), k, lane.inputs, names, limit)
+        compile_model(
+            build_model(settings.tasks[lane.task].model),
+            k,
+            lane.inputs,
+            names,
+            limit,
+            Keys.FLEET if lane.scope == "fleet" else Keys.DEVICE,
+        )
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
@@ -59,9 +67,9 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
             duplicates=duplicates,
             remember=remember,
         ),
-        retained=Retained(schema, limit),
         cleaners=dict(build_cleaners(settings, schema, limit)),
         flags=FlagCounts(schema, limit),
+        retained=Retained(schema, limit),
         features=features,
         lanes=lanes,
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),
@@ -103,7 +111,7 @@ def _lanes(
             yield Lane(
                 task=name,
                 horizon=horizon.text,
-                target=schema.index[task.target],
+                target=-1 if task.label else schema.index[task.target],
                 delay=horizon.duration,
                 readings=horizon.readings,
                 tolerance=task.tolerance_of(horizon),
@@ -111,11 +119,23 @@ def _lanes(
                 inputs=choose_inputs(task, names, channels),
                 ready_after=task.ready_after,
                 before_ready=task.before_ready,
+                scope=task.scope,
+                elsewhere=_elsewhere(task.label) if task.label else None,
             )
+
+
+def _elsewhere(label: LabelSettings) -> Elsewhere:
+    within = None if label.by_id else label.match or 0
+    # A recording's column says itself where there is no label.
+    expire_after = LONGEST if label.column else label.expire_after
+    return Elsewhere(within, expire_after, label.teach_until or expire_after)
 
 
 def most_pending(task: TaskSettings) -> int:
     """Readings that may wait for a label: exactly enough where every horizon counts readings."""
+    if task.label is not None:
+        delay = task.label.delay
+        return delay.readings + 2 if delay is not None and delay.readings else task.pending
     horizons: Iterable[Span] = task.horizons or (AT_ONCE,)
     if all(horizon.readings for horizon in horizons):
         return max(horizon.readings for horizon in horizons)

@@ -14,7 +14,7 @@ from streamgauge.state import Block
 
 __all__ = ["Moved", "layout"]
 
-WAITING = ("size", "free", "oldest", "newest", "cursor")
+WAITING = ("size", "free", "oldest", "newest", "cursor", "aside", "released")
 """Fields of a device's list of pending predictions: zero where none waits."""
 OTHER = {"admit.recent": "devices.duplicates", "arrange.": ARRANGED}
 """How blocks begin, and the part of the configuration that their state belongs to."""
@@ -65,6 +65,8 @@ class Moved:
             return name if owner in changes.cleaners else ""
         if name in ("labels.ring", "scores.pending") and not changes.keeps_pending:
             return ""
+        if name == "labels.elsewhere" and not changes.same_elsewhere:
+            return ""
         if name == "scores.rolling" and not changes.same_scores:
             return ""
         part = next((part for blocks, part in OTHER.items() if name.startswith(blocks)), "")
@@ -73,8 +75,10 @@ class Moved:
     def _fits(self, old: str, name: str, block: Block) -> bool:
         keys, fields = self._saved[old]
         shapes = {field: tuple(shape) for field, shape in fields}
+        fresh = self._fresh(name)
         fits = keys == block.keys.value and all(
-            shapes.get(f.name) == f.shape
+            f.name in fresh
+            or shapes.get(f.name) == f.shape
             or (f.along and f.name in shapes and shapes[f.name][1:] == f.shape[1:])
             for f in block.fields
         )

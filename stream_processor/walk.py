@@ -19,7 +19,7 @@ from stream_processor.arrange import Arrange
 from stream_processor.clocks import Clocks
 from stream_processor.copying import Copy
 from stream_processor.flag_counts import FlagCounts
-from stream_processor.labels import LabelJoin
+from stream_processor.labels import LabelBatch, LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
 from stream_processor.retained import Retained
 from streamgauge.arrays import Floats, Ints, Rows
@@ -49,10 +49,10 @@ class Stages:
     devices: Devices
     clocks: Clocks
     admit: Admit
-    retained: Retained
     cleaners: Mapping[str, Operator]
     """By a name that says channel and policy, in the order in which they work."""
     flags: FlagCounts
+    retained: Retained
     features: Sequence[FeatureOperator]
     lanes: Sequence[Lane]
     join: LabelJoin
@@ -78,6 +78,7 @@ class Stages:
             named["arrange"] = self.arrange.blocks
         named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
         named |= {"flags": self.flags.blocks}
+        named["retained"] = self.retained.blocks
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
         for learner in self.learners:
@@ -105,6 +106,8 @@ class Walk:
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
         self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names))
+        self.labels = LabelBatch(PART)
+        """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
         self._events = Events(room)
         self._codes = np.zeros((room, 8), np.int64)
@@ -123,14 +126,17 @@ class Walk:
         vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
         before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
-        answer = [stages.join.call(*given, schedule), *(call for _, call in calls if call)]
+        answer = [call for _, call in calls if call]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
         after += [detector.call(schedule, self._events) for detector in stages.detectors]
         self._judge = Chain(after, now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:
             answer += after
-        self._first, self._next = Chain([*before, *answer], now), Chain(answer, now)
+        joined = [stages.join.call(*given, schedule), *answer]
+        self._first, self._next = Chain([*before, *joined], now), Chain(joined, now)
+        met = [stages.join.meet(self.labels, schedule), *answer] if stages.join.elsewhere else []
+        self._met = Chain(met, now)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -201,14 +207,23 @@ class Walk:
         for block in self.blocks.values():
             block.open_device(rows)
         if self.stages.devices.retired:
-            pushed = self.stages.join.blocks["head"].view("pushed")
             for row in rows.tolist():
-                pushed[row] = self.stages.devices.returned(row)
+                self.stages.join.returned(row, self.stages.devices.returned(row))
 
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
         self.touch(self._columns.row[:n])
-        now, chain = self._now, self._first
+        self._run(self._first, self._next, n)
+        return int(self._now[Now.REFUSED])
+
+    def meet(self) -> None:
+        """Walk the labels from elsewhere that `labels` holds: learn and judge."""
+        self.touch(self.labels.rows)
+        self._run(self._met, self._met, self.labels.n)
+
+    def _run(self, chain: Chain, following: Chain, n: int) -> None:
+        """Run a chain until its first stage has worked off n readings or labels."""
+        now = self._now
         now[Now.N], now[Now.DONE] = n, 0
         while True:
             chain.run()
@@ -222,8 +237,8 @@ class Walk:
             if now[Now.AT] >= ROOM:
                 self._seal()
             if now[Now.DONE] >= n:
-                return int(now[Now.REFUSED])
-            chain = self._next
+                return
+            chain = following
 
     def _order(self) -> None:
         self._events.order(self._ordered)

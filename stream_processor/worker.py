@@ -410,21 +410,7 @@ def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
     start = size = 0
     for k, payload in enumerate(() if delivery.runs else delivery.payloads):
         if k > start and size + len(payload) > largest:
-            yield replace(_part(delivery, start, k), tokens=[], position=None)
+            yield replace(delivery.part(start, k), tokens=[], position=None)
             start, size = k, 0
         size += len(payload)
-    yield _part(delivery, start, len(delivery.payloads)) if start else delivery
-
-
-def _part(delivery: Delivery, start: int, stop: int) -> Delivery:
-    """Only the last part tells the source's place: before it, not all is durable."""
-    cut = slice(start, stop)
-    return replace(
-        delivery,
-        position=delivery.position if stop == len(delivery.payloads) else None,
-        payloads=delivery.payloads[cut],
-        topics=delivery.topics[cut],
-        received=delivery.received[cut],
-        keys=delivery.keys[cut],
-        headers=delivery.headers[cut],
-    )
+    yield delivery.part(start, len(delivery.payloads)) if start else delivery

@@ -6,6 +6,7 @@ from stream_processor.features import calendar, rolling
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs
 from stream_processor.settings.kinds import check_name
+from stream_processor.settings.labels import check_label, check_label_channels, check_topics
 from stream_processor.settings.model import Settings, TaskSettings
 from stream_processor.settings.problems import Findings
 from streamgauge.durations import text
@@ -28,6 +29,7 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
     _check_arrangement(settings, findings)
     if not for_replay:
         _check_sources(settings, findings)
+        check_topics(settings, findings)
     elif not settings.sources:
         findings.notes.append("no [[source]]: good for replay, not for run")
     for i, entry in enumerate(settings.features.rolling):
@@ -99,6 +101,7 @@ def _check_task(name: str, task: TaskSettings, findings: Findings) -> None:
         findings.refuse(path, str(refused))
     if not findings.within(*path, "kind"):
         _check_horizons(task, (*path, "horizons"), findings)
+        check_label(task, path, findings)
     if task.model and not findings.within(*path, "model"):
         _check_model(task, (*path, "model"), findings)
 
@@ -139,6 +142,7 @@ def check_channels(settings: Settings, findings: Findings) -> None:
     if not channels:
         return
     _check_references(settings, channels, findings)
+    check_label_channels(settings, findings)
     for name, task in settings.tasks.items():
         if task.target and task.target not in channels:
             path = ("tasks", name, "target")

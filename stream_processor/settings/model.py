@@ -22,10 +22,13 @@ from stream_processor.settings.kinds import (
     Horizon,
     Host,
     JournalSize,
+    LabelPlace,
     Limits,
+    Match,
     Name,
     Port,
     Raw,
+    Scope,
     Size,
     Span,
     Steps,
@@ -41,6 +44,8 @@ __all__ = [
     "DriftSettings",
     "DuplicateSettings",
     "FeatureSettings",
+    "LabelFields",
+    "LabelSettings",
     "Options",
     "PluginUse",
     "ReorderSettings",
@@ -249,18 +254,69 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelFields:
+    """tasks.NAME.label.fields: where a label message has what; dotted paths."""
+
+    id: str = "id"
+    device: str = "device"
+    """Or "topic:N", a level of the topic."""
+    time: str = "time"
+    label: str = "label"
+    task: str = "task"
+    """Optional: a message that names a task is for that one only."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """tasks.NAME.label: labels that come by themselves, not as a channel of a reading."""
+
+    source: LabelPlace = field(default="", metadata={"key": "from", "required": True})
+    match: Match = field(default=None, metadata={"key": "match"})
+    expire_after: Duration = 7 * 86_400 * 10**6
+    """How long a prediction waits for its label, by our clock."""
+    teach_until: Duration | None = None
+    """Age up to which a label teaches; older ones are only scored. None: `expire_after`."""
+    delay: Horizon | None = None
+    """In a replay: when a column's label becomes known. None: right after its reading."""
+    fields: LabelFields = LabelFields()
+
+    @property
+    def by_id(self) -> bool:
+        """Whether a label names the id of its prediction; a column's is for its own row."""
+        return self.match is None and not self.column
+
+    @property
+    def topic(self) -> str:
+        """The filter of topics that brings them; "" for a column."""
+        kind, _, rest = self.source.partition(":")
+        return HTTP_LABELS if kind == "http" else rest if kind == "topic" else ""
+
+    @property
+    def column(self) -> str:
+        """The column of a recording that holds them; "" where a topic does."""
+        kind, _, rest = self.source.partition(":")
+        return rest if kind == "column" else ""
+
+
+HTTP_LABELS = "http/labels"
+"""The topic under which labels sent over HTTP arrive."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSettings:
     """[tasks.NAME]."""
 
     kind: Literal["forecast", "regression"] = field(default="forecast", metadata=REQUIRED)
-    target: str = field(default="", metadata=REQUIRED)
+    target: str = ""
+    """The channel that is predicted; none where `label` says that labels come by themselves."""
     model: Steps = field(default=(), metadata=REQUIRED)
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
-    scope: Literal["device"] = "device"
+    scope: Scope = "device"
+    label: LabelSettings | None = None
     before_ready: Literal["last", "none"] = "last"
     ready_after: Annotated[int, Field(ge=0)] = 10
     pending: AtLeastOne = 1024
@@ -269,7 +325,8 @@ class TaskSettings:
     @property
     def change(self) -> bool:
         """True when the model learns the target's change rather than its level."""
-        return (self.predict or ("change" if self.kind == "forecast" else "level")) == "change"
+        by_default = "change" if self.kind == "forecast" and self.label is None else "level"
+        return (self.predict or by_default) == "change"
 
     def tolerance_of(self, horizon: Span) -> int:
         """Microseconds after the horizon in which a reading still is the label.
@@ -351,7 +408,14 @@ class Settings:
 
     def schema(self) -> Schema:
         """The channels as the words of the walk."""
-        return Schema(_channel(name, channel) for name, channel in self.channels.items())
+        channels = (_channel(name, channel) for name, channel in self.channels.items())
+        return Schema(channels, self.label_columns)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of a recording that hold labels, each once."""
+        columns = (task.label.column for task in self.tasks.values() if task.label is not None)
+        return tuple(dict.fromkeys(filter(None, columns)))
 
 
 def _channel(name: str, channel: ChannelSettings) -> Channel:
