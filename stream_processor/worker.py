@@ -46,7 +46,7 @@ TICK = 10**6
 SCORES_EVERY = 60 * 10**6
 """Microseconds of our clock between two records of the scores over all devices."""
 PATIENCE = 5.0
-"""Seconds that a checkpoint waits for the history to be durable."""
+"""Seconds that a checkpoint waits at a time for each sink to have all results."""
 SEAL = 0.05
 """Seconds after which results go to the sinks, however few they are."""
 
@@ -55,7 +55,8 @@ class Worker:
     """Runs a pipeline on live sources until stopped: `recover`, `start`, `stop`.
 
     `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
-    nobody could give again once the journal has forgotten the readings: a checkpoint waits for it.
+    nobody could give again once the journal has forgotten the readings: a checkpoint waits for it,
+    and for other sinks up to `state.wait_for_sinks`.
     Nothing is taken from other sources until those numbered in `first` are finished.
     """
 
@@ -87,6 +88,9 @@ class Worker:
         self._key = key
         self._clock = clock
         self._history = history
+        self._late: dict[int, float] = {}
+        """Since when sinks have not had all results, seconds of the monotonic clock."""
+        self._patience = pipeline.settings.state.wait_for_sinks / 1e6
         self._recovered = False
         self.place = 0
         """Place in the journal up to which the walk has worked."""
@@ -365,9 +369,10 @@ class Worker:
 
     def _write(self, facts: dict[str, Any], parts: "SimpleQueue[Part | None]") -> None:
         """Write the checkpoint whose parts come out of the queue, None behind the last."""
-        if self._history is not None and not self._history.flush(PATIENCE):
-            # Its results could not be given again if the journal forgot their readings.
-            why = f"the history was not durable within {PATIENCE:g} s; see the sink store"
+        behind = self._behind()
+        if behind:
+            # Their results could not be given again if the journal forgot their readings.
+            why = f"{behind} did not have all results within {PATIENCE:g} s; see its state"
             self.checkpoints |= {"ok": False, "why": why}
             return
         try:
@@ -380,6 +385,21 @@ class Worker:
         self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
         self.checkpoints["time"] = self._clock()
         self.journal.trim(facts["place"]["journal"])
+
+    def _behind(self) -> str:
+        """The sink that a checkpoint waits for, "" for none: for the history as long as it takes,
+        for others as long as was configured."""
+        for sink in self.sinks:
+            name = getattr(sink, "name", type(sink).__name__)
+            if sink.flush(PATIENCE):
+                self._late.pop(id(sink), None)
+                continue
+            since = self._late.setdefault(id(sink), time.monotonic())
+            if sink is self._history:
+                return "the history"
+            if time.monotonic() - since < self._patience:
+                return f"the sink {name}"
+        return ""
 
     def _coming(self, parts: "SimpleQueue[Part | None]") -> Iterator[Part]:
         """The parts as they are copied; OSError where the worker ended before the last."""

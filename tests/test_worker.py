@@ -334,12 +334,31 @@ def test_a_checkpoint_waits_for_the_history(tmp_path: Path) -> None:
     stand.start()
     stand.work(range(40))
     wait_for(lambda: not stand.worker.checkpoints["ok"])
-    assert "history was not durable" in stand.worker.checkpoints["why"]
+    assert "the history did not have all results" in stand.worker.checkpoints["why"]
     assert not (tmp_path / CHECKPOINT).exists()
     stand.sink.durable = True
     wait_for(lambda: stand.worker.checkpoints["ok"])
     stand.worker.stop()
     assert (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_checkpoint_waits_for_other_sinks_for_a_while(tmp_path: Path) -> None:
+    """What a sink could not take is computed again after a kill, unless the sink was away for
+    longer than was allowed."""
+    stand = Stand(tmp_path, every="1h")
+    stand.sink.durable = False
+    stand.worker.recover()
+    stand.put(range(40))
+    for _ in range(10):
+        stand.worker._round()
+    stand.worker.save()
+    assert "the sink Kept did not have all results" in stand.worker.checkpoints["why"]
+    assert not (tmp_path / CHECKPOINT).exists()
+    stand.worker._patience = 0.0
+    stand.worker.save()
+    assert stand.worker.checkpoints["ok"]
+    assert (tmp_path / CHECKPOINT).exists()
+    stand.worker.stop()
 
 
 def test_what_all_sources_have_is_written_down_with_one_sync(tmp_path: Path) -> None:

@@ -87,6 +87,9 @@ class StateSettings:
     journal_max: JournalSize = 5 * 10**9
     durability: Literal["process", "power"] = "process"
     """What an acknowledged reading survives: the end of the process, or a loss of power."""
+    wait_for_sinks: Duration = 10 * 60 * 10**6
+    """How long a checkpoint waits for sinks that do not take results: after it, what waits for them
+    is lost if the process is killed. It always waits for the history."""
 
 
 @dataclass(frozen=True, slots=True)
