@@ -65,7 +65,7 @@ def arm(point: str, count: int, moment: str, pipeline: Pipeline) -> None:
         if hits < count:
             return called(*arguments, **named)
         if moment == "torn":
-            Journal._write = _torn  # type: ignore[method-assign]
+            Journal._write = _torn  # type: ignore[method-assign]  # the product has no hook for dying
         if moment != "before":
             called(*arguments, **named)
         die()
@@ -96,8 +96,8 @@ def keep_segments() -> None:
         link_all(self._folder)
         trim(self, position)
 
-    Journal.__init__ = small  # type: ignore[method-assign]
-    Journal.trim = kept  # type: ignore[method-assign]
+    Journal.__init__ = small  # type: ignore[method-assign]  # the product has no hook for dying
+    Journal.trim = kept  # type: ignore[method-assign]  # the product has no hook for dying
 
 
 def link_all(journal: Path) -> None:

@@ -113,7 +113,7 @@ def _label(random: np.random.Generator, made: list[Reading], count: Counter[int]
     target = made[-int(random.integers(1, min(12, len(made)) + 1))]
     row = -1 if random.random() < 0.03 else target.row
     y = float(random.normal())
-    if LANES[k].elsewhere.within is None:  # type: ignore[union-attr]
+    if LANES[k].elsewhere.within is None:  # type: ignore[union-attr]  # each of these lanes has one
         back = int(random.integers(-1, 12))
         return Told(k, row, max(0, count[target.row] - 1 - back), -1, 0, y)
     away = int(random.integers(-4, 5)) * SECOND
@@ -297,7 +297,7 @@ def test_join_equals_reference_for_any_cut_and_any_room(
     for k in ASIDE:
         for name in ("taught", "scored"):
             assert found[k, name] == wanted.counts[k, name]
-        if LANES[k].elsewhere.within is None:  # type: ignore[union-attr]
+        if LANES[k].elsewhere.within is None:  # type: ignore[union-attr]  # each of these lanes has one
             assert {name: found[k, name] for name in TALLIES} == {
                 name: wanted.counts[k, name] for name in TALLIES
             }

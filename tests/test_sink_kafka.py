@@ -1,7 +1,6 @@
 """The Kafka sink against a real Kafka."""
 
 import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -164,13 +163,3 @@ def test_a_sink_that_its_source_reads_is_refused(tmp_path: Path) -> None:
     plain = 'bootstrap_servers = "kafka.example:9092"\ntls = false'
     settings = load_text(f"[stream]\n{name}" + LOOP.format(tls=plain), tmp_path / "p.toml", {})
     assert any("kafka.example:9092 is read unencrypted" in note for note in settings.notes)
-
-
-def test_the_documented_configuration_loads(tmp_path: Path) -> None:
-    """What docs/how-to/kafka.md shows is accepted as it stands."""
-    page = Path(__file__).resolve().parents[1] / "docs" / "how-to" / "kafka.md"
-    source, sink = re.findall(r"```toml\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    text = source.replace('ca = "ca.pem"\n', "") + sink
-    settings = load_text(text, tmp_path / "p.toml", {"KAFKA_PASSWORD": "secret"})
-    assert settings.sources[0].use == settings.sinks[0].use == "kafka"
-    assert not any("tls" in note for note in settings.notes)
