@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,8 @@ def owner(point: str, pipeline: Pipeline) -> tuple[Any, str]:
     if point == "acknowledge":
         source = pipeline.settings.sources[0].use
         module = {"mqtt": "ingest.sources._mqtt_source", "kafka": "ingest.sources.kafka"}[source]
-        __import__(module)
-        return vars(sys.modules[module])[{"mqtt": "MqttSource", "kafka": "_KafkaSource"}[source]], (
-            "acknowledge"
-        )
+        name = {"mqtt": "MqttSource", "kafka": "_KafkaSource"}[source]
+        return vars(import_module(module))[name], "acknowledge"
     return {
         "decode": (Pipeline, "_decode"),
         "journal": (Journal, "append"),
@@ -124,6 +123,9 @@ def serve(config: str) -> None:
     """Fork a process for each order; say its pid, then how it ended."""
     pipeline = Pipeline(load(Path(config), os.environ))
     pipeline.feed(Delivery(clock=1))
+    # The command imports what it needs when it is called, which takes two seconds of each process.
+    import_module("serving.run")
+    owner("acknowledge", pipeline)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
