@@ -52,7 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         required=True,
         metavar="SOURCE",
-        help="mqtt://host:1883/topic/#, kafka://host:9092/topic, http(s)://host/path, "
+        help="mqtt(s)://host:1883/topic/#, kafka(s)://host:9092/topic, http(s)://host/path, "
         "influxdb://host:8086/database/measurement, a database's URL with /table or #table behind "
         "it, a file or a folder; may be given more than once",
     )

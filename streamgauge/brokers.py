@@ -4,9 +4,10 @@ import hashlib
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
+
+from streamgauge.hosts import is_loopback
 
 __all__ = [
     "LONGEST_TOPIC",
@@ -49,7 +50,7 @@ class Address:
     @property
     def broker(self) -> tuple[str, int]:
         """The same for every name of this machine."""
-        return ("localhost" if _loopback(self.host) else self.host, self.port)
+        return ("localhost" if is_loopback(self.host) else self.host, self.port)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def address_of(url: str, *, tls: bool | None) -> Address:
     safe = f"{'wss' if socket else 'mqtts'}://"
     if tls is False and encrypted:
         raise ValueError(f"tls = false contradicts {shown}; remove it")
-    if not encrypted and (tls or (tls is None and not _loopback(parts.hostname))):
+    if not encrypted and (tls or (tls is None and not is_loopback(parts.hostname))):
         raise ValueError(
             f"url = {shown} sends everything, passwords too, unencrypted over the network; write "
             f"{safe}{parts.hostname}, or tls = false where that is meant"
@@ -99,13 +100,6 @@ def address_of(url: str, *, tls: bool | None) -> Address:
     return Address(
         shown, parts.hostname, port, encrypted, (parts.path or "/mqtt") if socket else ""
     )
-
-
-def _loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
 
 
 def checked_filters(topics: Sequence[str]) -> list[str]:

@@ -6,8 +6,8 @@ __all__ = ["is_loopback"]
 
 
 def is_loopback(host: str) -> bool:
-    """True where only this machine can connect: localhost, 127.0.0.0/8, ::1."""
-    if host.lower() == "localhost":
+    """True where only this machine can connect: localhost and names in it, 127.0.0.0/8, ::1."""
+    if f".{host.lower()}".endswith(".localhost"):
         return True
     try:
         return ip_address(host.strip("[]")).is_loopback

@@ -4,8 +4,9 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
-from ipaddress import ip_address
 from typing import Any
+
+from streamgauge.hosts import is_loopback
 
 __all__ = ["access", "addresses", "close_what_fails", "notes_of", "obstacle"]
 
@@ -105,11 +106,7 @@ def close_what_fails(sockets: Any) -> None:
 
 
 def _loopback(broker: str) -> bool:
-    host = broker.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    return is_loopback(broker.rpartition(":")[0])
 
 
 def obstacle(settings: dict[str, Any]) -> str:

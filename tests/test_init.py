@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from kafka import KafkaProducer
 
 from ingest.sources.simulator import Fleet, publish
 from serving.check import check
@@ -25,8 +26,10 @@ from stream_processor.pipeline import Pipeline
 from streamgauge import plugins
 from streamgauge.schema import Kind
 from tests.contracts.golden import Golden, goldens
+from tests.mqtt_traffic import publisher
 from tests.recordings import recording
 from tests.services.endpoint import Said, endpoint
+from tests.services.kafka import new_topic, shared
 from tests.services.mosquitto import mosquitto
 from tests.services.ports import free_port, wait_for
 from tests.services.service import service
@@ -332,6 +335,91 @@ def test_what_cannot_be_started_from(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert init([str(tmp_path)], output, seconds=1, clock=clock) == 2
     assert output.read_text() == "mine"
     assert "there already" in capsys.readouterr().err
+
+
+@pytest.fixture
+def here_elsewhere() -> str:
+    """An address of this machine that is not told from one elsewhere."""
+    return "127.1"
+
+
+def test_retained_messages_are_no_samples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody knows how old they are: alone they are refused, beside others they do not count."""
+    output, stop = tmp_path / "p.toml", threading.Event()
+    with mosquitto(tmp_path / "broker") as broker, publisher(broker) as send:
+        send(5, topic="pumps/old/telemetry", retain=True)
+        assert init([f"{broker.url}/pumps/#"], output, seconds=1.0, clock=clock) == 1
+        assert "only retained messages came" in capsys.readouterr().err
+
+        def sending() -> None:
+            while not stop.wait(0.02):
+                send(1, topic="pumps/new/telemetry")
+
+        thread = in_background(sending)
+        try:
+            started([f"{broker.url}/pumps/#"], output, seconds=2.0)
+        finally:
+            stop.set()
+            thread.join()
+    assert "of 1 devices: new," in output.read_text(encoding="utf-8")
+
+
+def test_an_unencrypted_broker_elsewhere(tmp_path: Path, here_elsewhere: str) -> None:
+    """The address says that nothing is encrypted, so the file says it as well, and `check` warns;
+    one on this machine needs no word."""
+    stop = threading.Event()
+    with mosquitto(tmp_path / "broker") as broker:
+        fleet = Fleet(devices=2, interval=100_000, begin=clock())
+        thread = in_background(lambda: publish(broker.url, fleet, stop, clock))
+        try:
+            url = f"mqtt://{here_elsewhere}:{broker.port}/pumps/#"
+            found = started([url], tmp_path / "there.toml", seconds=1.0)
+            assert found["source"][0]["tls"] is False
+            found = started([f"{broker.url}/pumps/#"], tmp_path / "here.toml", seconds=1.0)
+            assert "tls" not in found["source"][0]
+        finally:
+            stop.set()
+            thread.join()
+
+
+@pytest.mark.slow
+def test_a_kafka_topic(tmp_path: Path, here_elsewhere: str) -> None:
+    """Device from the key, times and channels from the values; what is written runs."""
+    bootstrap = shared()
+    topic = new_topic(bootstrap, partitions=2)
+    producer = KafkaProducer(bootstrap_servers=bootstrap)
+    for k in range(200):
+        value = json.dumps({"at": NOW // 10**6 + k, "temp_c": 20 + k % 7}).encode()
+        producer.send(topic, value, key=f"pump-{k % 4}".encode())
+    producer.flush()
+    producer.close()
+    found = started([f"kafka://{bootstrap}/{topic}"], tmp_path / "p.toml")
+    assert found["source"] == [
+        {
+            "use": "kafka", "bootstrap_servers": bootstrap, "topics": [topic], "codec": "json",
+            "device": "key", "time": "field:at",
+        }
+    ]  # fmt: skip
+    assert list(found["channels"]) == ["temp_c"]
+    with service(tmp_path / "service", (tmp_path / "p.toml").read_text()) as running:
+        running.wait_admitted(200)
+        assert len(running.get("/v1/devices")["items"]) == 4
+    if bootstrap.startswith("127.0.0.1:"):
+        there = bootstrap.replace("127.0.0.1", here_elsewhere)
+        found = started([f"kafka://{there}/{topic}"], tmp_path / "there.toml")
+        assert found["source"][0]["tls"] is False
+
+
+def test_an_encrypted_kafka_is_asked_with_tls(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The scheme kafkas, also on this machine: one that does not speak TLS is told."""
+    with mosquitto(tmp_path / "broker") as other:  # any server that is no TLS
+        url = f"kafkas://127.0.0.1:{other.port}/readings"
+        assert init([url], tmp_path / "p.toml", seconds=3.0, clock=clock) == 1
+    assert "nothing came" in capsys.readouterr().err
 
 
 def test_a_broker_with_a_password(tmp_path: Path) -> None:

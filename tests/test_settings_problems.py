@@ -226,6 +226,20 @@ def test_plugins_themselves_say_what_they_refuse(option: str, key: str) -> None:
     assert not problems_of_replay(BASE + mqtt)
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "use = 'file'\npath = '/not/there.csv'",
+        "use = 'folder'\npath = '/not/there'",
+        "use = 'sql'\nurl = 'nonsense'\ntable = 't'",
+    ],
+)
+def test_one_mistake_is_told_once(source: str) -> None:
+    """What stands in for a wrong option, so that others can be tried, is no mistake of the user."""
+    (found,) = problems(f"{BASE}[[source]]\n{source}\n", for_replay=False)
+    assert found.key in {"source[0].path", "source[0].url"}
+
+
 def problems_of_replay(text: str) -> tuple[str, ...]:
     """Keys of what is wrong with a text for a replay."""
     try:

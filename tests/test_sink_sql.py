@@ -300,3 +300,22 @@ def test_options_that_mean_nothing(options: dict[str, Any], match: str) -> None:
     """A wrong option is refused before anything is connected."""
     with pytest.raises(ValueError, match=match):
         sql.open(LANES, "pumps", Path(), lambda: START, **({"url": "sqlite://"} | options))
+
+
+@pytest.mark.parametrize(
+    ("sink", "source", "loop"),
+    [
+        ({}, {"table": "streamgauge_predictions"}, True),
+        ({"prefix": "my_"}, {"table": "my_scores"}, True),
+        ({"prefix": "my_"}, {"table": "streamgauge_predictions"}, False),
+        ({}, {"table": "readings"}, False),
+        ({}, {"query": "select 1"}, False),
+        ({"url": "sqlite:///other.db"}, {"table": "streamgauge_predictions"}, False),
+    ],
+)
+def test_a_source_that_would_read_what_this_writes(
+    sink: dict[str, Any], source: dict[str, Any], loop: bool
+) -> None:
+    """The same database and a table of the sink's own are refused."""
+    here = {"url": "sqlite:///results.db"}
+    assert bool(sql.comes_back("pumps", here | sink, here | source)) == loop

@@ -6,8 +6,9 @@ statement is written but was not run; any other database gets a delete and an in
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._sql_rows import Row, RowsEncoder
@@ -15,10 +16,12 @@ from streamgauge.database import engine
 from streamgauge.output import Sink
 from streamgauge.schedule import Lane
 
-__all__ = ["open"]
+__all__ = ["comes_back", "open"]
 
+TABLES = ("predictions", "events", "scores")
 MOST_ROWS = 1_000
 """Rows of a request: databases take some ten thousand parameters."""
+PREFIX = "streamgauge_"
 _PREFIX = re.compile(r"([A-Za-z_]\w*\.)?[A-Za-z_]\w*", re.ASCII)
 
 
@@ -30,7 +33,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     *,
     url: str,
     password: str = "",
-    prefix: str = "streamgauge_",
+    prefix: str = PREFIX,
     batch: int = 500,
     buffer_bytes: int = 100_000_000,
 ) -> Sink:
@@ -59,3 +62,12 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
         name="sql", batch=batch, buffer_bytes=buffer_bytes,
     )  # fmt: skip
     return sink
+
+
+def comes_back(_: str, options: Mapping[str, Any], source: Mapping[str, Any]) -> str:
+    """Why these options would make a source of the same name read what this sink writes; "" where
+    it would not."""
+    prefix, table = options.get("prefix", PREFIX), source.get("table", "")
+    if options["url"] != source["url"] or table not in {prefix + name for name in TABLES}:
+        return ""
+    return f"{table} is read again by the source; choose another prefix, or another table to read"

@@ -29,9 +29,11 @@ ENOUGH = 5_000
 LONGEST_ANSWER = 10_000_000
 AT_LEAST = 3.0
 """Seconds that a stream is watched at any rate: a backlog is not how it flows."""
+PLAIN = ("mqtt", "ws", "kafka", "http")
+"""Schemes that encrypt nothing."""
 Clock = Callable[[], int]
 FORMS = (
-    "mqtt://host:1883/topic/#, kafka://host:9092/topic, http(s)://host/path, "
+    "mqtt(s)://host:1883/topic/#, kafka(s)://host:9092/topic, http(s)://host/path, "
     "postgresql+pg8000://user@host/database/table, sqlite:///file.db#table, "
     "influxdb://host:8086/database/measurement, a file or a folder of files"
 )
@@ -46,7 +48,7 @@ def watch(source: str, seconds: float, clock: Clock) -> Draft:
     scheme = urlsplit(source).scheme
     if scheme in ("mqtt", "mqtts", "ws", "wss"):
         return _mqtt(source, seconds, clock)
-    if scheme == "kafka":
+    if scheme in ("kafka", "kafkas"):
         return _kafka(source, seconds, clock)
     if scheme in ("http", "https"):
         return _endpoint(source, seconds, clock)
@@ -64,8 +66,10 @@ def _draft(use: str, options: dict[str, Any], samples: Sequence[Sample], clock: 
 
 
 def _messages(source: Source, seconds: float, what: str) -> list[Sample]:
-    """What comes from a source of messages; NotUnderstood where nothing does."""
+    """What comes from a source of messages; NotUnderstood where nothing does. Retained ones do not
+    count: nobody knows how old they are."""
     samples: list[Sample] = []
+    retained = 0
     source.start()
     try:
         began = wall.monotonic()
@@ -73,7 +77,10 @@ def _messages(source: Source, seconds: float, what: str) -> list[Sample]:
             if passed >= AT_LEAST and len(samples) >= ENOUGH:
                 break
             delivery = source.take(1_000, 0.1)
-            if delivery is not None:
+            if delivery is not None and delivery.retained:
+                retained += len(delivery.payloads)
+                source.acknowledge(delivery.tokens)
+            elif delivery is not None:
                 keys = delivery.keys or [""] * len(delivery.payloads)
                 parts = zip(
                     delivery.payloads, delivery.topics, keys, delivery.received, strict=True
@@ -83,6 +90,11 @@ def _messages(source: Source, seconds: float, what: str) -> list[Sample]:
         why = source.state()["why"]
     finally:
         source.stop()
+    if not samples and retained:
+        raise NotUnderstood(
+            f"only retained messages came from {what} in {seconds:g} s, {retained} of them; they "
+            "do not tell when they were sent: watch longer with --seconds"
+        )
     if not samples:
         raise NotUnderstood(
             f"nothing came from {what} in {seconds:g} s{f': {why}' if why else ''}; "
@@ -109,6 +121,15 @@ def _login(source: str) -> tuple[str, dict[str, Any], dict[str, Any]]:
     return address, login, login | {"password": "${STREAMGAUGE_PASSWORD}"}
 
 
+def _unencrypted(source: str) -> dict[str, Any]:
+    """What a file must say where the address means that nothing is encrypted, and leaves this
+    machine."""
+    parts = urlsplit(source)
+    hosts = [part.rpartition(":")[0] or part for part in parts.netloc.rpartition("@")[2].split(",")]
+    outside = not all(is_loopback(host.strip("[]")) for host in hosts)
+    return {"tls": False} if outside and parts.scheme in PLAIN else {}
+
+
 def _mqtt(source: str, seconds: float, clock: Clock) -> Draft:
     address, login, shown = _login(source)
     rest, _, topic = address.partition("://")[2].partition("/")
@@ -116,6 +137,7 @@ def _mqtt(source: str, seconds: float, clock: Clock) -> Draft:
     options: dict[str, Any] = {
         "url": f"{urlsplit(source).scheme}://{rest}",
         "topics": [topic or "#"],
+        **_unencrypted(address),
     }
     watched = options | login | {
         "client_id": f"streamgauge-init-{secrets.token_hex(4)}", "clean": True,
@@ -130,16 +152,15 @@ def _kafka(source: str, seconds: float, clock: Clock) -> Draft:
     topic = parts.path.strip("/")
     if not topic:
         raise NotUnderstood(f"{address} names no topic; write kafka://host:9092/topic")
-    options: dict[str, Any] = {"bootstrap_servers": parts.netloc, "topics": [topic]}
+    tls = {"tls": True} if parts.scheme == "kafkas" else _unencrypted(address)
+    options: dict[str, Any] = {"bootstrap_servers": parts.netloc, "topics": [topic], **tls}
     watched = options | login | {"group": f"streamgauge-init-{secrets.token_hex(4)}"}
     samples = _messages(_opened("kafka", clock, watched), seconds, address)
     return _draft("kafka", options | shown, samples, clock)
 
 
 def _endpoint(source: str, seconds: float, clock: Clock) -> Draft:
-    options: dict[str, Any] = {"url": source, "every": "1m"}
-    if not is_loopback(urlsplit(source).hostname or "") and source.startswith("http:"):
-        options["tls"] = False
+    options: dict[str, Any] = {"url": source, "every": "1m", **_unencrypted(source)}
     watched = options | {"every": "5s", "max_bytes": LONGEST_ANSWER}
     answers = _messages(_opened("poll", clock, watched), seconds, source.partition("?")[0])
     where, cut = cut_of(answers[0].payload)

@@ -120,6 +120,9 @@ def _attempt(build: Build, given: Options, path: KeyPath, findings: Findings) ->
     options, right = spare | dict(given), True
     while said := _refusal(build, options):
         wrong = _culprit(build, options, spare, said)
+        if not wrong and any(options.get(name) is stand_in for name, stand_in in spare.items()):
+            # What does not fit is what stands in, which nobody wrote.
+            return False
         _note(said, wrong, given, path, findings)
         right = False
         if not wrong:
