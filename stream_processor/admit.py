@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream_processor.clean._range import FINE, REFUSED, examine, limits
-from stream_processor.duplicates import Policy, key_of, recognise
+from stream_processor.duplicates import Policy, by_time, key_of, recognise
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
@@ -39,41 +39,47 @@ def clock_verdict(time: int, received: int, max_ahead: int) -> int:
 
 
 @kernel
-def _order(time: int, key: int, device: NDArray[np.float64], recent: NDArray[np.float64]) -> int:
-    count = int(device[_COUNT])
-    if recognise(key, count, recent):
+def _order(
+    time: int, key: int, d: int, state: NDArray[np.float64], recent: NDArray[np.float64]
+) -> int:
+    count = int(state[d, _COUNT])
+    if count == 0:
+        return _ADMITTED
+    if recognise(key, count, d, recent):
         return _DUPLICATE
-    return _LATE if count > 0 and time < device[_NEWEST] else _ADMITTED
+    return _LATE if time < state[d, _NEWEST] else _ADMITTED
 
 
 @kernel
 def _remember(
+    i: int,
     time: int,
     received: int,
     key: int,
     values: NDArray[np.float64],
-    device: NDArray[np.float64],
+    d: int,
+    state: NDArray[np.float64],
     recent: NDArray[np.float64],
 ) -> None:
-    count = int(device[_COUNT])
+    count = int(state[d, _COUNT])
     if count == 0:
-        device[_LAST:] = np.nan
-    device[_NEWEST] = time
-    device[_RECEIVED] = received
-    device[_COUNT] = count + 1
-    if len(recent) > 0:
-        recent[count % len(recent)] = key
-    for c in range(len(values)):
-        if values[c] == values[c]:
-            device[_LAST + c] = values[c]
+        state[d, _LAST:] = np.nan
+    state[d, _NEWEST] = time
+    state[d, _RECEIVED] = received
+    state[d, _COUNT] = count + 1
+    if recent.shape[1] > 0:
+        recent[d, count % recent.shape[1]] = key
+    for c in range(values.shape[1]):
+        if values[i, c] == values[i, c]:
+            state[d, _LAST + c] = values[i, c]
 
 
 @kernel
-def _count_flags(flags: NDArray[np.uint16], counts: NDArray[np.float64]) -> None:
-    for c in range(len(flags)):
-        if flags[c] != 0:
+def _count_flags(i: int, flags: NDArray[np.uint16], counts: NDArray[np.float64]) -> None:
+    for c in range(flags.shape[1]):
+        if flags[i, c] != 0:
             for bit in range(_FLAGS):
-                counts[_VERDICTS + bit] += (flags[c] >> bit) & 1
+                counts[0, _VERDICTS + bit] += (flags[i, c] >> bit) & 1
 
 
 @kernel
@@ -91,20 +97,22 @@ def _admit(
     counts: NDArray[np.float64],
     rules: NDArray[np.float64],
 ) -> int:
+    """Rows are named by index: a slice handed to a kernel costs as much as what it does."""
     max_ahead, policy = int(rules[-1, 0]), int(rules[-1, 1])
+    plain = by_time(policy)
     refused = 0
     for i in range(n):
         if verdict[i] == _ADMITTED:
-            device, keys = state[row[i]], recent[row[i]]
-            key = key_of(policy, time[i], received[i], sequence[i], values[i])
-            word = clock_verdict(time[i], received[i], max_ahead)
+            d, t, r = row[i], time[i], received[i]
+            key = t if plain else key_of(policy, t, r, sequence[i], values[i])
+            word = clock_verdict(t, r, max_ahead)
+            if word == _ADMITTED and not (plain and t > state[d, _NEWEST]):
+                word = _order(t, key, d, state, recent)
             if word == _ADMITTED:
-                word = _order(time[i], key, device, keys)
-            if word == _ADMITTED:
-                left = examine(values[i], flags[i], rules)
-                _count_flags(flags[i], counts[0])
+                left = examine(i, values, flags, rules)
+                _count_flags(i, flags, counts)
                 if left == FINE:
-                    _remember(time[i], received[i], key, values[i], device, keys)
+                    _remember(i, t, r, key, values, d, state, recent)
                 else:
                     word = _OUT_OF_RANGE if left == REFUSED else _EMPTY
             verdict[i] = word

@@ -19,7 +19,7 @@ import numpy as np
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["LONGEST_MEMORY", "Policy", "key_of", "recognise", "remembered"]
+__all__ = ["LONGEST_MEMORY", "Policy", "by_time", "key_of", "recognise", "remembered"]
 
 
 class Policy(StrEnum):
@@ -90,6 +90,12 @@ def _sequence_key(time: int, received: int, sequence: int) -> int:
 
 
 @kernel
+def by_time(policy: int) -> bool:
+    """Whether the key is the event time itself, so that a newer reading cannot have come before."""
+    return policy not in (_CONTENT, _SEQUENCE)
+
+
+@kernel
 def key_of(policy: int, time: int, received: int, sequence: int, values: Floats) -> int:
     """The reading's key; `policy` is the place of the policy among all."""
     if policy == _CONTENT:
@@ -100,9 +106,10 @@ def key_of(policy: int, time: int, received: int, sequence: int, values: Floats)
 
 
 @kernel
-def recognise(key: int, count: int, recent: Floats) -> bool:
-    """Whether the key is among the newest of `count` that were written round and round."""
-    for k in range(min(count, len(recent))):
-        if recent[k] == key:
+def recognise(key: int, count: int, d: int, recent: Floats) -> bool:
+    """Whether the key is among the newest of `count` of device d that were written round and round
+    into `recent[devices, remembered]`."""
+    for k in range(min(count, recent.shape[1])):
+        if recent[d, k] == key:
             return True
     return False

@@ -36,7 +36,7 @@ def _keep(
     channels = values.shape[1]
     for i in range(n):
         verdict[i] = _RETAINED
-        if examine(values[i], flags[i], rules) != FINE:
+        if examine(i, values, flags, rules) != FINE:
             continue
         device = state[row[i]]
         # A message without a time of its own was given that of its arrival, and one from the

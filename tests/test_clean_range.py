@@ -14,12 +14,13 @@ NAN, INF = math.nan, math.inf
 
 def vet(value: float, channel: Channel, flag: int = 0) -> tuple[int, float, Flag]:
     """What becomes of one value beside a good one: the answer, the value and its flags."""
-    values = np.array([value, 1.0])
-    flags = np.array([flag, 0], np.uint16)
-    answer = examine(values, flags, limits(Schema([channel, Channel("other")])))
-    assert values[1] == 1.0
-    assert flags[1] == 0
-    return answer, float(values[0]), Flag(int(flags[0]))
+    values = np.array([[0.5, 2.0], [value, 1.0]])
+    flags = np.array([[0, 0], [flag, 0]], np.uint16)
+    answer = examine(1, values, flags, limits(Schema([channel, Channel("other")])))
+    assert values[0].tolist() == [0.5, 2.0]
+    assert values[1, 1] == 1.0
+    assert flags.ravel()[[0, 1, 3]].tolist() == [0, 0, 0]
+    return answer, float(values[1, 0]), Flag(int(flags[1, 0]))
 
 
 @pytest.mark.parametrize(
@@ -68,5 +69,5 @@ def test_a_flag_of_the_codec_stays() -> None:
 def test_nothing_left() -> None:
     """A reading without any usable value says so."""
     rules = limits(Schema([Channel("a"), Channel("b", high=0.0)]))
-    assert examine(np.array([NAN, 1.0]), np.zeros(2, np.uint16), rules) == NOTHING_LEFT
-    assert examine(np.array([NAN, 0.0]), np.zeros(2, np.uint16), rules) == FINE
+    assert examine(0, np.array([[NAN, 1.0]]), np.zeros((1, 2), np.uint16), rules) == NOTHING_LEFT
+    assert examine(0, np.array([[NAN, 0.0]]), np.zeros((1, 2), np.uint16), rules) == FINE

@@ -46,7 +46,7 @@ def _known_already(d: int, key: int, device: Floats, recent: Floats, held: Float
     for s in range(int(device[_SIZE])):
         if held[s, d, _KEY] == key:
             return True
-    return recognise(key, int(device[_COUNT]), recent)
+    return recognise(key, int(device[_COUNT]), d, recent)
 
 
 @kernel
@@ -138,12 +138,12 @@ def _arrive(
         # Admission has the last word on clocks and values; what it would refuse is not kept here.
         if word == _ADMITTED and clock_verdict(time[i], received[i], plan[_MAX_AHEAD]) == _ADMITTED:
             key = key_of(plan[_POLICY], time[i], received[i], sequence[i], values[i])
-            if _known_already(d, key, device, recent[d], held):
+            if _known_already(d, key, device, recent, held):
                 word = _DUPLICATE
             elif device[_COUNT] > 0.0 and time[i] < device[_RELEASED]:
                 word = _LATE
             else:
-                accepted = examine(values[i], flags[i], rules) == FINE
+                accepted = examine(i, values, flags, rules) == FINE
         if not accepted:
             m = put(m, d, time[i], received[i], sequence[i], word, item, codes, numbers)
             continue

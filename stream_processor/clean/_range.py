@@ -40,25 +40,26 @@ def _fault(value: float, low: float, high: float) -> int:
 
 @kernel
 def examine(
-    values: NDArray[np.float64], flags: NDArray[np.uint16], limits: NDArray[np.float64]
+    i: int, values: NDArray[np.float64], flags: NDArray[np.uint16], limits: NDArray[np.float64]
 ) -> int:
-    """Vet the k values of one reading: a bad one becomes NaN, with one bit in its flags.
+    """Vet the k values of reading i of `values[n, k]`: a bad one becomes NaN, with one bit in its
+    flags.
 
     `limits` is float64[at least k, 3]. Gives REFUSED if a channel whose policy is
     `outside = "reject"` left its range, NOTHING_LEFT if no value is usable, else FINE.
     """
     refused = False
     usable = 0
-    for c in range(len(values)):
-        value = values[c]
+    for c in range(values.shape[1]):
+        value = values[i, c]
         if math.isnan(value):
             continue
         fault = _fault(value, limits[c, 0], limits[c, 1])
         if fault == 0:
             usable += 1
             continue
-        flags[c] |= np.uint16(fault)
-        values[c] = np.nan
+        flags[i, c] |= np.uint16(fault)
+        values[i, c] = np.nan
         refused |= limits[c, 2] != 0.0 and (value < limits[c, 0] or value > limits[c, 1])
     if refused:
         return REFUSED

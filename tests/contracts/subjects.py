@@ -86,7 +86,9 @@ def _admit(policy: Policy = Policy.TIME, remember: int = 8) -> Callable[[int], O
 def _admissions() -> Iterator[Subject]:
     """One for each way to recognise duplicates."""
     for policy, remember in zip(Policy, (8, 4, 16, 0), strict=True):
-        words = [word for word in Verdict if remember or word is not Verdict.DUPLICATE]
+        # A retained message never comes here.
+        never = {Verdict.RETAINED} if remember else {Verdict.RETAINED, Verdict.DUPLICATE}
+        words = [word for word in Verdict if word not in never]
         yield Subject(
             "stream_processor.admit",
             f"duplicates by {policy}",
