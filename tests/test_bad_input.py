@@ -97,7 +97,7 @@ def nobody() -> Iterator[tuple[Message, list[Outcome]]]:
     """No device, or none that a fleet may have."""
     yield ("plant", reading(0, heat=1)), [("rejected", "topic_mismatch")]
     yield ("plant/" + "x" * 300, reading(0, heat=1)), [("rejected", "bad_device")]
-    yield ("plant/a\u202eb", reading(0, heat=1)), [("rejected", "bad_device")]
+    yield ("plant/a\u202eb", reading(0, heat=1)), [("rejected", "malformed")]
     yield ("plant/", reading(0, heat=1)), [("rejected", "bad_device")]
 
 

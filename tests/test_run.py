@@ -223,9 +223,9 @@ def test_a_damaged_checkpoint_is_refused_and_left_as_it_is(stopped: Service) -> 
     """Exit code 1, the file and what to do named, nothing overwritten; whole again, it goes on."""
     checkpoint = stopped.state / "checkpoint"
     good = checkpoint.read_bytes()
-    newer = good.replace(b"streamgauge checkpoint 1 ", b"streamgauge checkpoint 9 ", 1)
+    newer = good.replace(b"streamgauge checkpoint 2\n", b"streamgauge checkpoint 9\n", 1)
     damages = {
-        "damaged": good[: len(good) // 2] + b"\x00" * 64 + good[len(good) // 2 + 64 :],
+        "damaged": good[: len(good) // 2] + b"\xa5" * 64 + good[len(good) // 2 + 64 :],
         "format 9": newer,
     }
     for words, damage in damages.items():
@@ -276,13 +276,16 @@ def test_a_damaged_journal_is_refused_and_left_as_it_is(stopped: Service) -> Non
 
 @pytest.mark.slow
 def test_a_changed_task_is_refused_by_name(stopped: Service) -> None:
-    """What the state was made of must not change under it; what it does not depend on may."""
+    """What the state was made of changes only with consent; what it does not depend on may."""
     text = stopped.config.read_text(encoding="utf-8")
     stopped.config.write_text(text.replace('horizons = ["1h"]', 'horizons = ["2h"]'))
     code, said = stopped.refused()
-    assert code == 1
-    assert "tasks.pm25" in said
-    assert "features" not in said
+    assert code == 2
+    kept, anew = said.partition("starts anew:")[::2]
+    assert "model pm25@2h (new)" in anew
+    assert "model pm25@1h" in anew.partition("dropped:")[2]
+    assert "channel PM2.5" in kept
+    assert "--accept" in said
     assert "Traceback" not in said
     stopped.config.write_text(text.replace('unit = "hPa", range = [900, 1100]', 'unit = "mbar"'))
     goes_on(stopped, 400)
@@ -338,14 +341,14 @@ def test_fewer_devices_than_there_are_and_another_source_are_refused(stopped: Se
     text = stopped.config.read_text(encoding="utf-8")
     before = files(stopped.state)
     changes = {
-        "devices.limit is 2 now": text + "\n[devices]\nlimit = 2\n",
-        "was written: source;": text + '\n[[source]]\nuse = "simulator"\n',
+        ("devices.limit is 2 now", 1): text + "\n[devices]\nlimit = 2\n",
+        ("source simulator (new)", 2): text + '\n[[source]]\nuse = "simulator"\n',
     }
-    for words, changed in changes.items():
+    for (words, exit_code), changed in changes.items():
         assert changed != text
         stopped.config.write_text(changed)
         code, said = stopped.refused()
-        assert code == 1
+        assert code == exit_code
         assert words in said
         assert "Traceback" not in said
         assert files(stopped.state) == before

@@ -79,7 +79,7 @@ class Upserts:
                     rows = _last_of_each(table, [row for where, row in part if where == name])
                     if rows:
                         self._write(connection, table, rows)
-        except SQLAlchemyError as failed:
+        except (SQLAlchemyError, OSError) as failed:
             never = _is_about_the_row(failed)
             if not never:
                 self.close()
@@ -156,7 +156,7 @@ def _last_of_each(table: sa.Table, rows: list[dict[str, Any]]) -> list[dict[str,
     return list({tuple(row[name] for name in keys): row for row in rows}.values())
 
 
-def _is_about_the_row(failed: SQLAlchemyError) -> bool:
+def _is_about_the_row(failed: Exception) -> bool:
     """Whether another try with the same row would fail as well."""
     said = getattr(failed, "orig", None)
     first = said.args[0] if said is not None and said.args else None
