@@ -264,7 +264,7 @@ class Worker:
         began = time.monotonic()
         place = {
             "journal": self.place,
-            "sources": list(self._positions),
+            "sources": [self._standing(k) for k in range(len(self.sources))],
             "codecs": self.pipeline.remembered(),
         }
         with self.pipeline.lock:
@@ -272,6 +272,11 @@ class Worker:
         self.checkpoints["pause_seconds"] = time.monotonic() - began
         self._writing = self._writer.submit(self._write, checkpoint, place)
         return self._writing
+
+    def _standing(self, place: int) -> Position | None:
+        """Where a source stands, for the checkpoint; see `ingest.source.Standing`."""
+        source: Any = self.sources[place]
+        return source.position() if hasattr(source, "position") else self._positions[place]
 
     def _write(self, checkpoint: Checkpoint, place: dict[str, Any]) -> None:
         if self._history is not None and not self._history.flush(PATIENCE):
@@ -304,9 +309,11 @@ def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
 
 
 def _part(delivery: Delivery, start: int, stop: int) -> Delivery:
+    """Only the last part tells the source's place: before it, not all is durable."""
     cut = slice(start, stop)
     return replace(
         delivery,
+        position=delivery.position if stop == len(delivery.payloads) else None,
         payloads=delivery.payloads[cut],
         topics=delivery.topics[cut],
         received=delivery.received[cut],

@@ -44,6 +44,13 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
 def _check_sources(settings: Settings, findings: Findings) -> None:
     if not settings.sources and not findings.within("source"):
         findings.add(("source",), NO_SOURCE, 'add [[source]] with use = "mqtt"')
+    posted = [i for i, source in enumerate(settings.sources) if source.use == "http"]
+    for i in posted[1:]:
+        findings.add(
+            ("source", i, "use"),
+            "a second http source, but there is only one POST /v1/readings",
+            "remove one; the other takes what everybody posts",
+        )
     if settings.sources and not settings.channels and not findings.within("channels"):
         findings.add(
             ("channels",),

@@ -84,12 +84,18 @@ def _settings(
     try_sinks(settings, folder, findings)
     if not for_replay:
         try_sources(settings, findings)
-    keys = (*settings.serve.api_keys, env.get(API_KEY, ""))
+    serve = settings.serve
+    keys = (*serve.api_keys, env.get(API_KEY, ""))
     return dataclasses.replace(
         settings,
         document=document,
         state=dataclasses.replace(settings.state, dir=folder / settings.state.dir),
-        serve=dataclasses.replace(settings.serve, api_keys=tuple(filter(None, keys))),
+        serve=dataclasses.replace(
+            serve,
+            api_keys=tuple(filter(None, keys)),
+            read_keys=tuple(filter(None, serve.read_keys)),
+            write_keys=tuple(filter(None, serve.write_keys)),
+        ),
     )
 
 

@@ -261,7 +261,12 @@ class ServeSettings:
     host: Bind = "127.0.0.1"
     port: Port = 8000
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    """From the environment only: references in the file, and STREAMGAUGE_API_KEY."""
+    """From the environment only: references in the file, and STREAMGAUGE_API_KEY. They are good
+    for everything."""
+    read_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Good for asking only."""
+    write_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Good for posting readings and labels only."""
     hosts: tuple[Host, ...] = ()
     """Names in the Host header that are answered although no key is set; loopback always is."""
     page: bool = True

@@ -98,6 +98,8 @@ SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     },
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
     "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant", "table": "readings"},
+    "http": lambda folder: {},
+    "poll": lambda folder: {"url": f"http://{nowhere()}", "every": "10ms"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
 }
 """Options that let each source start here; brokers are away."""
