@@ -12,7 +12,16 @@ from serving.starter.seen import shown
 from streamgauge.durations import text as duration
 from streamgauge.schema import Kind
 
-__all__ = ["HORIZONS", "Draft", "about", "stream_name", "target_of", "usual_range", "written"]
+__all__ = [
+    "HORIZONS",
+    "Draft",
+    "about",
+    "stream_name",
+    "target_of",
+    "toml_value",
+    "usual_range",
+    "written",
+]
 
 SHOWN = 5
 HORIZONS = [
@@ -56,7 +65,7 @@ def written(drafts: Sequence[Draft], name: str, command: str = "init") -> str:
     channels = _all_channels(drafts)
     parts = [
         f"# Written by `streamgauge {command}` from what it saw; every guess is yours to correct.",
-        f"[stream]\nname = {_value(name)}",
+        f"[stream]\nname = {toml_value(name)}",
         *map(_devices, drafts[:1]),
         *map(_source, drafts),
         "[channels]\n" + "\n".join(_channel(channel) for channel in channels),
@@ -77,7 +86,7 @@ def _all_channels(drafts: Sequence[Draft]) -> list[Measured]:
 def _devices(draft: Draft) -> str:
     lines = ["[devices]"]
     if draft.timezone:
-        lines.append(f"timezone = {_value(draft.timezone)}")
+        lines.append(f"timezone = {toml_value(draft.timezone)}")
     elif draft.guess.zoneless:
         lines += ['timezone = "UTC"                 # the times name no zone: say which it is']
     return "\n".join(lines) if len(lines) > 1 else ""
@@ -85,12 +94,12 @@ def _devices(draft: Draft) -> str:
 
 def _source(draft: Draft) -> str:
     guess = draft.guess
-    lines = ["[[source]]", f"use = {_value(draft.use)}"]
-    lines += [f"{key} = {_value(value)}" for key, value in draft.options.items()]
+    lines = ["[[source]]", f"use = {toml_value(draft.use)}"]
+    lines += [f"{key} = {toml_value(value)}" for key, value in draft.options.items()]
     if draft.codec:
-        lines.append(f"codec = {_value(draft.codec)}")
+        lines.append(f"codec = {toml_value(draft.codec)}")
         origins = (("device", guess.device), ("time", guess.time))
-        lines += [f"{key} = {_value(shown(origin))}" for key, origin in origins if origin]
+        lines += [f"{key} = {toml_value(shown(origin))}" for key, origin in origins if origin]
     some = ", ".join(guess.devices[:SHOWN]) + (", ..." if len(guess.devices) > SHOWN else "")
     every = f", a reading each {about(guess.interval)} per device" if guess.interval else ""
     lines.append(f"# {guess.rows:,} readings of {len(guess.devices):,} devices: {some}{every}")
@@ -113,7 +122,7 @@ def _channel(channel: Measured) -> str:
     seen = f"{channel.low:g} to {channel.high:g}" if channel.kind is Kind.NUMBER else "true, false"
     often = f", in {channel.share:.0%} of the readings" if channel.share < 0.995 else ""
     note = f"; {channel.note}" if channel.note else ""
-    return f"{_key(channel.name)} = {_value(table)}   # seen: {seen}{often}{note}"
+    return f"{_key(channel.name)} = {toml_value(table)}   # seen: {seen}{often}{note}"
 
 
 def _range(channel: Measured) -> tuple[float, float]:
@@ -155,12 +164,12 @@ def _task(draft: Draft, channels: Sequence[Measured]) -> list[str]:
     slug = re.sub(r"[^a-z0-9]+", "_", target.lower()).strip("_") or "target"
     options = draft.features or {"lags": {target: [1, 2]}}
     features = "\n".join(
-        ["[features]", *(f"{_key(key)} = {_value(value)}" for key, value in options.items())]
+        ["[features]", *(f"{_key(key)} = {toml_value(value)}" for key, value in options.items())]
     )
     task = (
         f"[tasks.{slug}_in_{duration(horizon)}]\n"
         'kind = "forecast"\n'
-        f"target = {_value(target)}\n"
+        f"target = {toml_value(target)}\n"
         f'horizons = ["{duration(horizon)}"]\n'
         f'tolerance = "{duration(tolerance)}"\n'
         'model = ["preprocessing.StandardScaler", { use = "clip", limit = 5 }, '
@@ -181,7 +190,7 @@ def _key(name: str) -> str:
     return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A value as TOML writes it on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -190,8 +199,8 @@ def _value(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items())
+        inner = ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items())
         return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, Sequence):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     return repr(value)

@@ -14,7 +14,9 @@ from streamgauge.schema import Schema
 from streamgauge.state import Field
 from streamgauge.sums import centred, total
 
-__all__ = ["STATS", "build"]
+__all__ = ["EXAMPLE", "STATS", "build"]
+
+EXAMPLE = {"of": ["value"], "window": {"readings": 50}, "stats": ["slope"]}
 
 STATS = (
     "count", "sum", "range", "rms", "crest", "slope", "autocorrelation", "zero_crossings",
@@ -46,6 +48,8 @@ def build(
     `crest` the largest magnitude over the rms; crossings count changes of sign, of the value or of
     its distance from the mean; skewness and kurtosis (0 for a normal distribution) as scipy's. NaN
     where the values do not define one.
+
+    Joanes and Gill (1998), "Comparing measures of sample skewness and kurtosis".
     """
     columns = columns_of(schema, of, "shape")
     chosen = checked(stats, STATS, "features.shape stats")
