@@ -33,7 +33,7 @@ from streamgauge.schedule import (
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Status, Step
 
-__all__ = ["FIELDS", "Scorer", "summary"]
+__all__ = ["FIELDS", "SCORED", "Scorer", "summary"]
 
 FIELDS = (
     "labels",
@@ -61,6 +61,8 @@ FIELDS = (
     "version",
 )
 """Fields of a device's score row, one value per lane: cumulative, then the newest prediction."""
+SCORED = FIELDS[: FIELDS.index("learned")]
+"""Those that the rolling window is kept in step with."""
 
 (
     LABELS,
@@ -93,7 +95,7 @@ CHUNK = 10
 FLEET_WINDOW = 1_000
 
 # Columns of the lanes' parameters.
-P_CHANGE, P_READY_AFTER, P_LAST = range(3)
+P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET = range(4)
 
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
@@ -125,11 +127,17 @@ def add(cell: Floats, lane: int, lanes: int, label: float, residual: float, base
 
 @kernel
 def serve(
-    cell: Floats, lane: int, lanes: int, answer: float, base: float, parameters: Floats
+    cell: Floats,
+    lane: int,
+    lanes: int,
+    answer: float,
+    base: float,
+    learned: float,
+    parameters: Floats,
 ) -> tuple[float, int]:
     """What is served for a model's answer, and the prediction's status."""
     value = answer + base if parameters[lane, P_CHANGE] == 1.0 else answer
-    ready = cell[LEARNED * lanes + lane] >= parameters[lane, P_READY_AFTER]
+    ready = learned >= parameters[lane, P_READY_AFTER]
     finite = np.isfinite(value)
     if ready and finite:
         return value, _PENDING
@@ -166,9 +174,12 @@ def score(
         base = numbers[i, BASE]
         label = numbers[i, LABEL]
         cell = device[d]
+        # The labels that the model has learned: the fleet's where all devices share it.
+        taught = fleet if parameters[lane, P_FLEET] == 1.0 else cell
         numbers[i, RESIDUAL] = np.nan
         if step == _PREDICT:
-            value, status = serve(cell, lane, lanes, answers[i], base, parameters)
+            learned = taught[LEARNED * lanes + lane]
+            value, status = serve(cell, lane, lanes, answers[i], base, learned, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
             cell[head] = max(cell[head], slot + 1.0)
@@ -182,7 +193,7 @@ def score(
             cell[NOW_STATUS * lanes + lane] = status
             cell[NOW_LABEL * lanes + lane] = np.nan
             cell[NOW_RESIDUAL * lanes + lane] = np.nan
-            cell[NOW_VERSION * lanes + lane] = cell[LEARNED * lanes + lane]
+            cell[NOW_VERSION * lanes + lane] = learned
         elif step == _EXPIRE:
             value = pending[slot, d, lane]
             status = _EXPIRED
@@ -221,7 +232,7 @@ def score(
         made[at, out.MADE] = codes[i, MADE]
         made[at, out.DUE] = codes[i, DUE]
         made[at, out.STATUS] = status
-        made[at, out.VERSION] = int(cell[LEARNED * lanes + lane])
+        made[at, out.VERSION] = int(taught[LEARNED * lanes + lane])
         told[at, out.VALUE] = value
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
@@ -239,26 +250,32 @@ class Scorer:
         count = len(lanes)
         self.lanes = tuple(lanes)
         self.window = max(CHUNK, window // CHUNK * CHUNK)
-        rows = [Field(name, (count,)) for name in FIELDS]
+        rows = [Field(name, (count,), along="lanes") for name in FIELDS]
         device = Block([*rows, Field("slots"), Field("chunks")], capacity)
-        waiting = Block(
-            [Field("value", (count,)), Field("status", (count,))], capacity, layers=max(2, pending)
-        )
+        served = [Field(name, (count,), along="lanes") for name in ("value", "status")]
+        waiting = Block(served, capacity, layers=max(2, pending))
         waiting.depth = device.view("slots")
-        rolling = Block(
-            [Field("recent", (count, CHUNK, 2))], capacity, layers=max(2, self.window // CHUNK)
-        )
+        recent = Field("recent", (count, CHUNK, 2), along="lanes")
+        rolling = Block([recent], capacity, layers=max(2, self.window // CHUNK))
         rolling.depth = device.view("chunks")
         fleet = Block(
-            [*rows, Field("slots"), Field("chunks"), Field("recent", (count, FLEET_WINDOW, 2))],
+            [
+                *rows,
+                Field("slots"),
+                Field("chunks"),
+                Field("recent", (count, FLEET_WINDOW, 2), along="lanes"),
+            ],
             1,
             keys=Keys.FLEET,
         )
         self.blocks = {"device": device, "pending": waiting, "rolling": rolling, "fleet": fleet}
         self.parameters = np.array(
-            [[lane.change, lane.ready_after, lane.before_ready == "last"] for lane in lanes],
+            [
+                [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet"]
+                for k in lanes
+            ],
             np.float64,
-        ).reshape(count, 3)
+        ).reshape(count, 4)
         self._bound = (
             device.array,
             waiting.stack,

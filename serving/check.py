@@ -7,12 +7,17 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from stream_processor.changes import compare
+from stream_processor.checkpoint import CheckpointRefused, facts_of
 from stream_processor.compose import compose
+from stream_processor.definition import definition
+from stream_processor.duplicates import Policy
 from stream_processor.settings import Problem, Problems, Settings, load
 from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.model import TaskSettings
+from stream_processor.worker import CHECKPOINT
 from streamgauge.durations import text
 
 __all__ = ["check", "print_problems", "print_summary", "summary"]
@@ -83,6 +88,8 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
     return [
         ("stream", settings.stream.name),
         ("devices", f"at most {devices.limit:,}, clocks without a zone are {devices.timezone}"),
+        ("duplicates", _duplicates(settings)),
+        *_order(settings),
         *_sources(settings),
         *_channels(settings),
         *_features(settings),
@@ -91,7 +98,32 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         ("drift", settings.drift.detector.use if settings.drift.detector else "not watched"),
         *(("sink", sink.use) for sink in settings.sinks),
         *(("note", note) for note in settings.notes),
+        *_restart(settings),
     ]
+
+
+def _duplicates(settings: Settings) -> str:
+    policy, remembered = settings.devices.duplicates.kept
+    if policy is Policy.NONE:
+        return "not recognised: what is delivered twice is learned twice"
+    return f"by {policy}, among the last {remembered} readings of a device"
+
+
+def _order(settings: Settings) -> Iterator[tuple[str, str]]:
+    reorder, assemble = settings.devices.reorder, settings.devices.assemble
+    if reorder is not None:
+        room = f"at most {reorder.readings} readings of a device wait"
+        yield "order", f"what is up to {text(reorder.up_to)} late finds its place; {room}"
+    if assemble is not None and assemble.within is not None:
+        yield (
+            "rows",
+            f"each message with the last known values, at most {text(assemble.within)} old",
+        )
+    if assemble is not None and assemble.up_to is not None:
+        yield (
+            "rows",
+            f"messages are joined until all channels are there, {text(assemble.up_to)} at most",
+        )
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -120,7 +152,9 @@ def _task(name: str, task: TaskSettings) -> str:
     steps = (task.model,) if isinstance(task.model, str) else task.model
     model = " | ".join(step if isinstance(step, str) else step["use"] for step in steps)
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
-    return f"{name}: {task.kind} of {task.target}{ahead}; {model}"
+    of = task.target or f"labels from {task.label.source if task.label else ''}"
+    shared = ", one model for the fleet" if task.scope == "fleet" else ""
+    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}"
 
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -136,6 +170,25 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
     full = f"at most {most / 1e3:,.0f} KB where every window and waiting list is full"
     said = f"this configuration: {least / 1e3:.1f} KB per device, {all_of_them}; {full}"
     yield "memory", said
+
+
+def _restart(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What the next start would make of the state that there is."""
+    path = settings.state.dir / CHECKPOINT
+    if not path.exists() or not settings.channels:
+        return
+    try:
+        saved = facts_of(path)["definition"]
+    except CheckpointRefused as refused:
+        yield "restart", str(refused)
+        return
+    changes = compare(saved, definition(settings, compose(settings)[0]))
+    if not changes:
+        yield "restart", "goes on with the state that there is"
+        return
+    yield "restart", "needs --accept, for the configuration is not the one of the state"
+    for how, parts in (("starts anew", changes.anew), ("drops", changes.dropped)):
+        yield from (("restart", f"{how}: {part}") for part in parts)
 
 
 def _horizon(task: TaskSettings, horizon: Span) -> str:

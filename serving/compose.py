@@ -104,9 +104,9 @@ class Running:
         )
         return HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 
-    def start(self) -> None:
-        """Take the state back, then listen and work."""
-        self.worker.recover()
+    def start(self, *, accept: bool = False) -> None:
+        """Take the state back, then listen and work; `accept` a configuration that changed."""
+        self.worker.recover(accept=accept)
         self.history.resume(self.worker.place)
         self.worker.start()
         self.server.start()

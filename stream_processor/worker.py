@@ -4,21 +4,31 @@ take → journal → acknowledge → walk → sinks; a checkpoint on an interval
 own, after which the journal forgets what the checkpoint holds.
 """
 
+import errno
 import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from ingest.journal import Journal
 from ingest.source import Source
-from stream_processor.checkpoint import Checkpoint, CheckpointRefused, read, write
+from stream_processor.changes import Changes, compare
+from stream_processor.checkpoint import (
+    CheckpointRefused,
+    ConfigurationChanged,
+    Part,
+    read,
+    write,
+)
+from stream_processor.definition import definition
 from stream_processor.pipeline import ENOUGH, Pipeline
-from stream_processor.snapshot import capture, restore
+from stream_processor.snapshot import begin, restore
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Sink
 
@@ -36,7 +46,7 @@ TICK = 10**6
 SCORES_EVERY = 60 * 10**6
 """Microseconds of our clock between two records of the scores over all devices."""
 PATIENCE = 5.0
-"""Seconds that a checkpoint waits for the history to be durable."""
+"""Seconds that a checkpoint waits at a time for each sink to have all results."""
 SEAL = 0.05
 """Seconds after which results go to the sinks, however few they are."""
 
@@ -45,7 +55,8 @@ class Worker:
     """Runs a pipeline on live sources until stopped: `recover`, `start`, `stop`.
 
     `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
-    nobody could give again once the journal has forgotten the readings: a checkpoint waits for it.
+    nobody could give again once the journal has forgotten the readings: a checkpoint waits for it,
+    and for other sinks up to `state.wait_for_sinks`.
     Nothing is taken from other sources until those numbered in `first` are finished.
     """
 
@@ -77,16 +88,23 @@ class Worker:
         self._key = key
         self._clock = clock
         self._history = history
+        self._late: dict[int, float] = {}
+        """Since when sinks have not had all results, seconds of the monotonic clock."""
+        self._patience = pipeline.settings.state.wait_for_sinks / 1e6
         self._recovered = False
         self.place = 0
         """Place in the journal up to which the walk has worked."""
         self._handed = 0
+        self._changes: Changes | None = None
+        """What the configuration of now made of the saved state, until that is saved."""
         self._positions: list[Position | None] = [None] * len(sources)
         self._every = pipeline.settings.state.checkpoint_every / 1e6
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
+        self._parts: SimpleQueue[Part | None] = SimpleQueue()
+        """Of the checkpoint that is under way, for the thread that writes it."""
         self._ticked = self._scored = 0
 
     def start(self) -> None:
@@ -95,16 +113,32 @@ class Worker:
         # again would stop the worker for 100 ms.
         gc.collect()
         gc.freeze()
+        if self._changes is not None:
+            # Positions in the journal from here on are of the configuration of now.
+            saved = self._save()
+            self._copy_rest()
+            saved.result()
+            if not self.checkpoints["ok"]:
+                raise CheckpointRefused(
+                    f"the changed configuration is not yet in force: {self.checkpoints['why']}; "
+                    "see to that, and start with --accept again"
+                )
+            self._changes = None
         for source in self.sources:
             source.start()
         self._thread.start()
 
-    def recover(self) -> None:
+    def recover(self, *, accept: bool = False) -> None:
         """Take the state back: the checkpoint, then what the journal holds since, whose results go
-        to the sinks again. Raises CheckpointRefused or JournalDamaged."""
+        to the sinks again. Raises CheckpointRefused or JournalDamaged.
+
+        Where the configuration changed, ConfigurationChanged lists what that means; with `accept`
+        it is done. The journal is read with the configuration of now.
+        """
         if self._path.exists():
             checkpoint = read(self._path, self._key)
-            place = restore(self.pipeline.walk, checkpoint, self._definition())
+            self._changes = self._accepted(checkpoint.facts, accept=accept)
+            place = restore(self.pipeline.walk, checkpoint, self._changes)
             self.place = self._handed = int(place["journal"])
             for source, position in zip(self.sources, place["sources"], strict=True):
                 if position is not None:
@@ -117,12 +151,35 @@ class Worker:
                 f"{self.journal.first}: what came before is in no file any more; restore the "
                 "checkpoint, or move the state folder away to start anew"
             )
-        for position, delivery in self.journal.entries(self.place):
+        for position, entry in self.journal.entries(self.place):
+            delivery = entry if self._changes is None else self._changes.delivery(entry)
             self.pipeline.feed(self._whole(delivery))
             self.place = position
             self.replayed += 1
             self.hand_out()
         self._recovered = True
+
+    def _accepted(self, facts: Mapping[str, Any], *, accept: bool) -> Changes | None:
+        """What changed since the checkpoint and may be done; None where nothing did."""
+        now = self._definition()
+        if facts["definition"] == now:
+            return None
+        changes = compare(facts["definition"], now)
+        if changes and not accept:
+            raise ConfigurationChanged(
+                f"the configuration changed since {self._path} was written\n{changes.text()}\n"
+                "start with --accept to go on like this, or put the configuration back"
+            )
+        entries = self.journal.entries(int(facts["place"]["journal"]))
+        held = {entry.source for _, entry in entries if not entry.is_tick}
+        gone = sorted({changes.gone[source] for source in held if changes.gone[source]})
+        if gone:
+            raise CheckpointRefused(
+                f"the journal holds readings of source {', '.join(gone)} that were not worked off, "
+                "and the configuration has no such source any more; start once with the source in "
+                "it, stop the service, and start again with --accept"
+            )
+        return changes
 
     def _whole(self, delivery: Delivery) -> Delivery:
         """A delivery of the journal, with the messages that only its source's own log keeps."""
@@ -145,15 +202,22 @@ class Worker:
         for source in self.sources:
             source.stop()
         if self._recovered and not self.failure and not self._thread.is_alive():
-            self.hand_out()
-            if self._writing is not None:
-                self._writing.result()
-            self._save().result()
+            self.save()
         self._writer.shutdown()
         self.journal.close()
         for sink in self.sinks:
             sink.close()
         gc.unfreeze()
+
+    def save(self) -> None:
+        """A checkpoint of the state as it is now, written on return. Not for another thread while
+        the worker runs."""
+        self._copy_rest()
+        if self._writing is not None:
+            self._writing.result()
+        last = self._save()
+        self._copy_rest()
+        last.result()
 
     @property
     def alive(self) -> bool:
@@ -162,13 +226,16 @@ class Worker:
     def _run(self) -> None:
         try:
             self._loop()
+            self._copy_rest()
         except Exception:  # noqa: BLE001 - whatever it is, it must be told, not die with the thread
             self.failure = traceback.format_exc()
+            self._parts.put(None)
 
     def _loop(self) -> None:
         sealed = saved = time.monotonic()
         while not self._stop.is_set():
             self._round()
+            self._copy_on()
             now = time.monotonic()
             if now - sealed >= SEAL or self.pipeline.walk.gathered >= ENOUGH:
                 self.hand_out()
@@ -178,65 +245,65 @@ class Worker:
                 saved = now
 
     def _round(self) -> None:
-        """One delivery of each source that has one, and a tick each second."""
+        """What each source has, and a tick each second: written down together, then worked off."""
         self._first = [source for source in self._first if not source.finished]
-        sources, worked = self._first or self.sources, False
-        for source in sources:
-            delivery = source.take(TAKE, 0.0)
-            if delivery is not None:
-                self.work(source, delivery)
-                worked = True
-        if not worked and sources:
-            delivery = sources[0].take(TAKE, WAIT)
-            if delivery is not None:
-                self.work(sources[0], delivery)
+        sources = self._first or self.sources
+        taken = [(source, source.take(TAKE, 0.0)) for source in sources]
+        if sources and not any(delivery for _, delivery in taken):
+            taken = [(sources[0], sources[0].take(TAKE, WAIT))]
         clock = self._clock()
-        if clock - self._ticked >= TICK:
+        ticks = clock - self._ticked >= TICK or clock < self._ticked
+        # A tick may touch any device, so it waits until a copy under way has all of them.
+        ticks = ticks and self.pipeline.walk.copying is None
+        if ticks:
             self._ticked = clock
-            self.work(None, Delivery(clock=clock))
-            if clock - self._scored >= SCORES_EVERY:
-                self.pipeline.score(clock)
-                self._scored = clock
+        tick = [Delivery(clock=clock)] if ticks else []
+        self.work([delivery for _, delivery in taken if delivery is not None] + tick)
+        if ticks and abs(clock - self._scored) >= SCORES_EVERY:
+            self.pipeline.score(clock)
+            self._scored = clock
 
-    def work(self, source: Source | None, delivery: Delivery) -> None:
-        """One delivery: journal, acknowledge, walk. Called by the worker's own thread."""
-        single = len(delivery.payloads) < 2 or bool(delivery.runs)
-        parts = [delivery] if single else list(_parts(delivery, self.journal.largest))
-        for part in parts:
-            position = self._journal(part)
-            if position is None:
+    def work(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliveries of one round: journal all, acknowledge all, walk all. Called by the worker's
+        own thread."""
+        for group in _groups(deliveries, self.journal.largest):
+            positions = self._journal(group)
+            if positions is None:
                 return
-            if source is not None and delivery.tokens and part is parts[-1]:
-                source.acknowledge(delivery.tokens)
-            self.pipeline.feed(part)
-            self.place = position
-        if delivery.position is not None:
-            self._positions[delivery.source] = delivery.position
-        if source is not None:
-            self._ask(source, delivery.source)
+            for delivery in group:
+                if delivery.tokens:
+                    self.sources[delivery.source].acknowledge(delivery.tokens)
+            for position, delivery in zip(positions, group, strict=True):
+                self.pipeline.feed(delivery)
+                self.place = position
+                if delivery.position is not None:
+                    self._positions[delivery.source] = delivery.position
+                if not delivery.is_tick:
+                    self._ask(self.sources[delivery.source], delivery.source)
 
     def _ask(self, source: Any, place: int) -> None:
         """Pass on what the source's codec wants to know from the devices."""
         for topic, payload in self.pipeline.requests(place):
             source.send(topic, payload)
 
-    def _journal(self, delivery: Delivery) -> int | None:
-        """Append, waiting while the journal or the disk is full; None when told to stop first.
+    def _journal(self, group: Sequence[Delivery]) -> list[int] | None:
+        """Append all, waiting while the journal or the disk is full; None when told to stop first.
 
         Nothing is acknowledged meanwhile, so the senders keep what does not fit here.
         """
         while True:
             try:
-                position = self.journal.append(delivery)
+                positions = self.journal.append(*group)
             except OSError as full:
                 self.journal_state = {"ok": False, "why": str(full)}
                 self._save()
+                self._copy_rest()
                 if self._stop.wait(RETRY):
                     return None
             else:
                 if not self.journal_state["ok"]:
                     self.journal_state = {"ok": True, "why": ""}
-                return position
+                return positions
 
     def hand_out(self) -> None:
         """Give the sinks what was computed, marked with the place in the journal.
@@ -254,10 +321,13 @@ class Worker:
             self._handed = self.place
 
     def _definition(self) -> dict[str, Any]:
-        return self.pipeline.settings.definition()
+        return definition(self.pipeline.settings, self.pipeline.walk.stages)
 
     def _save(self) -> Future[None]:
-        """Copy the state now, write it in the background; trim the journal when it is safe."""
+        """Begin a checkpoint of the state as it is now; trim the journal once it is safe.
+
+        The state is copied in slices between deliveries and written in the background.
+        """
         if self._writing is not None and not self._writing.done():
             return self._writing
         self.hand_out()
@@ -267,10 +337,11 @@ class Worker:
             "sources": [self._standing(k) for k in range(len(self.sources))],
             "codecs": self.pipeline.remembered(),
         }
+        self._parts = SimpleQueue()
         with self.pipeline.lock:
-            checkpoint = capture(self.pipeline.walk, self._definition(), place)
+            facts = begin(self.pipeline.walk, self._definition(), place, self._parts.put)
         self.checkpoints["pause_seconds"] = time.monotonic() - began
-        self._writing = self._writer.submit(self._write, checkpoint, place)
+        self._writing = self._writer.submit(self._write, facts, self._parts)
         return self._writing
 
     def _standing(self, place: int) -> Position | None:
@@ -278,14 +349,34 @@ class Worker:
         source: Any = self.sources[place]
         return source.position() if hasattr(source, "position") else self._positions[place]
 
-    def _write(self, checkpoint: Checkpoint, place: dict[str, Any]) -> None:
-        if self._history is not None and not self._history.flush(PATIENCE):
-            # Its results could not be given again if the journal forgot their readings.
-            why = f"the history was not durable within {PATIENCE:g} s; see the sink store"
+    def _copy_on(self) -> None:
+        """Copy one slice of the checkpoint that is under way."""
+        walk = self.pipeline.walk
+        if walk.copying is None:
+            return
+        began = time.monotonic()
+        with self.pipeline.lock:
+            walk.copying.slice()
+            if walk.copying.done:
+                walk.copying = None
+        pause = max(self.checkpoints.get("pause_seconds", 0.0), time.monotonic() - began)
+        self.checkpoints["pause_seconds"] = pause
+
+    def _copy_rest(self) -> None:
+        """Copy what is left for the checkpoint that is under way."""
+        while self.pipeline.walk.copying is not None:
+            self._copy_on()
+
+    def _write(self, facts: dict[str, Any], parts: "SimpleQueue[Part | None]") -> None:
+        """Write the checkpoint whose parts come out of the queue, None behind the last."""
+        behind = self._behind()
+        if behind:
+            # Their results could not be given again if the journal forgot their readings.
+            why = f"{behind} did not have all results within {PATIENCE:g} s; see its state"
             self.checkpoints |= {"ok": False, "why": why}
             return
         try:
-            size = write(self._path, checkpoint, self._key)
+            size = write(self._path, facts, self._coming(parts), self._key)
         except OSError as refused:
             # The old checkpoint and the journal still hold everything: say so and go on.
             self.checkpoints |= {"ok": False, "why": f"cannot write {self._path}: {refused}"}
@@ -293,30 +384,53 @@ class Worker:
         count = self.checkpoints["count"] + 1
         self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
         self.checkpoints["time"] = self._clock()
-        self.journal.trim(place["journal"])
+        self.journal.trim(facts["place"]["journal"])
+
+    def _behind(self) -> str:
+        """The sink that a checkpoint waits for, "" for none: for the history as long as it takes,
+        for others as long as was configured."""
+        for sink in self.sinks:
+            name = getattr(sink, "name", type(sink).__name__)
+            if sink.flush(PATIENCE):
+                self._late.pop(id(sink), None)
+                continue
+            since = self._late.setdefault(id(sink), time.monotonic())
+            if sink is self._history:
+                return "the history"
+            if time.monotonic() - since < self._patience:
+                return f"the sink {name}"
+        return ""
+
+    def _coming(self, parts: "SimpleQueue[Part | None]") -> Iterator[Part]:
+        """The parts as they are copied; OSError where the worker ended before the last."""
+        yield from iter(parts.get, None)
+        if self.failure:
+            raise OSError(errno.ECANCELED, "the worker ended while the state was copied")
+
+
+def _groups(deliveries: Iterable[Delivery], largest: int) -> Iterator[list[Delivery]]:
+    """Deliveries in groups that the journal has room for: of at most `largest` bytes together, or
+    one that cannot be cut."""
+    group, size = list[Delivery](), 0
+    for delivery in deliveries:
+        for part in _parts(delivery, largest):
+            more = sum(map(len, part.payloads))
+            if group and size + more > largest:
+                yield group
+                group, size = [], 0
+            group.append(part)
+            size += more
+    if group:
+        yield group
 
 
 def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
     """A delivery as records that the journal has room for: payloads of at most `largest` bytes
-    together, or a single one."""
+    together, or a single one. Only the last of them is acknowledged, and tells the place."""
     start = size = 0
-    for k, payload in enumerate(delivery.payloads):
+    for k, payload in enumerate(() if delivery.runs else delivery.payloads):
         if k > start and size + len(payload) > largest:
-            yield _part(delivery, start, k)
+            yield replace(delivery.part(start, k), tokens=[], position=None)
             start, size = k, 0
         size += len(payload)
-    yield _part(delivery, start, len(delivery.payloads)) if start else delivery
-
-
-def _part(delivery: Delivery, start: int, stop: int) -> Delivery:
-    """Only the last part tells the source's place: before it, not all is durable."""
-    cut = slice(start, stop)
-    return replace(
-        delivery,
-        position=delivery.position if stop == len(delivery.payloads) else None,
-        payloads=delivery.payloads[cut],
-        topics=delivery.topics[cut],
-        received=delivery.received[cut],
-        keys=delivery.keys[cut],
-        headers=delivery.headers[cut],
-    )
+    yield delivery.part(start, len(delivery.payloads)) if start else delivery

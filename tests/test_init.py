@@ -171,10 +171,6 @@ def test_several_sources_feed_one_stream(tmp_path: Path) -> None:
     assert found["source"][1]["time"] == "ts"
 
 
-SOURCES = plugins.find("ingest.sources")
-
-
-@pytest.mark.skipif("sql" not in SOURCES, reason="there is no source sql")
 def test_a_database(tmp_path: Path) -> None:
     """Table, device, time, and the column that grows; the file is relative to nothing."""
     path = tmp_path / "plant.db"
@@ -193,7 +189,6 @@ def test_a_database(tmp_path: Path) -> None:
     assert list(found["channels"]) == ["temp_c"]
 
 
-@pytest.mark.skipif("folder" not in SOURCES, reason="there is no source folder")
 def test_a_folder(tmp_path: Path) -> None:
     """Files of the first one's kind; where no column names a device, all rows are of one."""
     (tmp_path / "in").mkdir()

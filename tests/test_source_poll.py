@@ -14,7 +14,6 @@ import pytest
 from ingest.rejects import Rejects
 from ingest.source import Source
 from ingest.sources import poll
-from stream_processor.settings import load_text
 from streamgauge.delivery import Delivery
 from streamgauge.schema import Channel, Kind, Schema
 from tests.services.endpoint import Asked, Endpoint, Said, endpoint
@@ -347,17 +346,6 @@ def test_options_that_mean_nothing(options: dict[str, Any], said: str) -> None:
 def test_http_elsewhere_must_be_said() -> None:
     """tls = false allows it."""
     poll.open(SCHEMA, 0, lambda: NOW, Rejects(), url="http://example.org/", tls=False)
-
-
-HOW_TO = Path(__file__).parents[1] / "docs" / "how-to" / "http-and-polling.md"
-
-
-def test_every_configuration_of_the_how_to_loads() -> None:
-    """What is copied from there works."""
-    blocks = re.findall(r"```toml\n(.*?)```", HOW_TO.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
-    for block in blocks:
-        load_text(block, HOW_TO, {"SENSOR_KEY": "a", "WEATHER_TOKEN": "b"})
 
 
 CONFIG = """

@@ -21,7 +21,10 @@ from ingest.times import zone_named
 from streamgauge.delivery import Delivery, Position, Readings
 from streamgauge.schema import Schema
 
-__all__ = ["FORMATS", "RecordedFile", "numeric_columns", "open", "sample"]
+__all__ = ["FORMATS", "READS", "RecordedFile", "numeric_columns", "open", "sample"]
+
+READS = ("path",)
+"""Options that say what is read: a position holds for these rows."""
 
 
 def open(  # noqa: A001 - the name that every source has; files are opened by their path

@@ -1,6 +1,7 @@
 """Which codec reads the messages, told by trying all of them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -52,17 +53,12 @@ def _show(module: ModuleType, samples: Sequence[Sample]) -> Show | None:
     where it cannot say. What a topic may name is a channel."""
     last = dict.fromkeys(sample.topic.rpartition("/")[2] for sample in samples)
     schema = Schema([Channel(name) for name in list(last)[:MOST_CHANNELS] if name])
-    given = {
-        name: "field:device"
-        for name, option in plugins.options(module).items()
-        if option.default is option.empty
-    }
-    try:
-        codec = module.build(schema, Devices(1), **given)
-    except ValueError:
-        return None
-    show: Show | None = getattr(codec, "show", None)
-    return show
+    # Some formats have no place of their own for a device: any will do to look at the values.
+    for given in ({}, {"device": "field:device"}):
+        with suppress(ValueError, TypeError):
+            show: Show | None = getattr(module.build(schema, Devices(1), **given), "show", None)
+            return show
+    return None
 
 
 def _shown(name: str, module: ModuleType, show: Show, samples: Sequence[Sample]) -> Seen:

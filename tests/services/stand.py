@@ -126,6 +126,7 @@ class StandBoard:
             "expired": 5,
             "overflowed": 0,
             "devices": len(self.ids),
+            "devices_clock_wrong": 0,
             "devices_refused": 1,
         }
 
