@@ -271,7 +271,7 @@ def test_a_configuration_is_never_overwritten(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", ["beijing_air", "keti_rooms", "vic_electricity", "skab_valve1", "noaa_weather", "nab"]
+    "name", ["beijing_air", "keti_rooms", "vic_electricity", "skab_valve1", "steel_energy", "nab"]
 )
 def test_real_recordings(name: str, tmp_path: Path) -> None:
     """Each gives a configuration that `check` passes, and `replay` runs."""
