@@ -168,7 +168,8 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
     devices = settings.devices.expected or settings.devices.limit
     all_of_them = f"{least * devices / 1e6:,.0f} MB at {devices:,} devices"
     full = f"at most {most / 1e3:,.0f} KB where every window and waiting list is full"
-    yield "memory", f"{least / 1e3:.1f} KB per device ({all_of_them}), {full}"
+    said = f"this configuration: {least / 1e3:.1f} KB per device, {all_of_them}; {full}"
+    yield "memory", said
 
 
 def _restart(settings: Settings) -> Iterator[tuple[str, str]]:

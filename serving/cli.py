@@ -77,6 +77,17 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("--speed", type=float, default=0.0, help="1 = real time, 0 = flat out (0)")
     replay.set_defaults(command=_replay)
 
+    profile = commands.add_parser(
+        "profile", help="report on a recording: HTML, and a pipeline.toml"
+    )
+    profile.add_argument("data", type=Path, help="CSV, Parquet or JSON lines, .gz or not")
+    profile.add_argument("-o", "--output", type=Path, default=Path("report.html"))
+    profile.add_argument("--config", type=Path, help="where to write the suggested pipeline.toml")
+    profile.add_argument("--device", default="", help="column of the devices (guessed)")
+    profile.add_argument("--time", default="", help="column of the times (guessed)")
+    profile.add_argument("--timezone", default="", help="of the devices, for hours and days (UTC)")
+    profile.set_defaults(command=_profile)
+
     check = commands.add_parser("check", help="report every mistake of a pipeline.toml at once")
     check.add_argument("pipeline", type=Path)
     check.set_defaults(command=_check)
@@ -117,6 +128,21 @@ def _replay(chosen: argparse.Namespace) -> int:
         output=chosen.output,
         rejects=chosen.rejects,
         speed=chosen.speed,
+    )
+
+
+def _profile(chosen: argparse.Namespace) -> int:
+    from serving.profile.command import profile
+    from serving.run import clock
+
+    return profile(
+        chosen.data,
+        chosen.output,
+        chosen.config,
+        device=chosen.device,
+        time=chosen.time,
+        timezone=chosen.timezone,
+        clock=clock,
     )
 
 

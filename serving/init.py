@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from serving.starter.watch import watch
-from serving.starter.write import written
+from serving.starter.write import stream_name, written
 from stream_processor.settings import Problems, load_text
 
 __all__ = ["init"]
@@ -31,8 +31,7 @@ def init(sources: Sequence[str], output: Path, *, seconds: float, clock: Callabl
             drafts.append(watch(source, seconds, clock))
         text = written(
             drafts,
-            re.sub(r"[^a-z0-9-]+", "-", output.absolute().parent.name.lower()).strip("-")
-            or "stream",
+            stream_name(output.absolute().parent.name),
         )
         named = {name: os.environ.get(name, "unset") for name in NAMED_IN_ENVIRONMENT.findall(text)}
         load_text(text, output, {**os.environ, **named})

@@ -2,9 +2,13 @@
 
 import inspect
 import re
+from types import ModuleType
 from typing import TextIO
 
+from serving.starter.write import toml_value
 from streamgauge.plugins import find, options
+from streamgauge.schema import Channel, Schema
+from streamgauge.state import Keys
 
 __all__ = ["FOLDERS", "listing"]
 
@@ -19,13 +23,17 @@ FOLDERS = (
     ("sinks", "monitoring.sinks", "open"),
     ("compiled models (all of River runs; these run compiled)", "models.compiled", "build"),
 )
+OPERATORS = "stream_processor."
+"""Folders whose plug-ins keep state per device."""
 
 MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
 """The modules in front of a type's name."""
+_PAPER = re.compile(r"[A-Z]\w*(?:(?:, | and )[A-Z]\w*)* \((?:19|20)\d\d\).*")
 
 
 def listing(out: TextIO) -> int:
-    """Print every plug-in with its purpose and options."""
+    """Print every plug-in with its purpose and options; cleaners and features with the state that
+    they keep of a device, and where they come from."""
     for title, package, function in FOLDERS:
         print(f"{title}:", file=out)
         for name, module in find(package).items():
@@ -33,6 +41,10 @@ def listing(out: TextIO) -> int:
             print(f"  {name:<16} {purpose}", file=out)
             for option in options(module, function).values():
                 print(f"    {_option(option)}", file=out)
+            if package.startswith(OPERATORS):
+                print(f"    state: {_state(module)}", file=out)
+                for reference in _references(module):
+                    print(f"    reference: {reference}", file=out)
         print(file=out)
     return 0
 
@@ -44,3 +56,25 @@ def _option(option: inspect.Parameter) -> str:
     if option.default is inspect.Parameter.empty:
         return f"{name}: {kind} (required)"
     return f"{name}: {kind} = {option.default!r}"
+
+
+def _state(module: ModuleType) -> str:
+    """Bytes of a device with the plug-in's EXAMPLE, which has what has no default."""
+    example = getattr(module, "EXAMPLE", {})
+    schema = Schema([Channel("value"), Channel("other")])
+    try:
+        blocks = module.build(schema, 1, 0, **example).blocks.values()
+    except (TypeError, ValueError):
+        return "depends on the options"
+    own = [block for block in blocks if block.keys is Keys.DEVICE]
+    least = sum(block.bytes_per_row for block in own)
+    most = sum(block.bytes_per_row * block.layers for block in own)
+    size = f"{least:,} bytes" if least == most else f"{least:,} to {most:,} bytes"
+    given = ", ".join(f"{key.rstrip('_')} = {toml_value(value)}" for key, value in example.items())
+    return f"{size if most else 'none'} per device{f' with {given}' if given else ''}"
+
+
+def _references(module: ModuleType) -> list[str]:
+    """What its docstring says from the name of a paper on to the end of the paragraph."""
+    paragraphs = (inspect.getdoc(module.build) or "").split("\n\n")
+    return [one for part in paragraphs for one in _PAPER.findall(" ".join(part.split()))]

@@ -18,7 +18,7 @@ from rich.text import Text
 from ingest.rejects import Reject, Rejects
 from ingest.sources import file
 from stream_processor.pipeline import Pipeline
-from stream_processor.settings import load, with_channels
+from stream_processor.settings import Settings, load, with_channels
 from stream_processor.settings.problems import Problems
 from stream_processor.table import Table
 from streamgauge.delivery import Readings
@@ -42,7 +42,7 @@ def replay(
             pipeline = Pipeline(settings, dead)
             source = file.open(
                 pipeline.walk.stages.schema, 0, _now, dead, path=data, speed=speed,
-                zone=settings.devices.timezone,
+                **{"zone": settings.devices.timezone, **_columns(settings)},
             )  # fmt: skip
         except (Problems, MemoryError, OSError, ValueError) as wrong:
             _say(console, wrong)
@@ -58,6 +58,14 @@ def replay(
         _write(table.frame(), output)
     _report(pipeline, took, Console())
     return 0
+
+
+def _columns(settings: Settings) -> dict[str, Any]:
+    """How the first source that reads such tables finds devices and times in them."""
+    options = next((s.options for s in settings.sources if s.use in {"file", "folder"}), {})
+    return {
+        name: options[name] for name in ("device", "device_id", "time", "zone") if name in options
+    }
 
 
 class _Unreadable(Exception):

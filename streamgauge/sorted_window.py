@@ -9,6 +9,7 @@ import math
 
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
+from streamgauge.sums import centred, total
 
 __all__ = [
     "HEAD",
@@ -19,6 +20,7 @@ __all__ = [
     "median_deviation",
     "most_frequent",
     "push",
+    "push_unordered",
     "quantile",
     "size",
     "width_of",
@@ -69,20 +71,50 @@ def drop_oldest(row: Floats, window: int) -> None:
 
 
 @kernel
+def _replace(ordered: Floats, n: int, old: float, value: float) -> None:
+    """Put a value where another one leaves: only those between the two move."""
+    place = _place(ordered, n, old)
+    if value > old:
+        while place + 1 < n and ordered[place + 1] < value:
+            ordered[place] = ordered[place + 1]
+            place += 1
+    else:
+        while place > 0 and ordered[place - 1] > value:
+            ordered[place] = ordered[place - 1]
+            place -= 1
+    ordered[place] = value
+
+
+@kernel
 def push(row: Floats, window: int, value: float) -> int:
     """Let a finite value enter, and the oldest leave where the window is full; its place by
     arrival."""
-    if row[SIZE] >= window:
-        drop_oldest(row, window)
-    ordered, n = row[_RING + window :], int(row[SIZE])
+    ordered, n, head = row[_RING + window :], int(row[SIZE]), int(row[HEAD])
+    if n >= window:
+        _replace(ordered, window, row[_RING + head], value)
+        row[_RING + head] = value
+        row[HEAD] = head + 1 if head + 1 < window else 0
+        return head
     at = _place(ordered, n, value)
     for k in range(n, at, -1):
         ordered[k] = ordered[k - 1]
     ordered[at] = value
-    place = (int(row[HEAD]) + n) % window
+    place = head + n if head + n < window else head + n - window
     row[_RING + place] = value
     row[SIZE] = n + 1
     return place
+
+
+@kernel
+def push_unordered(row: Floats, window: int, value: float) -> None:
+    """:func:`push` of a window that is never asked for quantiles."""
+    n, head = int(row[SIZE]), int(row[HEAD])
+    if n >= window:
+        row[_RING + head] = value
+        row[HEAD] = head + 1 if head + 1 < window else 0
+    else:
+        row[_RING + n] = value
+        row[SIZE] = n + 1
 
 
 @kernel
@@ -100,36 +132,39 @@ def quantile(row: Floats, window: int, q: float) -> float:
 
 @kernel
 def median_deviation(row: Floats, window: int, middle: float) -> float:
-    """The median of the distances from `middle`, without sorting them: distances grow outwards
-    from it, so two cursors meet them in order of size."""
+    """The median of the distances from `middle`, without sorting them: on either side of it they
+    are sorted already, and a binary search finds how many of the smaller half are to the left."""
     ordered, n = row[_RING + window :], size(row, window)
     right = _place(ordered, n, middle)
-    left = right - 1
-    before = last = 0.0
-    for _ in range(n // 2 + 1):
-        before = last
-        if left < 0 or (right < n and ordered[right] - middle < middle - ordered[left]):
-            last = ordered[right] - middle
-            right += 1
+    half = n // 2 + 1
+    low, high = max(0, half - (n - right)), min(half, right)
+    while low < high:
+        left = (low + high) // 2
+        if middle - ordered[right - 1 - left] < ordered[right + half - left - 1] - middle:
+            low = left + 1
         else:
-            last = middle - ordered[left]
-            left -= 1
+            high = left
+    # The two furthest of the smaller half, from either side.
+    before = last = 0.0
+    for k in range(max(0, low - 2), low):
+        before, last = last, middle - ordered[right - 1 - k]
+    for k in range(max(0, half - low - 2), half - low):
+        distance = ordered[right + k] - middle
+        before, last = min(max(before, distance), last), max(last, distance)
     return float(last if n % 2 else 0.5 * (before + last))
 
 
 @kernel
 def mean_and_deviation(row: Floats, window: int) -> tuple[float, float]:
     """Mean and standard deviation (with n - 1) of a window of two values or more, in two passes:
-    nothing is left of values that are gone."""
-    ordered, n = row[_RING + window :], size(row, window)
-    total = 0.0
-    for k in range(n):
-        total += ordered[k]
-    mean = total / n
-    spread = 0.0
-    for k in range(n):
-        spread += (ordered[k] - mean) * (ordered[k] - mean)
-    return mean, math.sqrt(spread / (n - 1))
+    nothing is left of values that are gone. Not after `drop_oldest`, which leaves a hole."""
+    n = size(row, window)
+    values = row[_RING : _RING + n]
+    mean = total(values) / n
+    squares, _, _ = centred(values, mean)
+    deviation = math.sqrt(squares / (n - 1))
+    # What rounding leaves of values that are all alike is no deviation.
+    return mean, (deviation if deviation > 1e-14 * abs(mean) else 0.0)
 
 
 @kernel

@@ -1,7 +1,10 @@
 """The `check` command: what it prints and how it exits."""
 
 import io
+import re
 from pathlib import Path
+
+import pytest
 
 from serving.check import check, print_problems, print_summary
 from stream_processor.settings import Problem
@@ -110,7 +113,13 @@ def test_it_tells_what_was_compiled_and_what_a_device_costs(tmp_path: Path) -> N
     """Each task says how its model runs and, where River runs it, why; memory is per device."""
     _, lines = checked(tmp_path, GOOD)
     assert any("all of it runs compiled (scaler_linear)" in line for line in lines)
-    assert any(line.startswith("memory: ") and "KB per device" in line for line in lines)
+    [memory] = [line for line in lines if line.startswith("memory: ")]
+    told = re.match(
+        r"memory: this configuration: ([\d.]+) KB per device, ([\d,]+) MB at ([\d,]+) ", memory
+    )
+    assert told, memory
+    each, whole, devices = (float(number.replace(",", "")) for number in told.groups())
+    assert whole == pytest.approx(each * devices / 1e3, rel=0.05, abs=1.0)
     tree = GOOD.replace("linear_model.LinearRegression", "tree.HoeffdingTreeRegressor")
     tree = tree.replace(", l2 = 0.1", "")
     _, lines = checked(tmp_path, tree)

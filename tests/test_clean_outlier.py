@@ -171,3 +171,10 @@ def test_options_that_mean_nothing(name: str, options: dict[str, Any], said: str
     """A wrong option is named with what to write instead."""
     with pytest.raises(ValueError, match=said):
         clean(f"outlier.{name}", [1.0], **options)
+
+
+def test_rounding_of_values_that_are_alike_is_no_band() -> None:
+    """0.1 again and again sums up to more than it should; the next value is not judged by that."""
+    values = [0.1] * 30 + [0.2]
+    done = clean("outlier.zscore", values)
+    assert not any(done.flags)

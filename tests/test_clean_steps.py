@@ -62,6 +62,17 @@ def test_spike() -> None:
     assert done.values[151:].tolist() == values[151:].tolist()
 
 
+def test_steps_that_grow_are_no_spikes_for_ever() -> None:
+    """After a quiet night the first steps of the day are spikes, the day is not."""
+    rng = np.random.default_rng(3)
+    night = np.where(np.arange(200) % 7 == 0, 1.0, 1.001)
+    day = np.cumsum(rng.normal(0.0, 5.0, 200))
+    done = clean("spike", np.concatenate([night, day]))
+    marked = [k - 200 for k, flag in enumerate(done.flags) if flag & Flag.SPIKE]
+    assert marked
+    assert max(marked) < 30
+
+
 @steady
 @given(values=values_of, readings=st.integers(2, 5), tolerance=st.sampled_from([0.0, 1.0]))
 def test_stuck(values: list[float], readings: int, tolerance: float) -> None:

@@ -12,13 +12,15 @@ import pytest
 
 from serving.cli import main
 from serving.listing import FOLDERS
+from stream_processor.clean.outlier import hampel
 from stream_processor.pipeline import Pipeline
 from streamgauge.plugins import find, options
+from streamgauge.schema import Channel, Schema
 from tests.services.service import command
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("streamgauge", "ingest", "models", "monitoring", "stream_processor", "serving")
-COMMANDS = ("demo", "run", "replay", "check", "list", "compile-kernels")
+COMMANDS = ("demo", "init", "run", "replay", "profile", "check", "list", "compile-kernels")
 
 
 def streamgauge(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
@@ -105,8 +107,31 @@ def test_list_names_every_plug_in_with_purpose_and_options(
                 if not line.startswith("    "):
                     break
                 listed.append(line.strip().partition(":")[0])
+            if package.startswith("stream_processor."):
+                kept = listed.index("state")
+                assert set(listed[kept + 1 :]) <= {"reference"}
+                del listed[kept:]
             assert listed == [option.rstrip("_") for option in options(module, function)]
     assert "pathlib" not in parts["sources"]
+
+
+def test_list_tells_what_a_device_costs_and_whose_idea_it_is(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Bytes as the blocks have them, with the options that they hold for; papers by author and
+    year."""
+    assert main(["list"]) == 0
+    said = capsys.readouterr().out
+    schema = Schema([Channel("value")])
+    window = hampel.build(schema, 1, 0).blocks["state"].bytes_per_row
+    assert f"state: {window:,} bytes per device\n    reference: Hampel (1974), " in said
+    assert "state: 24 bytes per device with readings = 30" in said
+    assert 'state: none per device with of = ["hour"]' in said
+    assert "reference: Box and Cox (1964), " in said
+    for package in ("stream_processor.clean", "stream_processor.features"):
+        for name, module in find(package).items():
+            if any(o.default is o.empty for o in options(module).values()):
+                assert module.EXAMPLE, f"{package}.{name}: EXAMPLE gives what has no default"
 
 
 def test_kernels_can_be_compiled_ahead(tmp_path: Path) -> None:

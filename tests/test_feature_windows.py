@@ -112,6 +112,21 @@ def test_shape(span: int) -> None:
         np.testing.assert_allclose(found[i], plain_shape(inside, at), rtol=1e-9, atol=1e-9)
 
 
+def test_slope_of_quick_readings_keeps_its_digits() -> None:
+    """Readings 37 microseconds apart, though event times are counted from 1970."""
+    rng = np.random.default_rng(8)
+    values = rng.normal(0.0, 1.0, 60)
+    time = START + np.arange(60) * 37
+    found = featured(
+        "shape", values, time, of=["c0"], window={"readings": 7}, stats=["slope"], readings_max=7
+    )
+    for k in range(7, 60):
+        inside, at = values[k - 6 : k + 1], np.arange(7) * 37e-6
+        around = at - at.mean()
+        wanted = float(np.sum(around * inside) / np.sum(around**2))
+        np.testing.assert_allclose(found[k, 0], wanted, rtol=1e-9)
+
+
 def plain_shape(inside: Floats, at: Floats) -> list[float]:
     """The statistics of `shape.STATS` in their order."""
     if not len(inside):

@@ -1,7 +1,7 @@
 """CSV, Parquet and JSON lines, gzipped or not, as a sequence of tables of bounded size."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -30,9 +30,7 @@ def format_of(path: Path) -> str:
     return suffixes[-1]
 
 
-def tables(
-    path: Path, raw: IO[bytes], chunk: int, texts: tuple[str, str]
-) -> Iterator[pd.DataFrame]:
+def tables(path: Path, raw: IO[bytes], chunk: int, texts: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The file's rows, `chunk` at a time, the columns `texts` of a CSV file as text; ValueError
     names a damaged file."""
     kind = format_of(path)

@@ -62,6 +62,11 @@ class Measured:
     high: float
     distinct: int
     name: str = ""
+    limits: tuple[float, float] | None = None
+    """The range to declare; None: a guess by name and by what was seen."""
+    cleaning: dict[str, Any] = field(default_factory=dict)
+    """Further keys of its table."""
+    note: str = ""
 
     @property
     def varies(self) -> bool:
@@ -88,11 +93,12 @@ class Guess:
     notes: list[str] = field(default_factory=list)
 
 
-def guess(seen: Seen, now: int) -> Guess:
-    """The meaning of the rows; ValueError where they hold no number."""
+def guess(seen: Seen, now: int, device: str = "", time: str = "") -> Guess:
+    """The meaning of the rows; ValueError where they hold no number. `device` and `time` are where
+    these stand, if that is known."""
     rows = seen.rows
-    device = "" if seen.own_device else _device(rows)
-    time = "" if seen.own_time else _time(rows, now)
+    device = device or ("" if seen.own_device else _device(rows))
+    time = time or ("" if seen.own_time else _time(rows, now))
     taken = {origin.removeprefix("field:") for origin in (device, time)}
     channels, others = _channels(rows, taken)
     if not channels:

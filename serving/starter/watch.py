@@ -22,7 +22,7 @@ from streamgauge import plugins
 from streamgauge.hosts import is_loopback
 from streamgauge.schema import Schema
 
-__all__ = ["NotUnderstood", "watch"]
+__all__ = ["NotUnderstood", "watch", "watch_file"]
 
 ENOUGH = 5_000
 """Messages or rows after which no more are waited for."""
@@ -186,12 +186,23 @@ def _file(path: Path, clock: Clock) -> Draft:
             raise NotUnderstood(f"{path}: no file in it is one of {', '.join(FORMATS)}")
         options["pattern"] = f"*{''.join(files[0].suffixes)}"
         return _table("folder", options, _rows_of(files[0]), clock)
-    return _table("file", options, _rows_of(path), clock)
+    return watch_file(path, clock)
 
 
-def _rows_of(path: Path) -> pd.DataFrame:
+def watch_file(path: Path, clock: Clock, *, device: str = "", time: str = "") -> Draft:
+    """What a recording holds, as its first rows tell; `device` and `time` name columns where a
+    user said which they are."""
+    frame = _rows_of(path, tuple(filter(None, (device, time))))
+    for name in filter(None, (device, time)):
+        if name not in frame.columns:
+            there = ", ".join(map(str, frame.columns))
+            raise NotUnderstood(f"{path} has no column {name!r}; there are {there}")
+    return _table("file", {"path": str(path.absolute())}, frame, clock, device=device, time=time)
+
+
+def _rows_of(path: Path, texts: tuple[str, ...] = ()) -> pd.DataFrame:
     with path.open("rb") as raw:
-        frames = tables(path, raw, 4 * ENOUGH, ("device", "time"))
+        frames = tables(path, raw, 4 * ENOUGH, ("device", "time", *texts))
         return next(frames, pd.DataFrame())
 
 
@@ -234,14 +245,22 @@ def _sampled(
     return _table(use, options | {name: shown[name] for name in given}, frame, clock)
 
 
-def _table(use: str, options: dict[str, Any], frame: pd.DataFrame, clock: Clock) -> Draft:
+def _table(
+    use: str,
+    options: dict[str, Any],
+    frame: pd.DataFrame,
+    clock: Clock,
+    *,
+    device: str = "",
+    time: str = "",
+) -> Draft:
     """What rows of a table amount to; device and time are columns of it."""
     if frame.empty:
         raise NotUnderstood(f"{use}: there are no rows in it; a first one tells what it holds")
     known = plugins.options(plugins.load("ingest.sources", use), "open")
     records = frame.astype(object).where(frame.notna(), None).to_dict("records")
     rows = [Row({str(k): _plain(v) for k, v in record.items()}) for record in records]
-    found = guess(Seen(rows), clock())
+    found = guess(Seen(rows), clock(), device and f"field:{device}", time and f"field:{time}")
     if found.time == "received":
         raise NotUnderstood(f"{use}: no column is a time; there are {', '.join(map(str, frame))}")
     time = found.time.removeprefix("field:")

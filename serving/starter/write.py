@@ -12,7 +12,16 @@ from serving.starter.seen import shown
 from streamgauge.durations import text as duration
 from streamgauge.schema import Kind
 
-__all__ = ["Draft", "written"]
+__all__ = [
+    "HORIZONS",
+    "Draft",
+    "about",
+    "stream_name",
+    "target_of",
+    "toml_value",
+    "usual_range",
+    "written",
+]
 
 SHOWN = 5
 HORIZONS = [
@@ -40,18 +49,27 @@ class Draft:
     guess: Guess
     codec: str = ""
     notes: list[str] = field(default_factory=list)
+    timezone: str = ""
+    """Where the devices are, if anybody said so."""
+    features: dict[str, Any] = field(default_factory=dict)
+    """Options under [features]; two lags of the target where nothing is known."""
 
 
-def written(drafts: Sequence[Draft], name: str) -> str:
-    """The whole file."""
+def stream_name(text: str) -> str:
+    """What may stand for [stream] name of a text such as a folder's name."""
+    return re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-") or "stream"
+
+
+def written(drafts: Sequence[Draft], name: str, command: str = "init") -> str:
+    """The whole file, as this command of streamgauge's saw its sources."""
     channels = _all_channels(drafts)
     parts = [
-        "# Written by `streamgauge init` from what it saw; every guess is yours to correct.",
-        f"[stream]\nname = {_value(name)}",
+        f"# Written by `streamgauge {command}` from what it saw; every guess is yours to correct.",
+        f"[stream]\nname = {toml_value(name)}",
         *map(_devices, drafts[:1]),
         *map(_source, drafts),
         "[channels]\n" + "\n".join(_channel(channel) for channel in channels),
-        *_task(drafts[0].guess, channels),
+        *_task(drafts[0], channels),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -67,21 +85,23 @@ def _all_channels(drafts: Sequence[Draft]) -> list[Measured]:
 
 def _devices(draft: Draft) -> str:
     lines = ["[devices]"]
-    if draft.guess.zoneless:
+    if draft.timezone:
+        lines.append(f"timezone = {toml_value(draft.timezone)}")
+    elif draft.guess.zoneless:
         lines += ['timezone = "UTC"                 # the times name no zone: say which it is']
     return "\n".join(lines) if len(lines) > 1 else ""
 
 
 def _source(draft: Draft) -> str:
     guess = draft.guess
-    lines = ["[[source]]", f"use = {_value(draft.use)}"]
-    lines += [f"{key} = {_value(value)}" for key, value in draft.options.items()]
+    lines = ["[[source]]", f"use = {toml_value(draft.use)}"]
+    lines += [f"{key} = {toml_value(value)}" for key, value in draft.options.items()]
     if draft.codec:
-        lines.append(f"codec = {_value(draft.codec)}")
+        lines.append(f"codec = {toml_value(draft.codec)}")
         origins = (("device", guess.device), ("time", guess.time))
-        lines += [f"{key} = {_value(shown(origin))}" for key, origin in origins if origin]
+        lines += [f"{key} = {toml_value(shown(origin))}" for key, origin in origins if origin]
     some = ", ".join(guess.devices[:SHOWN]) + (", ..." if len(guess.devices) > SHOWN else "")
-    every = f", a reading each {_about(guess.interval)} per device" if guess.interval else ""
+    every = f", a reading each {about(guess.interval)} per device" if guess.interval else ""
     lines.append(f"# {guess.rows:,} readings of {len(guess.devices):,} devices: {some}{every}")
     if guess.others:
         others = ", ".join(f"{path} = {example}" for path, example in guess.others.items())
@@ -95,23 +115,28 @@ def _channel(channel: Measured) -> str:
     if channel.kind is Kind.BOOLEAN:
         table["kind"] = "boolean"
     else:
-        table["range"] = [*_range(channel)]
+        table["range"] = [*(channel.limits or _range(channel))]
+    table |= channel.cleaning
     if channel.path != channel.name:
         table["path"] = shown(channel.path)
     seen = f"{channel.low:g} to {channel.high:g}" if channel.kind is Kind.NUMBER else "true, false"
     often = f", in {channel.share:.0%} of the readings" if channel.share < 0.995 else ""
-    return f"{_key(channel.name)} = {_value(table)}   # seen: {seen}{often}"
+    note = f"; {channel.note}" if channel.note else ""
+    return f"{_key(channel.name)} = {toml_value(table)}   # seen: {seen}{often}{note}"
 
 
 def _range(channel: Measured) -> tuple[float, float]:
     """Ten times what was seen, or what the quantity usually allows: a fault is far outside."""
     most = _nice(10.0 * max(abs(channel.low), abs(channel.high), 1.0))
-    low, high = (-most if channel.low < 0 else -_nice(most / 10)), most
-    for pattern, (least, usual) in _QUANTITIES:
-        usually = least <= channel.low and channel.high <= usual
-        if usually and re.search(pattern, channel.name.lower()):
-            return least, usual
-    return low, high
+    known = usual_range(channel.name)
+    if known and known[0] <= channel.low and channel.high <= known[1]:
+        return known
+    return (-most if channel.low < 0 else -_nice(most / 10)), most
+
+
+def usual_range(name: str) -> tuple[float, float] | None:
+    """The range of a quantity that a channel's name tells, if it does."""
+    return next((usual for word, usual in _QUANTITIES if re.search(word, name.lower())), None)
 
 
 def _nice(value: float) -> float:
@@ -120,23 +145,31 @@ def _nice(value: float) -> float:
     return next(step * power for step in (1.0, 2.0, 5.0, 10.0) if step * power >= value)
 
 
-def _task(guess: Guess, channels: Sequence[Measured]) -> list[str]:
-    """One forecast, of the first channel that moves and is nearly always there."""
+def target_of(channels: Sequence[Measured]) -> str:
+    """The first channel that moves and is nearly always there; empty where none does."""
     moving = [channel for channel in channels if channel.varies]
-    if not moving:
+    most = max((channel.share for channel in moving), default=0.0)
+    return next((channel.name for channel in moving if channel.share >= 0.9 * most), "")
+
+
+def _task(draft: Draft, channels: Sequence[Measured]) -> list[str]:
+    """One forecast, and the features that it uses."""
+    guess, target = draft.guess, target_of(channels)
+    if not target:
         return ["# No channel moved, so there is nothing to forecast yet: add [tasks.NAME]."]
-    most = max(channel.share for channel in moving)
-    target = next(channel for channel in moving if channel.share >= 0.9 * most).name
     horizon = next(
         (one for one in HORIZONS if one >= STEPS_AHEAD * guess.interval), HORIZONS[-1]
     ) if guess.interval else 600 * 10**6  # fmt: skip
     tolerance = max(10**6, horizon // 10, -(-2 * guess.interval // 10**6) * 10**6)
     slug = re.sub(r"[^a-z0-9]+", "_", target.lower()).strip("_") or "target"
-    features = f"[features]\nlags = {{ {_key(target)} = [1, 2] }}"
+    options = draft.features or {"lags": {target: [1, 2]}}
+    features = "\n".join(
+        ["[features]", *(f"{_key(key)} = {toml_value(value)}" for key, value in options.items())]
+    )
     task = (
         f"[tasks.{slug}_in_{duration(horizon)}]\n"
         'kind = "forecast"\n'
-        f"target = {_value(target)}\n"
+        f"target = {toml_value(target)}\n"
         f'horizons = ["{duration(horizon)}"]\n'
         f'tolerance = "{duration(tolerance)}"\n'
         'model = ["preprocessing.StandardScaler", { use = "clip", limit = 5 }, '
@@ -145,7 +178,7 @@ def _task(guess: Guess, channels: Sequence[Measured]) -> list[str]:
     return [features, task]
 
 
-def _about(microseconds: int) -> str:
+def about(microseconds: int) -> str:
     """A duration to two digits or so."""
     for unit, size in (("d", 86_400e6), ("h", 3600e6), ("m", 60e6), ("s", 1e6)):
         if microseconds >= size:
@@ -157,7 +190,7 @@ def _key(name: str) -> str:
     return name if _BARE.fullmatch(name) else json.dumps(name, ensure_ascii=False)
 
 
-def _value(value: Any) -> str:
+def toml_value(value: Any) -> str:
     """A value as TOML writes it on one line."""
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -166,8 +199,8 @@ def _value(value: Any) -> str:
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items())
-        return f"{{ {inner} }}"
+        inner = ", ".join(f"{_key(key)} = {toml_value(item)}" for key, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
     if isinstance(value, Sequence):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     return repr(value)

@@ -13,7 +13,9 @@ from streamgauge.schema import Schema
 from streamgauge.state import Field
 from streamgauge.words import Flag
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"per_second": 1.0}
 
 ACTIONS = ("flag", "drop", "clip")
 _DROP, _CLIP = 1, 2

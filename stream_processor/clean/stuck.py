@@ -14,7 +14,9 @@ from streamgauge.schema import Schema
 from streamgauge.state import Field
 from streamgauge.words import Flag
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"readings": 30}
 
 ACTIONS = ("flag", "drop")
 # Columns of a device's state: readings with this value, the value, and since when.

@@ -15,7 +15,9 @@ from streamgauge.schema import Schema
 from streamgauge.state import Block
 from streamgauge.words import Flag
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"kind": "log"}
 
 KINDS = ("log", "log1p", "sqrt", "boxcox", "asinh")
 _LOG, _LOG1P, _SQRT, _BOXCOX = range(4)

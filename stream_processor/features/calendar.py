@@ -15,7 +15,9 @@ from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block
 
-__all__ = ["FIELDS", "build", "offsets"]
+__all__ = ["EXAMPLE", "FIELDS", "build", "offsets"]
+
+EXAMPLE = {"of": ["hour"]}
 
 FIELDS = ("hour", "weekday", "month", "minute_of_day")
 _HOUR, _WEEKDAY, _MONTH, _MINUTE_OF_DAY = range(4)

@@ -12,7 +12,9 @@ from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"of": ["value"]}
 
 _COUNT, _RINGS = 0, 1
 

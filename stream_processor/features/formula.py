@@ -13,7 +13,9 @@ from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"of": {"ratio": "value / other"}}
 
 
 def build(schema: Schema, capacity: int, column: int, *, of: Mapping[str, str]) -> FeatureOperator:

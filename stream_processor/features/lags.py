@@ -13,7 +13,9 @@ from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Field
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"lags": {"value": [1, 2]}}
 
 # Columns of the plan. Lag 0 stores the current value; a channel's lags stand before it.
 _CHANNEL, _OFFSET, _LENGTH, _LAG = range(4)

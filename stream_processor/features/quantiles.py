@@ -22,7 +22,9 @@ from streamgauge.sorted_window import (
 )
 from streamgauge.state import Field
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"of": ["value"], "window": {"readings": 50}}
 
 _QUANTILE = re.compile(r"q(\d{1,2}(?:\.\d+)?)")
 # How a statistic other than a plain quantile is written among the rules, whose numbers are 0 to 1.
@@ -45,6 +47,8 @@ def build(
     present values with event time in (t - window, t], at most `readings_max` of them. Quantiles
     lie between two values as numpy's `linear`; `iqr` is q75 - q25, `mad` the median distance from
     the median. NaN where the window is empty.
+
+    Hyndman and Fan (1996), "Sample quantiles in statistical packages", type 7.
     """
     columns = columns_of(schema, of, "quantiles")
     span, most, ending = span_of(window, readings_max, "features.quantiles")

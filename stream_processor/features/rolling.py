@@ -29,7 +29,9 @@ from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Field
 
-__all__ = ["STATS", "build"]
+__all__ = ["EXAMPLE", "STATS", "build"]
+
+EXAMPLE = {"of": ["value"], "window": {"readings": 10}, "stats": ["mean", "std"]}
 
 STATS = ("mean", "var", "std", "min", "max")
 _MEAN, _VAR, _STD, _MIN, _MAX = range(5)
@@ -57,6 +59,8 @@ def build(
     are present in it: NaN where there is none; var and std divide by n - 1 and are 0 for one value,
     as River's. A time window holds at most `readings_max` readings per device: beyond, the oldest
     is dropped and counted (`overflowed`).
+
+    Welford (1962), "Note on a method for calculating corrected sums of squares and products".
     """
     _check(of, stats, readings_max)
     span, limit, ending = _window(window, readings_max)

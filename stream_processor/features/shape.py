@@ -12,8 +12,11 @@ from streamgauge.arrays import Bytes, Floats, Ints, Rows
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Field
+from streamgauge.sums import centred, total
 
-__all__ = ["STATS", "build"]
+__all__ = ["EXAMPLE", "STATS", "build"]
+
+EXAMPLE = {"of": ["value"], "window": {"readings": 50}, "stats": ["slope"]}
 
 STATS = (
     "count", "sum", "range", "rms", "crest", "slope", "autocorrelation", "zero_crossings",
@@ -45,6 +48,8 @@ def build(
     `crest` the largest magnitude over the rms; crossings count changes of sign, of the value or of
     its distance from the mean; skewness and kurtosis (0 for a normal distribution) as scipy's. NaN
     where the values do not define one.
+
+    Joanes and Gill (1998), "Comparing measures of sample skewness and kurtosis".
     """
     columns = columns_of(schema, of, "shape")
     chosen = checked(stats, STATS, "features.shape stats")
@@ -60,35 +65,88 @@ def build(
 @kernel
 def _at(part: Floats, window: int, k: int) -> float:
     """The k-th value, from the oldest."""
-    return float(part[_RING + (int(part[_HEAD]) + k) % window])
+    place = int(part[_HEAD]) + k
+    return float(part[_RING + (place if place < window else place - window)])
 
 
 @kernel
-def _moment(part: Floats, window: int, mean: float, power: int) -> float:
-    """Mean power of the distances from the mean."""
-    total, n = 0.0, int(part[_SIZE])
-    for k in range(n):
-        distance = _at(part, window, k) - mean
-        term = distance
-        for _ in range(power - 1):
-            term *= distance
-        total += term
-    return total / n
+def _runs(part: Floats, window: int) -> tuple[int, int]:
+    """Where the older values of the ring end, and the newer ones that begin at its start."""
+    end = int(part[_HEAD]) + int(part[_SIZE])
+    return min(end, window), max(0, end - window)
+
+
+@kernel
+def _sum(part: Floats, window: int) -> float:
+    older, newer = _runs(part, window)
+    found = total(part[_RING + int(part[_HEAD]) : _RING + older])
+    return found + total(part[_RING : _RING + newer])
+
+
+@kernel
+def _moments(part: Floats, window: int, mean: float) -> tuple[float, float, float]:
+    """Mean square, cube and fourth power of the distances from the mean."""
+    older, newer = _runs(part, window)
+    a2, a3, a4 = centred(part[_RING + int(part[_HEAD]) : _RING + older], mean)
+    b2, b3, b4 = centred(part[_RING : _RING + newer], mean)
+    n = part[_SIZE]
+    return (a2 + b2) / n, (a3 + b3) / n, (a4 + b4) / n
+
+
+@kernel
+def _products(
+    values: Floats, times: Floats, mean: float, first: float, middle: float
+) -> tuple[float, float]:
+    """Sums of time by value and of time squared, each about its mean; that of the times is `middle`
+    microseconds after `first`."""
+    above = below = above_too = below_too = 0.0
+    n = len(values)
+    whole = n - n % 2
+    for k in range(0, whole, 2):
+        t, u = (times[k] - first - middle) * 1e-6, (times[k + 1] - first - middle) * 1e-6
+        above += t * (values[k] - mean)
+        above_too += u * (values[k + 1] - mean)
+        below += t * t
+        below_too += u * u
+    if whole < n:
+        t = (times[n - 1] - first - middle) * 1e-6
+        above += t * (values[n - 1] - mean)
+        below += t * t
+    return above + above_too, below + below_too
+
+
+@kernel
+def _middle(part: Floats, window: int) -> float:
+    """Mean event time as distance from the oldest: added to it, it would lose its digits."""
+    older, newer = _runs(part, window)
+    begin, head = _RING + window, int(part[_HEAD])
+    first = part[begin + head]
+    away = away_too = 0.0
+    # Whole numbers: their sum is the same in any order.
+    for k in range(begin + head, begin + older - 1, 2):
+        away += part[k] - first
+        away_too += part[k + 1] - first
+    if (older - head) % 2:
+        away += part[begin + older - 1] - first
+    for k in range(begin, begin + newer - 1, 2):
+        away += part[k] - first
+        away_too += part[k + 1] - first
+    if newer % 2:
+        away += part[begin + newer - 1] - first
+    return float((away + away_too) / part[_SIZE])
 
 
 @kernel
 def _slope(part: Floats, window: int, mean: float) -> float:
-    n, head = int(part[_SIZE]), int(part[_HEAD])
-    first = part[_RING + window + head]
-    middle = 0.0
-    for k in range(n):
-        middle += (part[_RING + window + (head + k) % window] - first) * 1e-6 / n
-    above = below = 0.0
-    for k in range(n):
-        t = (part[_RING + window + (head + k) % window] - first) * 1e-6 - middle
-        above += t * (_at(part, window, k) - mean)
-        below += t * t
-    return above / below if below > 0.0 else np.nan
+    older, newer = _runs(part, window)
+    head, times = int(part[_HEAD]), _RING + window
+    first, middle = part[times + head], _middle(part, window)
+    older_values = part[_RING + head : _RING + older]
+    above, below = _products(older_values, part[times + head : times + older], mean, first, middle)
+    newer_values = part[_RING : _RING + newer]
+    more, wide = _products(newer_values, part[times : times + newer], mean, first, middle)
+    below += wide
+    return (above + more) / below if below > 0.0 else np.nan
 
 
 @kernel
@@ -142,25 +200,23 @@ def _statistic(part: Floats, window: int, stat: int, lag: int) -> float:
         return _extent(part, window, stat)
     if stat == _ZERO:
         return _crossings(part, window, 0.0)
-    total = 0.0
-    for k in range(n):
-        total += _at(part, window, k)
-    mean = total / n
+    found = _sum(part, window)
     if stat == _SUM:
-        return total
+        return found
+    mean = found / n
     if stat == _MEAN:
         return _crossings(part, window, mean)
     if stat == _SLOPE:
         return _slope(part, window, mean)
     if stat == _AUTO:
         return _autocorrelation(part, window, mean, lag)
-    variance = _moment(part, window, mean, 2)
+    variance, cubes, fourths = _moments(part, window, mean)
     # What rounding leaves of values that are all alike says nothing of their shape.
     if not variance > (1e-14 * mean) ** 2:
         return np.nan
     if stat == _SKEW:
-        return _moment(part, window, mean, 3) / (variance * math.sqrt(variance))
-    return _moment(part, window, mean, 4) / (variance * variance) - 3.0
+        return cubes / (variance * math.sqrt(variance))
+    return fourths / (variance * variance) - 3.0
 
 
 @kernel
@@ -196,13 +252,14 @@ def _look(
 def _keep(part: Floats, window: int, span: int, time: int, value: float) -> None:
     """Let what is too old leave, and the value enter where there is one."""
     while span > 0 and part[_SIZE] > 0.0 and part[_RING + window + int(part[_HEAD])] <= time - span:
-        part[_HEAD] = (int(part[_HEAD]) + 1) % window
+        part[_HEAD] = part[_HEAD] + 1.0 if part[_HEAD] + 1.0 < window else 0.0
         part[_SIZE] -= 1.0
     if not np.isfinite(value):
         return
     if part[_SIZE] >= window:
-        part[_HEAD] = (int(part[_HEAD]) + 1) % window
+        part[_HEAD] = part[_HEAD] + 1.0 if part[_HEAD] + 1.0 < window else 0.0
         part[_SIZE] -= 1.0
-    place = _RING + (int(part[_HEAD]) + int(part[_SIZE])) % window
+    place = int(part[_HEAD]) + int(part[_SIZE])
+    place = _RING + (place if place < window else place - window)
     part[place], part[place + window] = value, time
     part[_SIZE] += 1.0

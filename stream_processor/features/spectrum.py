@@ -12,7 +12,9 @@ from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 
-__all__ = ["build"]
+__all__ = ["EXAMPLE", "build"]
+
+EXAMPLE = {"of": ["value"], "bands": {"low": [0, 4]}, "rate": 64.0}
 
 _COUNT, _RING = 0, 1
 # Rules: window, lowest bin used, bins used, bands; first and last bin of each band; then cosine and
@@ -40,6 +42,8 @@ def build(
     All bands together, with frequency 0, have the mean square of the window. A sliding discrete
     Fourier transform, computed afresh once per window so that no rounding error stays. NaN until
     the window is full.
+
+    Jacobsen and Lyons (2003), "The sliding DFT".
     """
     columns = columns_of(schema, of, "spectrum")
     if not 4 <= window <= 1_024 or not 0.0 < rate < math.inf or not bands:

@@ -13,7 +13,9 @@ from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 
-__all__ = ["STATS", "build"]
+__all__ = ["EXAMPLE", "STATS", "build"]
+
+EXAMPLE = {"of": ["value"], "half_lives": [20]}
 
 STATS = ("mean", "var", "std")
 _MEAN, _VAR, _STD = range(3)

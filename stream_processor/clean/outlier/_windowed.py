@@ -24,6 +24,7 @@ from streamgauge.sorted_window import (
     mean_and_deviation,
     median_deviation,
     push,
+    push_unordered,
     quantile,
     size,
     width_of,
@@ -35,6 +36,7 @@ __all__ = ["HAMPEL", "IQR", "ZSCORE", "watch_window"]
 HAMPEL, IQR, ZSCORE = range(3)
 
 _TAIL = 0.05
+_WINSORIZE = ACTIONS.index("winsorize")
 _ROBUST = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
 
@@ -84,6 +86,14 @@ def _band(row: Floats, window: int, kind: int, limit: float) -> tuple[float, flo
 
 
 @kernel
+def _keep(row: Floats, window: int, value: float, ordered: bool) -> None:
+    if ordered:
+        push(row, window, value)
+    else:
+        push_unordered(row, window, value)
+
+
+@kernel
 def _watch(
     n: int,
     row: Rows,
@@ -96,6 +106,7 @@ def _watch(
     rules: Floats,
 ) -> None:
     window, kind, action = int(rules[_WINDOW]), int(rules[_KIND]), int(rules[_ACTION])
+    ordered = kind != ZSCORE or action == _WINSORIZE
     for i in range(n):
         value = values[i, channel]
         if verdict[i] != 0 or not np.isfinite(value):
@@ -103,7 +114,7 @@ def _watch(
         device = state[row[i]]
         recent = device[JUDGED:]
         if size(recent, window) < rules[_READY]:
-            push(recent, window, value)
+            _keep(recent, window, value, ordered)
             continue
         middle, low, high = _band(recent, window, kind, rules[_LIMIT])
         # Values that were all alike say nothing of how far the next one may be.
@@ -111,9 +122,9 @@ def _watch(
         found = judge(value, low, high, device, int(rules[_ACCEPT])) if known else INSIDE
         if found == OUTSIDE:
             above = value > high
-            tail = quantile(recent, window, 1.0 - _TAIL if above else _TAIL)
+            tail = quantile(recent, window, 1.0 - _TAIL if above else _TAIL) if ordered else 0.0
             act(values[i], flags[i], channel, action, middle, high if above else low, tail)
             continue
         if found == NEW_LEVEL:
             clear(recent)
-        push(recent, window, value)
+        _keep(recent, window, value, ordered)

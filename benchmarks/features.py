@@ -1,0 +1,207 @@
+"""Microseconds per event of each feature, at batches of 1,000 over 1,000 devices, beside River or
+plain Python with an object per device; the default chain; the start of a process."""
+
+import math
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from river import stats, utils
+
+from benchmarks._per_device import CHANNELS, DEVICES, Case, batches, chained, compared
+from stream_processor.admit import Admit
+from stream_processor.features import lags, raw, rolling
+from stream_processor.operator import Operator
+from streamgauge.schema import Channel, Schema
+
+CONSTANT, WINDOW = 0.15, 1.0
+"""Bars, microseconds per event and feature."""
+FEATURES = "stream_processor.features"
+OF = (CHANNELS[0],)
+LAST = {"readings": 50}
+SINGLES = 20_000
+CONFIG = Path(__file__).parent / "by_hand.toml"
+
+
+def run() -> list[dict[str, Any]]:
+    """Each feature alone, then the chain, then the start."""
+    rows = compared(CASES)
+    chain = [
+        ("chain, batches of 1,000", _chain(DEVICES), 0.8),
+        ("chain, one by one", _chain(1), 6.0),
+    ]
+    chain.append(("start, seconds", _start(), 2.0))
+    rows += [
+        {
+            "what": what, "options": "", "us per event": took, "bar": bar,
+            "holds": "yes" if took <= bar else "NO", "beside": "", "its us": "", "times": "",
+        }
+        for what, took, bar in chain
+    ]  # fmt: skip
+    return rows
+
+
+def _chain(size: int) -> float:
+    """Admission and 20 features of 4 channels: values, 2 lags of each, mean and variance of 10."""
+    schema = Schema(map(Channel, CHANNELS))
+    operators: list[Operator] = [
+        Admit(schema, DEVICES, max_ahead_us=10**9),
+        raw.build(schema, DEVICES, 0, of=CHANNELS),
+        lags.build(schema, DEVICES, 4, lags={name: [1, 2] for name in CHANNELS}),
+        rolling.build(
+            schema, DEVICES, 12, of=CHANNELS, window={"readings": 10}, stats=["mean", "var"]
+        ),
+    ]
+    count = 200 if size > 1 else SINGLES * 2
+    data = batches(count, size)
+    walk = chained(operators, 20, size)
+    half = count // 2
+    for batch in data[:half]:
+        walk(batch)
+    began = time.process_time()
+    for batch in data[half:]:
+        walk(batch)
+    return (time.process_time() - began) / (half * size) * 1e6
+
+
+def _start() -> float:
+    """Seconds until a new process has a configuration ready to walk; the second time, so that
+    everything is in the compile cache."""
+    script = (
+        "from pathlib import Path\n"
+        "from stream_processor.pipeline import Pipeline\n"
+        "from stream_processor.settings import load\n"
+        f"Pipeline(load(Path({str(CONFIG)!r}), {{}}))"
+    )
+    for _ in range(2):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", script], check=True)
+    return time.perf_counter() - began
+
+
+def _deque(size: int, of: Callable[[Any], Any]) -> Callable[[], Callable[[float, int], Any]]:
+    """The last values, and a function of all of them at each one."""
+
+    def one() -> Callable[[float, int], Any]:
+        recent: deque[float] = deque(maxlen=size)
+
+        def look(value: float, at: int) -> Any:
+            recent.append(value)
+            return of(recent)
+
+        return look
+
+    return one
+
+
+def _river(made: Callable[[], Any]) -> Callable[[], Callable[[float, int], Any]]:
+    def one() -> Callable[[float, int], Any]:
+        stat = made()
+
+        def look(value: float, at: int) -> Any:
+            stat.update(value)
+            return stat.get()
+
+        return look
+
+    return one
+
+
+def _over(made: Callable[[], Any]) -> Callable[[], Callable[[float, int], Any]]:
+    return _river(lambda: utils.Rolling(made(), 50))
+
+
+def _hour() -> Callable[[float, int], Any]:
+    def look(value: float, at: int) -> Any:
+        angle = 2 * math.pi * datetime.fromtimestamp(at / 1e6, UTC).hour / 24
+        return math.sin(angle), math.cos(angle)
+
+    return look
+
+
+def _formula() -> Callable[[float, int], Any]:
+    code = compile("a / b", "formula", "eval")
+    return lambda value, at: eval(code, {"a": value, "b": 2.0})  # noqa: S307 - as users would
+
+
+def _slope(recent: Any) -> Any:
+    return np.polyfit(np.arange(len(recent)), np.array(recent), 1)[0] if len(recent) > 2 else 0.0
+
+
+def _kurtosis(recent: Any) -> Any:
+    values = np.array(recent)
+    around = values - values.mean()
+    return (around**4).mean() / max((around**2).mean() ** 2, 1e-12)
+
+
+def _power(recent: Any) -> Any:
+    return (np.abs(np.fft.rfft(np.array(recent)))[5:10] ** 2).sum()
+
+
+def _rolling(stat: str, beside: Any, what: str) -> Case:
+    options = {"of": OF, "window": LAST, "stats": [stat]}
+    return Case(FEATURES, "rolling", options, CONSTANT, beside, what)
+
+
+def _shape(stat: str, bar: float, beside: Any, what: str) -> Case:
+    options = {"of": OF, "window": LAST, "stats": [stat]}
+    return Case(FEATURES, "shape", options, bar, beside, what)
+
+
+def _rank(stat: str, beside: Any, what: str) -> Case:
+    options = {"of": OF, "window": LAST, "stats": [stat]}
+    return Case(FEATURES, "quantiles", options, WINDOW, beside, what)
+
+
+def _rms(recent: Any) -> Any:
+    return math.sqrt(sum(value * value for value in recent) / len(recent))
+
+
+def _crossings(recent: Any) -> Any:
+    return np.count_nonzero(np.diff(np.signbit(np.array(recent))))
+
+
+CASES = (
+    Case(FEATURES, "raw", {"of": OF}, CONSTANT, lambda: lambda v, at: {"a": v}, "Python"),
+    Case(FEATURES, "lags", {"lags": {OF[0]: [1]}}, CONSTANT, _river(lambda: stats.Shift(1)),
+         "River Shift"),
+    Case(FEATURES, "differences", {"of": OF}, CONSTANT, _deque(2, lambda r: r[-1] - r[0]),
+         "Python deque"),
+    Case(FEATURES, "weighted", {"of": OF, "half_lives": [20]}, CONSTANT,
+         _river(lambda: stats.EWMean(0.034)), "River EWMean"),
+    Case(FEATURES, "weighted", {"of": OF, "half_lives": [20], "stats": ["var"]}, CONSTANT,
+         _river(lambda: stats.EWVar(0.034)), "River EWVar"),
+    Case(FEATURES, "since", {"value": OF, "reading": False}, CONSTANT,
+         _deque(2, lambda r: r[-1] - r[0]), "Python deque"),
+    Case(FEATURES, "formula", {"of": {"f": f"{OF[0]} / {CHANNELS[1]}"}}, CONSTANT, _formula,
+         "Python eval"),
+    Case(FEATURES, "calendar", {"of": ["hour"], "as_": "cyclic", "zone": "UTC"}, CONSTANT, _hour,
+         "Python datetime"),
+    _rolling("mean", _over(stats.Mean), "River Rolling Mean"),
+    _rolling("var", _over(stats.Var), "River Rolling Var"),
+    _rolling("max", _river(lambda: stats.RollingMax(50)), "River RollingMax"),
+    _shape("count", CONSTANT, _deque(50, len), "Python deque"),
+    _shape("sum", CONSTANT, _over(stats.Sum), "River Rolling Sum"),
+    _shape("range", CONSTANT, _river(lambda: stats.RollingPeakToPeak(50)),
+           "River RollingPeakToPeak"),
+    _shape("rms", CONSTANT, _deque(50, _rms), "Python deque"),
+    _shape("crest", CONSTANT, _deque(50, lambda r: max(map(abs, r)) / _rms(r)), "Python deque"),
+    _shape("slope", CONSTANT, _deque(50, _slope), "numpy polyfit"),
+    _shape("zero_crossings", CONSTANT, _deque(50, _crossings), "numpy"),
+    _shape("kurtosis", CONSTANT, _deque(50, _kurtosis), "numpy"),
+    _shape("autocorrelation", WINDOW, _over(lambda: stats.AutoCorr(1))
+           if hasattr(stats.AutoCorr, "revert") else _river(lambda: stats.AutoCorr(1)),
+           "River AutoCorr, no window"),
+    _rank("median", _river(lambda: stats.RollingQuantile(0.5, 50)), "River RollingQuantile"),
+    _rank("q90", _river(lambda: stats.RollingQuantile(0.9, 50)), "River RollingQuantile"),
+    _rank("iqr", _river(lambda: stats.RollingIQR(50)), "River RollingIQR"),
+    _rank("mad", _deque(50, lambda r: np.median(np.abs(np.array(r) - np.median(r)))), "numpy"),
+    Case(FEATURES, "spectrum", {"of": OF, "bands": {"b": [5, 10]}, "rate": 64.0}, WINDOW,
+         _deque(64, _power), "numpy rfft"),
+)  # fmt: skip
