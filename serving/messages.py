@@ -1,4 +1,5 @@
-"""What a live listener is told: one JSON object per prediction, outcome, drift or score."""
+"""What a live listener is told: one JSON object per prediction, outcome, drift, event
+of a device, or score."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,9 @@ from streamgauge.words import Status, Step
 
 __all__ = ["KINDS", "Message", "Wanted", "newest"]
 
-KINDS = ("prediction", "outcome", "drift", "scores")
+KINDS = ("prediction", "outcome", "drift", "event", "scores")
 
+_DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN)
 _STATUS = {status: status.name.lower() for status in Status}
 
 
@@ -70,7 +72,7 @@ def newest(output: Output, wanted: Wanted, limit: int, number: int) -> tuple[lis
     room = max(0, limit - len(events) - len(scores))
     data = [
         *(_outcome(output, i) for i in records[len(records) - min(room, len(records)) :].tolist()),
-        *(_drift(output, event) for event in events),
+        *(_event(output, event) for event in events),
         *(_score(output, score, i) for score, i in scores),
     ][-limit:]
     first = found - len(data)
@@ -113,12 +115,11 @@ def _fits(output: Output, wanted: Wanted, row: int, lane: int) -> bool:
 
 
 def _events(output: Output, wanted: Wanted) -> list[Event]:
-    if "drift" not in wanted.kinds:
-        return []
     return [
         event
         for event in output.events
-        if event.kind is not EventKind.EVICTED and _fits(output, wanted, event.row, event.lane)
+        if ("drift" if event.kind in _DRIFTS else "event") in wanted.kinds
+        and _fits(output, wanted, event.row, event.lane)
     ]
 
 
@@ -158,6 +159,18 @@ def _outcome(output: Output, i: int) -> tuple[str, dict[str, Any]]:
     if made:
         return "prediction", data
     return "outcome", data | {"label": number[LABEL], "residual": number[RESIDUAL]}
+
+
+def _event(output: Output, event: Event) -> tuple[str, dict[str, Any]]:
+    if event.kind in _DRIFTS:
+        return _drift(output, event)
+    return "event", {
+        "time": iso(event.time),
+        "device": output.device(event.row),
+        "channel": event.channel or None,
+        "kind": event.kind.name.lower(),
+        "seconds": event.size,
+    }
 
 
 def _drift(output: Output, event: Event) -> tuple[str, dict[str, Any]]:

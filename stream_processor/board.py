@@ -168,6 +168,8 @@ class LiveBoard:
             cleaned = self._stages.flags.totals()
             fleet = self._stages.scorer.cell(-1).sum(axis=1)
             known = self._stages.devices.known
+            silent = self._stages.silence.silent(len(self._stages.devices))
+            silences = self._stages.silence.totals()
         failures = sum(sum(k.failures.values()) for k in self._stages.learners)
         return {
             "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
@@ -180,6 +182,8 @@ class LiveBoard:
             "not_finite": int(fleet[_FIELD["not_finite"]]),
             "model_failures": failures,
             "devices": known,
+            "devices_silent": silent,
+            "silences": silences,
             "devices_refused": self._rejects.counts["device_limit"],
         }
 

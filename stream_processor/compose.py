@@ -15,7 +15,8 @@ from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.model import Settings, TaskSettings
-from stream_processor.walk import Stages
+from stream_processor.silence import Silence
+from stream_processor.walk import PART, Stages
 from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schedule import Lane
@@ -44,6 +45,13 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         schema=schema,
         devices=Devices(limit),
         admit=Admit(schema, limit, max_ahead_us=skew),
+        silence=Silence(
+            schema,
+            limit,
+            device=settings.devices.silent_after,
+            channels=[channel.silent_after for channel in settings.channels.values()],
+            part=PART,
+        ),
         cleaners=dict(build_cleaners(settings, schema, limit)),
         flags=FlagCounts(schema, limit),
         features=features,

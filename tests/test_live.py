@@ -369,4 +369,4 @@ async def until_told(messages: AsyncIterator[Message | None]) -> AsyncIterator[M
 
 def test_the_kinds_are_those_that_the_documentation_names() -> None:
     """Each kind can be asked for by itself."""
-    assert KINDS == ("prediction", "outcome", "drift", "scores")
+    assert KINDS == ("prediction", "outcome", "drift", "event", "scores")

@@ -8,7 +8,18 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
 from ingest.rejects import Reject
-from serving.api import devices, drift, health, metrics, page, problems, rejects, stream, tasks
+from serving.api import (
+    devices,
+    drift,
+    events,
+    health,
+    metrics,
+    page,
+    problems,
+    rejects,
+    stream,
+    tasks,
+)
 from serving.api.access import Access
 from serving.api.guard import AnswerHeaders, KnownHosts, RawPaths, authorised
 from serving.api.history import History
@@ -23,6 +34,7 @@ _GUARDED = (
     devices.routes,
     tasks.routes,
     drift.routes,
+    events.routes,
     rejects.routes,
     stream.routes,
     health.status,

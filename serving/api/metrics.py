@@ -34,8 +34,12 @@ _BY = {
     "readings": ("verdict", "Readings by what was decided about them."),
     "flags": ("flag", "Values that cleaning changed, by what it did."),
     "rejected": ("reason", "Messages and readings that were not admitted."),
+    "silences": ("event", "Devices and channels that fell silent, and that returned."),
 }
-_GAUGES = {"devices": "Devices known now."}
+_GAUGES = {
+    "devices": "Devices known now.",
+    "devices_silent": "Devices silent for longer than devices.silent_after.",
+}
 _COUNTERS = {
     "predictions": "Predictions made.",
     "labels": "Labels that met their prediction.",

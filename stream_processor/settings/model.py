@@ -91,6 +91,8 @@ class DeviceSettings:
     max_ahead: Duration = 5 * 60 * 10**6
     """How far ahead of our clock an event time may be."""
     evict_after: Ever = None
+    silent_after: Ever = None
+    """How long a device may be quiet before that is an event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,8 @@ class ChannelSettings:
     range: Limits | None = None
     outside: Outside = Outside.MISSING
     path: str = ""
+    silent_after: Ever = None
+    """How long the channel may be absent before that is an event."""
     rate: Options | None = None
     """Cleaning, in the order in which it is done: see the files of `stream_processor/clean`."""
     spike: Options | None = None
@@ -169,6 +173,9 @@ class CalendarSettings:
 
     of: Names = field(default=(), metadata=REQUIRED)
     encoding: Literal["number", "cyclic"] = field(default="number", metadata={"key": "as"})
+    country: str = ""
+    """Whose holidays these are, such as "DE"; and of which part of it, such as "BY"."""
+    subdivision: str = ""
 
 
 @dataclass(frozen=True, slots=True)

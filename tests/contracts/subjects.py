@@ -13,6 +13,7 @@ from stream_processor.clean._range import EXTREME
 from stream_processor.features import calendar, formula, lags, raw, rolling, shape
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
+from stream_processor.silence import Silence
 from streamgauge import plugins
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
@@ -48,6 +49,7 @@ def found() -> list[str]:
     """Modules of all operators, from the folders that they live in."""
     clean = "stream_processor.clean"
     names = ["stream_processor.admit", "stream_processor.flag_counts", f"{clean}._range"]
+    names.append("stream_processor.silence")
     for folder in (clean, f"{clean}.outlier", f"{clean}.missing", "stream_processor.features"):
         names += [module.__name__ for module in plugins.find(folder).values()]
     return names
@@ -107,6 +109,33 @@ class _Counted:
             self.seen |= Flag(int(np.bitwise_or.reduce(admitted, axis=None)))
 
         return Call(run, (Now.N,))
+
+
+class _Heard:
+    """Silences, told after each batch."""
+
+    def __init__(self) -> None:
+        limits = [5 * 10**6, None, 30 * 10**6]
+        self.silence = Silence(SCHEMA, CAPACITY, device=10**7, channels=limits, part=1_000)
+        self.blocks = self.silence.blocks
+        self.kinds: set[tuple[str, bool]] = set()
+
+    def call(self, batch: Batch, features: Features) -> Call:
+        inner = self.silence.call(batch, features)
+
+        def run(n: int) -> None:
+            values = batch.values[:n]
+            values[~(np.abs(values) <= EXTREME)] = np.nan
+            inner.run(n=n)
+            events = self.silence.told(n)
+            assert [event.source for event in events] == sorted(event.source for event in events)
+            self.kinds |= {(event.kind.name, bool(event.channel)) for event in events}
+
+        return Call(run, (Now.N,))
+
+
+def _heard(kind: str, of_channel: bool, operator: _Heard) -> bool:
+    return (kind, of_channel) in operator.kinds
 
 
 _FEW = {"window": 9, "ready_after": 3, "accept_after": 3}
@@ -197,6 +226,16 @@ SUBJECTS = (
     Subject(
         "stream_processor.flag_counts", "all", lambda column: _Counted(FlagCounts(SCHEMA, CAPACITY))
     ),
+    Subject(
+        "stream_processor.silence",
+        "device and channels",
+        lambda column: _Heard(),
+        outcomes={
+            f"{kind} {of_channel}": partial(_heard, kind, of_channel)
+            for kind in ("SILENT", "RETURNED")
+            for of_channel in (False, True)
+        },
+    ),
     *_cleaners(),
     Subject(
         f"{_FEATURES}.raw",
@@ -264,11 +303,17 @@ SUBJECTS = (
     Subject(
         f"{_FEATURES}.calendar",
         "number",
-        _calendar(of=calendar.FIELDS, zone="Europe/Berlin"),
+        _calendar(of=calendar.FIELDS, zone="Europe/Berlin", country="DE"),
     ),
     Subject(
         f"{_FEATURES}.calendar",
         "cyclic",
-        _calendar(of=["month", "hour"], as_="cyclic", zone="Australia/Lord_Howe"),
+        _calendar(
+            of=["month", "holiday", "hour"],
+            as_="cyclic",
+            zone="Australia/Lord_Howe",
+            country="AU",
+            subdivision="NSW",
+        ),
     ),
 )
