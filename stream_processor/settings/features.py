@@ -43,9 +43,10 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
             },
         )
     if features.calendar is not None:
-        of, encoding = features.calendar.of, features.calendar.encoding
-        zone = settings.devices.timezone
-        yield ("features", "calendar"), {"of": of, "as_": encoding, "zone": zone}
+        clock, zone = features.calendar, settings.devices.timezone
+        where = {"country": clock.country, "subdivision": clock.subdivision}
+        options = {"of": clock.of, "as_": clock.encoding, "zone": zone, **where}
+        yield ("features", "calendar"), options
     for key, use in features.uses():
         yield key, use.options
 
