@@ -127,7 +127,7 @@ def _packed(delivery: Delivery) -> _Record:
         delivery.clock,
         delivery.position,
         None
-        if readings is None
+        if readings is None or elsewhere
         else _Columns(
             readings.devices,
             readings.time.tobytes(),

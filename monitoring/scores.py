@@ -33,7 +33,7 @@ from streamgauge.schedule import (
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Status, Step
 
-__all__ = ["FIELDS", "Scorer", "summary"]
+__all__ = ["FIELDS", "SCORED", "Scorer", "summary"]
 
 FIELDS = (
     "labels",
@@ -61,6 +61,8 @@ FIELDS = (
     "version",
 )
 """Fields of a device's score row, one value per lane: cumulative, then the newest prediction."""
+SCORED = FIELDS[: FIELDS.index("learned")]
+"""Those that the rolling window is kept in step with."""
 
 (
     LABELS,
@@ -239,18 +241,21 @@ class Scorer:
         count = len(lanes)
         self.lanes = tuple(lanes)
         self.window = max(CHUNK, window // CHUNK * CHUNK)
-        rows = [Field(name, (count,)) for name in FIELDS]
+        rows = [Field(name, (count,), along="lanes") for name in FIELDS]
         device = Block([*rows, Field("slots"), Field("chunks")], capacity)
-        waiting = Block(
-            [Field("value", (count,)), Field("status", (count,))], capacity, layers=max(2, pending)
-        )
+        served = [Field(name, (count,), along="lanes") for name in ("value", "status")]
+        waiting = Block(served, capacity, layers=max(2, pending))
         waiting.depth = device.view("slots")
-        rolling = Block(
-            [Field("recent", (count, CHUNK, 2))], capacity, layers=max(2, self.window // CHUNK)
-        )
+        recent = Field("recent", (count, CHUNK, 2), along="lanes")
+        rolling = Block([recent], capacity, layers=max(2, self.window // CHUNK))
         rolling.depth = device.view("chunks")
         fleet = Block(
-            [*rows, Field("slots"), Field("chunks"), Field("recent", (count, FLEET_WINDOW, 2))],
+            [
+                *rows,
+                Field("slots"),
+                Field("chunks"),
+                Field("recent", (count, FLEET_WINDOW, 2), along="lanes"),
+            ],
             1,
             keys=Keys.FLEET,
         )

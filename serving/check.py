@@ -7,12 +7,16 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from stream_processor.changes import compare
+from stream_processor.checkpoint import CheckpointRefused, facts_of
 from stream_processor.compose import compose
+from stream_processor.definition import definition
 from stream_processor.settings import Problem, Problems, Settings, load
 from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.model import TaskSettings
+from stream_processor.worker import CHECKPOINT
 from streamgauge.durations import text
 
 __all__ = ["check", "print_problems", "print_summary", "summary"]
@@ -91,6 +95,7 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         ("drift", settings.drift.detector.use if settings.drift.detector else "not watched"),
         *(("sink", sink.use) for sink in settings.sinks),
         *(("note", note) for note in settings.notes),
+        *_restart(settings),
     ]
 
 
@@ -135,6 +140,25 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
     all_of_them = f"{least * devices / 1e6:,.0f} MB at {devices:,} devices"
     full = f"at most {most / 1e3:,.0f} KB where every window and waiting list is full"
     yield "memory", f"{least / 1e3:.1f} KB per device ({all_of_them}), {full}"
+
+
+def _restart(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What the next start would make of the state that there is."""
+    path = settings.state.dir / CHECKPOINT
+    if not path.exists() or not settings.channels:
+        return
+    try:
+        saved = facts_of(path)["definition"]
+    except CheckpointRefused as refused:
+        yield "restart", str(refused)
+        return
+    changes = compare(saved, definition(settings, compose(settings)[0]))
+    if not changes:
+        yield "restart", "goes on with the state that there is"
+        return
+    yield "restart", "needs --accept, for the configuration is not the one of the state"
+    for how, parts in (("starts anew", changes.anew), ("drops", changes.dropped)):
+        yield from (("restart", f"{how}: {part}") for part in parts)
 
 
 def _horizon(task: TaskSettings, horizon: Span) -> str:

@@ -47,6 +47,11 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="run the service that a pipeline.toml describes")
     run.add_argument("pipeline", type=Path)
+    run.add_argument(
+        "--accept",
+        action="store_true",
+        help="go on although the file changed: what it lists starts anew or is dropped",
+    )
     run.set_defaults(command=_run)
 
     replay = commands.add_parser("replay", help="run recorded data through the same code")
@@ -78,7 +83,7 @@ def _demo(chosen: argparse.Namespace) -> int:
 def _run(chosen: argparse.Namespace) -> int:
     from serving.run import run
 
-    return run(chosen.pipeline)
+    return run(chosen.pipeline, accept=chosen.accept)
 
 
 def _replay(chosen: argparse.Namespace) -> int:

@@ -79,6 +79,7 @@ class Running:
             signing_key(key_file(env)),
             clock,
             history=self.history,
+            first=[k for k, source in enumerate(settings.sources) if source.first],
         )
 
     def _listening(self, settings: Settings, clock: Callable[[], int]) -> HttpServer:
@@ -98,9 +99,9 @@ class Running:
         )
         return HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 
-    def start(self) -> None:
-        """Take the state back, then listen and work."""
-        self.worker.recover()
+    def start(self, *, accept: bool = False) -> None:
+        """Take the state back, then listen and work; `accept` a configuration that changed."""
+        self.worker.recover(accept=accept)
         self.history.resume(self.worker.place)
         self.worker.start()
         self.server.start()
@@ -112,12 +113,12 @@ class Running:
         self._lock.close()
 
     def _states(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-        uses = [source.use for source in self.pipeline.settings.sources]
-        names = [f"{use}-{k}" if uses.count(use) > 1 else use for k, use in enumerate(uses)]
-        sinks = {type(sink).__name__.lower(): sink.state() for sink in self.sinks}
+        settings = self.pipeline.settings
+        sources = _names([source.use for source in settings.sources])
+        sinks = ["store", *_names([sink.use for sink in settings.sinks]), "live"]
         return {
-            "source": {n: s.state() for n, s in zip(names, self.sources, strict=True)},
-            "sink": sinks,
+            "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
+            "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},
             "state": {"checkpoint": self.worker.checkpoints, "journal": self.worker.journal_state},
         }
 
@@ -131,6 +132,11 @@ class Running:
 
     def _rejects(self) -> Sequence[Any]:
         return list(self.pipeline.rejects.newest)
+
+
+def _names(uses: Sequence[str]) -> list[str]:
+    """Plug-ins of one kind by name, numbered where there are several of one name."""
+    return [f"{use}-{k}" if uses.count(use) > 1 else use for k, use in enumerate(uses)]
 
 
 def _only_one(folder: Path) -> IO[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from monitoring.sinks.store import StoreDamaged, StoreInUse
 from serving.api.access import OpenBind
 from serving.compose import InUse, Running
-from stream_processor.checkpoint import CheckpointRefused
+from stream_processor.checkpoint import CheckpointRefused, ConfigurationChanged
 from stream_processor.settings import load
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Problems
@@ -37,19 +37,24 @@ def clock() -> int:
     return time.time_ns() // 1_000
 
 
-def run(config: Path) -> int:
-    """Run the service that the file describes; returns the exit code."""
+def run(config: Path, *, accept: bool = False) -> int:
+    """Run the service that the file describes; returns the exit code.
+
+    `accept`: go on although the configuration changed, see `stream_processor.changes`.
+    """
     try:
         settings = load(config, os.environ)
     except Problems as wrong:
         print(wrong, file=sys.stderr)
         return 2
     return serve(
-        settings, lambda running: print(f"streamgauge listens on {running.server.url}", flush=True)
+        settings,
+        lambda running: print(f"streamgauge listens on {running.server.url}", flush=True),
+        accept=accept,
     )
 
 
-def serve(settings: Settings, ready: Callable[[Running], None]) -> int:
+def serve(settings: Settings, ready: Callable[[Running], None], *, accept: bool = False) -> int:
     """Run until a signal comes or the worker ends; `ready` is called once all parts run."""
     stop = threading.Event()
     for word in (signal.SIGINT, signal.SIGTERM):
@@ -59,7 +64,7 @@ def serve(settings: Settings, ready: Callable[[Running], None]) -> int:
     except REFUSALS as refusal:
         return _refused(refusal)
     try:
-        running.start()
+        running.start(accept=accept)
         ready(running)
         _until_stopped(running, stop)
     except REFUSALS as refusal:
@@ -75,7 +80,7 @@ def serve(settings: Settings, ready: Callable[[Running], None]) -> int:
 def _refused(refusal: BaseException) -> int:
     """Say why the service does not run; the exit code."""
     print(str(refusal) or type(refusal).__name__, file=sys.stderr)
-    return 1
+    return 2 if isinstance(refusal, ConfigurationChanged) else 1
 
 
 def _until_stopped(running: Running, stop: threading.Event) -> None:

@@ -129,7 +129,8 @@ class Admit:
         if max_ahead_us < 0:
             raise ValueError(f"max_ahead_us is {max_ahead_us}; give 0 or more microseconds")
         fields = (Field("newest"), Field("received"), Field("count"), Field("recent", (RECENT,)))
-        state = Block([*fields, Field("last", (len(schema),))], capacity)
+        last = Field("last", (len(schema),), along="channels", later=np.nan)
+        state = Block([*fields, last], capacity)
         numbers = (Field("verdicts", (_VERDICTS,)), Field("flags", (_FLAGS,)))
         counts = Block(numbers, 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {"admit": state, "counts": counts}

@@ -1,65 +1,94 @@
 """All state and the place in the log, in one file, written in one step.
 
-The file is a line of text (magic and format version), a JSON header with lengths and digests, then
-the arrays as safetensors and, where models are opaque, their blobs. It is written beside the old
-one, synced, and renamed over it: a crash leaves one or the other, whole. Reading verifies first and
-loads after: a damaged, foreign or newer checkpoint is refused and nothing of it is used.
+The file is a line of text (magic and format version), the state in parts (arrays as safetensors
+and, where models are opaque, their pickles), an index as JSON with the facts and a digest of each
+part, and a last line with the index's length and digest. A part is written as soon as it is there,
+so the state is never in memory twice. The file is written beside the old one, synced, and renamed
+over it: a crash leaves one or the other, whole. Reading verifies first and loads after: a damaged,
+foreign or newer checkpoint is refused and nothing of it is used.
 """
 
 import hashlib
 import hmac
 import json
+import mmap
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-__all__ = ["Checkpoint", "CheckpointRefused", "read", "write"]
+from streamgauge.arrays import Ints
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointRefused",
+    "ConfigurationChanged",
+    "Part",
+    "facts_of",
+    "read",
+    "write",
+]
 
 MAGIC = b"streamgauge checkpoint "
-FORMAT = 1
+FORMAT = 2
+ROWS = "device rows"
+"""Name of the array that says which rows a part is about; no block has a space in its name."""
+END = len(f"{0:016d} {'':32}\n")
+"""Bytes of the last line."""
 Arrays = dict[str, NDArray[Any]]
+Blobs = dict[str, list[bytes]]
 
 
 class CheckpointRefused(Exception):
     """The checkpoint cannot be used; the message says why and what to do. Nothing was loaded."""
 
 
+class ConfigurationChanged(CheckpointRefused):
+    """The checkpoint is of another configuration; the message lists what that would mean."""
+
+
+@dataclass(slots=True)
+class Part:
+    """Some of the state: of these device rows, or, where `rows` is None, what is kept for all.
+
+    `arrays` by block and part; `blobs` are pickles by lane, one per row.
+    """
+
+    rows: Ints | None
+    arrays: Arrays
+    blobs: Blobs = field(default_factory=dict)
+
+
 @dataclass(slots=True)
 class Checkpoint:
     """State at one moment, detached from the running walk.
 
-    `arrays` by block and part; `facts` are small and JSON-able (devices, positions, definitions);
-    `blobs` are pickles by lane, one per device row.
+    `facts` are small and JSON-able (devices, positions, definitions); the parts, which may be gone
+    through more than once, hold each device row once, in any order.
     """
 
-    arrays: Arrays
     facts: dict[str, Any]
-    blobs: dict[str, list[bytes]] = field(default_factory=dict)
+    parts: Iterable[Part]
 
 
-def write(path: Path, checkpoint: Checkpoint, key: bytes) -> int:
-    """Write the checkpoint in one atomic step, durable on return; returns its size in bytes."""
-    tensors = save_tensors({name: np.ascontiguousarray(a) for name, a in checkpoint.arrays.items()})
-    blobs = b"".join(blob for lane in checkpoint.blobs.values() for blob in lane)
-    header = {
-        "facts": checkpoint.facts,
-        "blobs": {lane: [len(blob) for blob in blobs] for lane, blobs in checkpoint.blobs.items()},
-        "tensors": {"bytes": len(tensors), "digest": _digest(tensors)},
-        "pickles": {"bytes": len(blobs), "signature": _sign(blobs, key)},
-    }
-    text = json.dumps(header).encode()
-    start = MAGIC + f"{FORMAT} {len(text)} {_digest(text)}\n".encode()
+def write(path: Path, facts: Mapping[str, Any], parts: Iterable[Part], key: bytes) -> int:
+    """Write a checkpoint in one atomic step, durable on return; returns its size in bytes.
+
+    `parts` may come as they are made: each is written before the next is asked for.
+    """
     beside = path.with_suffix(".new")
     with beside.open("wb") as file:
-        for part in (start, text, tensors, blobs):
-            file.write(part)
+        file.write(MAGIC + f"{FORMAT}\n".encode())
+        index = [_write_part(file, part, key) for part in parts]
+        text = json.dumps({"facts": facts, "parts": index}).encode()
+        file.write(text)
+        file.write(f"{len(text):016d} {_digest(text)}\n".encode())
         file.flush()
         os.fsync(file.fileno())
         size = file.tell()
@@ -68,29 +97,83 @@ def write(path: Path, checkpoint: Checkpoint, key: bytes) -> int:
     return size
 
 
+def _write_part(file: IO[bytes], part: Part, key: bytes) -> dict[str, Any]:
+    """What the index says of the part."""
+    arrays = part.arrays if part.rows is None else part.arrays | {ROWS: part.rows}
+    tensors = save_tensors({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+    pickles = b"".join(blob for lane in part.blobs.values() for blob in lane)
+    lengths = {lane: [len(blob) for blob in blobs] for lane, blobs in part.blobs.items()}
+    file.write(tensors)
+    file.write(pickles)
+    return {
+        "tensors": [len(tensors), _digest(tensors)],
+        "pickles": [len(pickles), _digest(pickles), _sign(pickles, lengths, key)],
+        "blobs": lengths,
+    }
+
+
 def read(path: Path, key: bytes) -> Checkpoint:
     """The checkpoint in that file, verified; raises CheckpointRefused or FileNotFoundError."""
-    content = path.read_bytes()
-    header, start = _header(path, content)
-    size = header["tensors"]["bytes"]
-    tensors = content[start : start + size]
-    pickles = content[start + size :]
-    whole = _digest(tensors) == header["tensors"]["digest"]
-    if not whole or len(pickles) != header["pickles"]["bytes"]:
-        raise _damaged(path, "its arrays do not match their digest")
-    if pickles and not hmac.compare_digest(_sign(pickles, key), header["pickles"]["signature"]):
-        raise CheckpointRefused(
-            f"{path}: its River models were not signed with this machine's key, so they are not "
-            "unpickled; put the key of the machine that wrote it in place (STREAMGAUGE_KEY_FILE), "
-            "or move the state folder away to start anew"
-        )
-    return Checkpoint(load_tensors(tensors), header["facts"], _split(pickles, header["blobs"]))
+    content = _content(path)
+    index, start, stop = _index(path, content)
+    stored = _Stored(content, index["parts"], start)
+    if stored.end != stop:
+        raise _damaged(path, "its parts do not fill it")
+    for entry, tensors, pickles in stored.entries():
+        if [_digest(tensors), _digest(pickles)] != [entry["tensors"][1], entry["pickles"][1]]:
+            raise _damaged(path, "its state does not match its digest")
+        if pickles and not hmac.compare_digest(
+            _sign(pickles, entry["blobs"], key), entry["pickles"][2]
+        ):
+            raise CheckpointRefused(
+                f"{path}: its River models were not signed with this machine's key, so they are "
+                "not unpickled; put the key of the machine that wrote it in place "
+                "(STREAMGAUGE_KEY_FILE), or move the state folder away to start anew"
+            )
+    return Checkpoint(index["facts"], stored)
 
 
-def _header(path: Path, content: bytes) -> tuple[dict[str, Any], int]:
-    line, found, _ = content.partition(b"\n")
+def facts_of(path: Path) -> dict[str, Any]:
+    """The facts in that file, without a look at the state; raises as `read` does."""
+    facts: dict[str, Any] = _index(path, _content(path))[0]["facts"]
+    return facts
+
+
+def _content(path: Path) -> memoryview:
+    with path.open("rb") as file:
+        if not os.fstat(file.fileno()).st_size:
+            raise _damaged(path, "it is empty")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+
+
+class _Stored:
+    """The parts of a verified file, each loaded when its turn comes."""
+
+    def __init__(self, content: memoryview, index: Sequence[Mapping[str, Any]], start: int) -> None:
+        self._content, self._index, self._start = content, index, start
+        self.end = start + sum(part["tensors"][0] + part["pickles"][0] for part in index)
+
+    def entries(self) -> Iterator[tuple[Mapping[str, Any], memoryview, memoryview]]:
+        """What the index says of each part, its tensors and its pickles."""
+        at = self._start
+        for entry in self._index:
+            middle = at + entry["tensors"][0]
+            end = middle + entry["pickles"][0]
+            yield entry, self._content[at:middle], self._content[middle:end]
+            at = end
+
+    def __iter__(self) -> Iterator[Part]:
+        for entry, tensors, pickles in self.entries():
+            arrays = load_tensors(bytes(tensors))
+            rows = arrays.pop(ROWS, None)
+            yield Part(rows, arrays, _split(pickles, entry["blobs"]))
+
+
+def _index(path: Path, content: memoryview) -> tuple[dict[str, Any], int, int]:
+    """The index, and where the parts begin and end."""
+    line, found, _ = bytes(content[:64]).partition(b"\n")
     words = line.removeprefix(MAGIC).split()
-    if not found or not line.startswith(MAGIC) or len(words) != 3 or not words[0].isdigit():
+    if not found or not line.startswith(MAGIC) or not words or not words[0].isdigit():
         raise _damaged(path, "it does not begin as a checkpoint does")
     version = int(words[0])
     if version != FORMAT:
@@ -98,30 +181,34 @@ def _header(path: Path, content: bytes) -> tuple[dict[str, Any], int]:
             f"{path}: format {version}, this version of streamgauge reads format {FORMAT}; "
             "run the version that wrote it, or move the state folder away to start anew"
         )
-    start = len(line) + 1
-    text = content[start : start + int(words[1])] if words[1].isdigit() else b""
-    if _digest(text) != words[2].decode(errors="replace"):
-        raise _damaged(path, "its header does not match its digest")
-    return json.loads(text), start + len(text)
+    last = bytes(content[-END:]).decode(errors="replace").split(" ")
+    stop = len(content) - END - int(last[0]) if last[0].isdigit() else -1
+    text = bytes(content[max(stop, 0) : -END])
+    if stop < len(line) + 1 or last[1:] != [_digest(text) + "\n"]:
+        raise _damaged(path, "its index does not match its digest")
+    return json.loads(text), len(line) + 1, stop
 
 
-def _split(pickles: bytes, lengths: Mapping[str, list[int]]) -> dict[str, list[bytes]]:
+def _split(pickles: memoryview, lengths: Mapping[str, list[int]]) -> Blobs:
     at = 0
-    split: dict[str, list[bytes]] = {}
+    split: Blobs = {}
     for lane, sizes in lengths.items():
         split[lane] = []
         for size in sizes:
-            split[lane].append(pickles[at : at + size])
+            split[lane].append(bytes(pickles[at : at + size]))
             at += size
     return split
 
 
-def _digest(content: bytes) -> str:
+def _digest(content: bytes | memoryview) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _sign(content: bytes, key: bytes) -> str:
-    return hmac.new(key, content, hashlib.sha256).hexdigest()
+def _sign(pickles: bytes | memoryview, lengths: Mapping[str, list[int]], key: bytes) -> str:
+    """Signs the pickles and where each begins and ends."""
+    signed = hmac.new(key, json.dumps(lengths, sort_keys=True).encode(), hashlib.sha256)
+    signed.update(pickles)
+    return signed.hexdigest()
 
 
 def _damaged(path: Path, why: str) -> CheckpointRefused:

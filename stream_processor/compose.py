@@ -17,12 +17,11 @@ from stream_processor.settings.kinds import Span
 from stream_processor.settings.model import Settings, TaskSettings
 from stream_processor.silence import Silence
 from stream_processor.walk import PART, Stages
-from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schedule import Lane
 from streamgauge.schema import Schema
 
-__all__ = ["AT_ONCE", "compose"]
+__all__ = ["AT_ONCE", "compose", "most_pending"]
 
 AT_ONCE = Span("", 0, 0)
 """The horizon of a regression: its label belongs to the same reading."""
@@ -32,10 +31,11 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     """The stages that the settings describe, and for each lane how its model was compiled."""
     schema = settings.schema()
     limit = settings.devices.limit
-    features = build_features(settings, schema, limit)
+    devices = settings.known_devices(limit)
+    features = build_features(settings, schema, limit, devices)
     names = [name for operator in features for name in operator.names]
     lanes = list(_lanes(settings, schema, features))
-    pending = max(map(_pending, settings.tasks.values()), default=1)
+    pending = max(map(most_pending, settings.tasks.values()), default=1)
     models = [
         compile_model(build_model(settings.tasks[lane.task].model), k, lane.inputs, names, limit)
         for k, lane in enumerate(lanes)
@@ -43,7 +43,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     skew = settings.devices.max_ahead
     stages = Stages(
         schema=schema,
-        devices=Devices(limit),
+        devices=devices,
         admit=Admit(schema, limit, max_ahead_us=skew),
         silence=Silence(
             schema,
@@ -85,7 +85,7 @@ def _lanes(
             )
 
 
-def _pending(task: TaskSettings) -> int:
+def most_pending(task: TaskSettings) -> int:
     """Readings that may wait for a label: exactly enough where every horizon counts readings."""
     horizons: Iterable[Span] = task.horizons or (AT_ONCE,)
     if all(horizon.readings for horizon in horizons):

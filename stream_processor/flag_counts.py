@@ -47,7 +47,7 @@ class FlagCounts:
     """
 
     def __init__(self, schema: Schema, capacity: int) -> None:
-        counts = [Field("counts", (len(schema), _FLAGS))]
+        counts = [Field("counts", (len(schema), _FLAGS), along="channels")]
         fleet = Block(counts, 1, keys=Keys.FLEET)
         devices = Block(counts, capacity)
         self.names = schema.names

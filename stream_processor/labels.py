@@ -244,11 +244,14 @@ class LabelJoin:
         head = Block(
             [Field(name) for name in ("pushed", "size", "free", "oldest", "newest")]
             + [Field("last_time"), Field("last_received")]
-            + [Field(name, (count,)) for name in ("cursor", "last", "known")],
+            + [Field(name, (count,), along="lanes") for name in ("cursor", "last", "known")],
             capacity,
         )
         fields = [Field(name) for name in ("sequence", "time", "link")]
-        fields += [Field("base", (count,)), Field("x", (features,))]
+        fields += [
+            Field("base", (count,), along="lanes"),
+            Field("x", (features,), along="features", later=np.nan),
+        ]
         # At least two layers: a block of one layer keeps no depth of its own.
         ring = Block(fields, capacity, layers=max(2, pending))
         ring.depth = head.view("size")

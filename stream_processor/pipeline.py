@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ingest.frames import frame, numeric_names
 from ingest.rejects import Rejects
 from ingest.source import Codec
-from ingest.sources.file import frame, numeric_names
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
 from stream_processor.settings import load, with_channels
@@ -102,8 +102,9 @@ class Pipeline:
                 codec.decode(delivery, batch, self.rejects)
                 self._walk(batch)
             elif delivery.readings is not None:
-                self._fill(delivery.readings)
-                self._walk(self._batch)
+                if len(delivery.readings):
+                    self._fill(delivery.readings)
+                    self._walk(self._batch)
             else:
                 self.walk.tick(delivery.clock)
 

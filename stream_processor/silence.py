@@ -156,10 +156,11 @@ class Silence:
         self.watching = any(limit is not None for limit in limits)
         self._names = schema.names
         self._after = np.array([np.inf if k is None else k for k in limits], np.float64)
-        state = Block([Field("received"), Field("heard", (len(limits), 2))], capacity)
+        heard = Field("heard", (len(schema), 2), along="channels")
+        state = Block([Field("received"), Field("own", (2,)), heard], capacity)
         totals = Block([Field("silent"), Field("returned")], 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {"state": state, "totals": totals}
-        self._heard = state.view("heard")
+        self._own = state.view("own")
         self._log = Events(2 * len(limits) * part if self.watching else 1)
         log = self._log
         self._bound = (self._after, state.array, totals.array, log.codes, log.numbers, log.count)
@@ -209,7 +210,7 @@ class Silence:
 
     def silent(self, rows: int) -> int:
         """Devices among the first so many rows that are silent now."""
-        return int((self._heard[:rows, 0, 1] == _QUIET).sum())
+        return int((self._own[:rows, 1] == _QUIET).sum())
 
     def totals(self) -> dict[str, int]:
         """Silences and returns so far, of devices and channels."""

@@ -1,59 +1,77 @@
 """A walk's state as a checkpoint, and back."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
 import streamgauge
-from stream_processor.checkpoint import Checkpoint, CheckpointRefused
+from stream_processor.changes import Changes
+from stream_processor.checkpoint import Checkpoint, CheckpointRefused, Part
+from stream_processor.copying import Copy, keys_of
+from stream_processor.moved import Moved, layout
 from stream_processor.walk import Walk
-from streamgauge.state import Block, put_rows, take_rows
+from streamgauge.state import Keys
 
-__all__ = ["capture", "restore"]
+__all__ = ["begin", "capture", "restore"]
 
 
-def capture(walk: Walk, definition: Mapping[str, Any], place: Mapping[str, Any]) -> Checkpoint:
-    """Copy everything the walk would need to go on; call it between batches.
+def begin(
+    walk: Walk,
+    definition: Mapping[str, Any],
+    place: Mapping[str, Any],
+    give: Callable[[Part | None], None],
+) -> dict[str, Any]:
+    """Begin to copy everything the walk would need to go on as it is now; returns the facts.
 
-    `definition` says what was configured, part by part: a restart must match it. `place` is the
-    position in the log.
+    Call it between batches. The parts come to `give`, the first ones now, the others while the walk
+    goes on, None behind the last. `definition` says what was configured, part by part;
+    `place` is the position in the log.
     """
-    rows = np.arange(len(walk.stages.devices))
-    blobs = {
-        walk.stages.lanes[learner.lane].name: learner.blobs.dump(rows)
-        for learner in walk.stages.learners
-        if learner.blobs is not None
-    }
+    stages = walk.stages
     facts = {
         "streamgauge": streamgauge.__version__,
         "models_pickled_by": _pickled_by(),
         "definition": dict(definition),
-        "layout": _layout(walk.blocks),
-        "devices": walk.stages.devices.snapshot(),
+        "layout": layout(walk.blocks),
+        "devices": stages.devices.snapshot(),
         "clock": walk.clock,
         "place": dict(place),
     }
-    return Checkpoint(take_rows(walk.blocks, rows), facts, blobs)
+    rows = len(stages.devices)
+    walk.copying = Copy(walk.blocks, stages.learners, stages.lanes, rows, give)
+    return facts
 
 
-def restore(walk: Walk, checkpoint: Checkpoint, definition: Mapping[str, Any]) -> dict[str, Any]:
+def capture(walk: Walk, definition: Mapping[str, Any], place: Mapping[str, Any]) -> Checkpoint:
+    """The state as it is now, copied at once; see `begin`."""
+    parts: list[Part | None] = []
+    facts = begin(walk, definition, place, parts.append)
+    walk.copied()
+    return Checkpoint(facts, [part for part in parts if part is not None])
+
+
+def restore(walk: Walk, checkpoint: Checkpoint, changes: Changes | None = None) -> dict[str, Any]:
     """Put a fresh walk into the checkpoint's state; returns the position in the log.
 
-    Raises CheckpointRefused, before anything is changed, when the checkpoint is of another
-    configuration or its pickled models of other versions.
+    `changes` say what of it the configuration of now keeps; None where it is the same. Raises
+    CheckpointRefused, before anything is changed, when the state does not fit, or its pickled
+    models are of other versions.
     """
     facts = checkpoint.facts
-    _refuse_other(facts["definition"], definition)
-    if facts["layout"] != _layout(walk.blocks):
+    moved = None
+    if changes is not None:
+        moved = Moved(facts["layout"], walk.blocks, changes)
+    elif facts["layout"] != layout(walk.blocks):
         raise CheckpointRefused(
             "the checkpoint's state has another layout than this version of streamgauge gives the "
             f"same configuration (it was written by {facts['streamgauge']}); run that version, or "
             "move the state folder away to start anew"
         )
-    if checkpoint.blobs and facts["models_pickled_by"] != _pickled_by():
+    has_models = any(learner.blobs is not None for learner in walk.stages.learners)
+    if has_models and facts["models_pickled_by"] != _pickled_by():
         raise CheckpointRefused(
             f"the River models were pickled by {facts['models_pickled_by']}, this is "
             f"{_pickled_by()}; pickles do not survive an upgrade: go back to those versions, or "
@@ -65,34 +83,44 @@ def restore(walk: Walk, checkpoint: Checkpoint, definition: Mapping[str, Any]) -
     for block in walk.blocks.values():
         block.open_device(rows)
     walk.stages.devices.fresh()
-    put_rows(walk.blocks, rows, checkpoint.arrays)
-    for learner in walk.stages.learners:
-        if learner.blobs is not None:
-            learner.blobs.load(rows, checkpoint.blobs[walk.stages.lanes[learner.lane].name])
+    for part in checkpoint.parts:
+        _put_blocks(walk, part, moved)
+        _put_blobs(walk, part, None if changes is None else changes.lane_names)
     walk.clock = facts["clock"]
     place: dict[str, Any] = facts["place"]
-    return place
+    return place if changes is None else changes.place(place)
+
+
+def _put_blocks(walk: Walk, part: Part, moved: Moved | None) -> None:
+    """Write the arrays of one part of a checkpoint into the walk."""
+    for name, block in walk.blocks.items():
+        if (block.keys is Keys.DEVICE) != (part.rows is not None):
+            continue
+        if moved is None:
+            names = {key: f"{name}.{key}" for key in ("rows", "depth")}
+            saved = {key: part.arrays[own] for key, own in names.items() if own in part.arrays}
+        else:
+            found = moved.arrays(name, block, part.arrays)
+            if found is None:
+                continue
+            saved = found
+        block.put(np.arange(block.capacity) if part.rows is None else part.rows, saved)
+
+
+def _put_blobs(walk: Walk, part: Part, kept: set[str] | None) -> None:
+    """Load the pickled models of one part, of the lanes that are kept (None: all)."""
+    rows = np.zeros(1, np.int64) if part.rows is None else part.rows
+    for learner in walk.stages.learners:
+        name = walk.stages.lanes[learner.lane].name
+        of_devices = keys_of(learner) is Keys.DEVICE
+        if learner.blobs is None or of_devices != (part.rows is not None):
+            continue
+        if kept is None or name in kept:
+            learner.blobs.load(rows, part.blobs[name])
 
 
 def _pickled_by() -> str:
     return f"river {version('river')} on Python {platform.python_version()}"
-
-
-def _layout(blocks: Mapping[str, Block]) -> dict[str, list[Any]]:
-    """What each block's rows are made of; names and shapes only."""
-    return {
-        name: [block.keys.value, [[f.name, list(f.shape)] for f in block.fields]]
-        for name, block in blocks.items()
-    }
-
-
-def _refuse_other(saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    changed = sorted(part for part in {*saved, *now} if saved.get(part) != now.get(part))
-    if changed:
-        raise CheckpointRefused(
-            f"the configuration changed since the checkpoint was written: {_list(changed)}; "
-            "put it back, or give [state] another dir (or move the folder away) to start anew"
-        )
 
 
 def _refuse_too_many(ids: Sequence[str | None], limit: int) -> None:
@@ -103,7 +131,3 @@ def _refuse_too_many(ids: Sequence[str | None], limit: int) -> None:
             f"{len(ids)} or more, or give [state] another dir (or move the folder away) to start "
             "anew"
         )
-
-
-def _list(parts: Sequence[str]) -> str:
-    return ", ".join(parts)

@@ -15,11 +15,12 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.copying import Copy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
 from stream_processor.silence import Silence
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
 from streamgauge.devices import Devices
@@ -84,6 +85,8 @@ class Walk:
     def __init__(self, stages: Stages, *, evict_after: int | None = None) -> None:
         self.stages = stages
         self.evict_after = evict_after
+        self.copying: Copy | None = None
+        """A copy of the state that is under way: it takes rows before they change."""
         self.clock = 0
         """Newest log clock seen, microseconds UTC."""
         self.blocks = stages.blocks()
@@ -100,6 +103,8 @@ class Walk:
         self._codes = np.zeros((room, 8), np.int64)
         self._numbers = np.zeros((room, 4))
         self._now = np.zeros(len(Now), np.int64)
+        self._leave = [op.evict for op in stages.features if hasattr(op, "evict")]
+        """A device that is forgotten first leaves what knows it beside its own state."""
         self._sealed: list[Output] = []
         self._scores: list[Scores] = []
         self._chain()
@@ -151,8 +156,20 @@ class Walk:
             self.batch = self._columns.part(0, PART)
         return refused
 
+    def touch(self, rows: Ints | Rows) -> None:
+        """To be called before the state of these device rows changes."""
+        if self.copying is not None:
+            self.copying.ahead(rows)
+
+    def copied(self) -> None:
+        """Finish the copy that is under way."""
+        if self.copying is not None:
+            self.copying.finish()
+            self.copying = None
+
     def _open(self) -> None:
         rows = self.stages.devices.fresh()
+        self.touch(rows)
         for block in self.blocks.values():
             block.open_device(rows)
         if self.stages.devices.retired:
@@ -162,6 +179,10 @@ class Walk:
 
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
+        if self._leave:
+            # Such an operator may change the state of any device.
+            self.copied()
+        self.touch(self._columns.row[:n])
         now, chain = self._now, self._first
         now[Now.N], now[Now.DONE] = n, 0
         while True:
@@ -194,7 +215,11 @@ class Walk:
         self._tell(-1)
 
     def tick(self, clock: int) -> None:
-        """Our clock moved: settle what silent devices owe, evict those long idle."""
+        """Our clock moved: settle what silent devices owe, evict those long idle.
+
+        It may touch any row, so a copy under way is finished first.
+        """
+        self.copied()
         clock = self.clock = max(self.clock, clock)
         rows = len(self.stages.devices)
         done = 0
@@ -229,6 +254,7 @@ class Walk:
 
     def evict(self, rows: Ints) -> None:
         """Forget these devices: what they owe expires, their rows become free."""
+        self.copied()
         for row in rows.tolist():
             done = row
             while done <= row:
@@ -240,6 +266,8 @@ class Walk:
             )
         self._seal()
         counts = self.stages.join.blocks["head"].view("pushed")[rows].astype(np.int64).tolist()
+        for leave in self._leave:
+            leave(rows)
         reset_rows(self.blocks, rows)
         for learner in self.stages.learners:
             learner.evict(rows)

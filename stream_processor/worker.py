@@ -4,21 +4,31 @@ take → journal → acknowledge → walk → sinks; a checkpoint on an interval
 own, after which the journal forgets what the checkpoint holds.
 """
 
+import errno
 import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from ingest.journal import Journal
 from ingest.source import Source
-from stream_processor.checkpoint import Checkpoint, CheckpointRefused, read, write
+from stream_processor.changes import Changes, compare
+from stream_processor.checkpoint import (
+    CheckpointRefused,
+    ConfigurationChanged,
+    Part,
+    read,
+    write,
+)
+from stream_processor.definition import definition
 from stream_processor.pipeline import ENOUGH, Pipeline
-from stream_processor.snapshot import capture, restore
+from stream_processor.snapshot import begin, restore
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Sink
 
@@ -46,6 +56,7 @@ class Worker:
 
     `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
     nobody could give again once the journal has forgotten the readings: a checkpoint waits for it.
+    Nothing is taken from other sources until those numbered in `first` are finished.
     """
 
     def __init__(
@@ -59,9 +70,11 @@ class Worker:
         clock: Callable[[], int],
         *,
         history: Sink | None = None,
+        first: Collection[int] = (),
     ) -> None:
         self.pipeline = pipeline
         self.sources = sources
+        self._first = [sources[k] for k in first]
         self.sinks = sinks
         self.journal = journal
         self.failure = ""
@@ -78,12 +91,16 @@ class Worker:
         self.place = 0
         """Place in the journal up to which the walk has worked."""
         self._handed = 0
+        self._changes: Changes | None = None
+        """What the configuration of now made of the saved state, until that is saved."""
         self._positions: list[Position | None] = [None] * len(sources)
         self._every = pipeline.settings.state.checkpoint_every / 1e6
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="worker")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._writing: Future[None] | None = None
+        self._parts: SimpleQueue[Part | None] = SimpleQueue()
+        """Of the checkpoint that is under way, for the thread that writes it."""
         self._ticked = self._scored = 0
 
     def start(self) -> None:
@@ -92,16 +109,32 @@ class Worker:
         # again would stop the worker for 100 ms.
         gc.collect()
         gc.freeze()
+        if self._changes is not None:
+            # Positions in the journal from here on are of the configuration of now.
+            saved = self._save()
+            self._copy_rest()
+            saved.result()
+            if not self.checkpoints["ok"]:
+                raise CheckpointRefused(
+                    f"the changed configuration is not yet in force: {self.checkpoints['why']}; "
+                    "see to that, and start with --accept again"
+                )
+            self._changes = None
         for source in self.sources:
             source.start()
         self._thread.start()
 
-    def recover(self) -> None:
+    def recover(self, *, accept: bool = False) -> None:
         """Take the state back: the checkpoint, then what the journal holds since, whose results go
-        to the sinks again. Raises CheckpointRefused or JournalDamaged."""
+        to the sinks again. Raises CheckpointRefused or JournalDamaged.
+
+        Where the configuration changed, ConfigurationChanged lists what that means; with `accept`
+        it is done. The journal is read with the configuration of now.
+        """
         if self._path.exists():
             checkpoint = read(self._path, self._key)
-            place = restore(self.pipeline.walk, checkpoint, self._definition())
+            self._changes = self._accepted(checkpoint.facts, accept=accept)
+            place = restore(self.pipeline.walk, checkpoint, self._changes)
             self.place = self._handed = int(place["journal"])
             for source, position in zip(self.sources, place["sources"], strict=True):
                 if position is not None:
@@ -114,12 +147,35 @@ class Worker:
                 f"{self.journal.first}: what came before is in no file any more; restore the "
                 "checkpoint, or move the state folder away to start anew"
             )
-        for position, delivery in self.journal.entries(self.place):
+        for position, entry in self.journal.entries(self.place):
+            delivery = entry if self._changes is None else self._changes.delivery(entry)
             self.pipeline.feed(self._whole(delivery))
             self.place = position
             self.replayed += 1
             self.hand_out()
         self._recovered = True
+
+    def _accepted(self, facts: Mapping[str, Any], *, accept: bool) -> Changes | None:
+        """What changed since the checkpoint and may be done; None where nothing did."""
+        now = self._definition()
+        if facts["definition"] == now:
+            return None
+        changes = compare(facts["definition"], now)
+        if changes and not accept:
+            raise ConfigurationChanged(
+                f"the configuration changed since {self._path} was written\n{changes.text()}\n"
+                "start with --accept to go on like this, or put the configuration back"
+            )
+        entries = self.journal.entries(int(facts["place"]["journal"]))
+        held = {entry.source for _, entry in entries if not entry.is_tick}
+        gone = sorted({changes.gone[source] for source in held if changes.gone[source]})
+        if gone:
+            raise CheckpointRefused(
+                f"the journal holds readings of source {', '.join(gone)} that were not worked off, "
+                "and the configuration has no such source any more; start once with the source in "
+                "it, stop the service, and start again with --accept"
+            )
+        return changes
 
     def _whole(self, delivery: Delivery) -> Delivery:
         """A delivery of the journal, with the messages that only its source's own log keeps."""
@@ -145,7 +201,9 @@ class Worker:
             self.hand_out()
             if self._writing is not None:
                 self._writing.result()
-            self._save().result()
+            last = self._save()
+            self._copy_rest()
+            last.result()
         self._writer.shutdown()
         self.journal.close()
         for sink in self.sinks:
@@ -159,13 +217,16 @@ class Worker:
     def _run(self) -> None:
         try:
             self._loop()
+            self._copy_rest()
         except Exception:  # noqa: BLE001 - whatever it is, it must be told, not die with the thread
             self.failure = traceback.format_exc()
+            self._parts.put(None)
 
     def _loop(self) -> None:
         sealed = saved = time.monotonic()
         while not self._stop.is_set():
             self._round()
+            self._copy_on()
             now = time.monotonic()
             if now - sealed >= SEAL or self.pipeline.walk.gathered >= ENOUGH:
                 self.hand_out()
@@ -176,18 +237,20 @@ class Worker:
 
     def _round(self) -> None:
         """One delivery of each source that has one, and a tick each second."""
-        worked = False
-        for source in self.sources:
+        self._first = [source for source in self._first if not source.finished]
+        sources, worked = self._first or self.sources, False
+        for source in sources:
             delivery = source.take(TAKE, 0.0)
             if delivery is not None:
                 self.work(source, delivery)
                 worked = True
-        if not worked and self.sources:
-            delivery = self.sources[0].take(TAKE, WAIT)
+        if not worked and sources:
+            delivery = sources[0].take(TAKE, WAIT)
             if delivery is not None:
-                self.work(self.sources[0], delivery)
+                self.work(sources[0], delivery)
         clock = self._clock()
-        if clock - self._ticked >= TICK:
+        # A tick may touch any device, so it waits until a copy under way has all of them.
+        if clock - self._ticked >= TICK and self.pipeline.walk.copying is None:
             self._ticked = clock
             self.work(None, Delivery(clock=clock))
             if clock - self._scored >= SCORES_EVERY:
@@ -196,11 +259,6 @@ class Worker:
 
     def work(self, source: Source | None, delivery: Delivery) -> None:
         """One delivery: journal, acknowledge, walk. Called by the worker's own thread."""
-        if delivery.readings is not None:
-            self.pipeline.feed(delivery)
-            if delivery.position is not None:
-                self._positions[delivery.source] = delivery.position
-            return
         single = len(delivery.payloads) < 2 or bool(delivery.runs)
         parts = [delivery] if single else list(_parts(delivery, self.journal.largest))
         for part in parts:
@@ -232,6 +290,7 @@ class Worker:
             except OSError as full:
                 self.journal_state = {"ok": False, "why": str(full)}
                 self._save()
+                self._copy_rest()
                 if self._stop.wait(RETRY):
                     return None
             else:
@@ -242,8 +301,8 @@ class Worker:
     def hand_out(self) -> None:
         """Give the sinks what was computed, marked with the place in the journal.
 
-        Recorded files are not in the journal: what was computed from them alone names no place, or
-        it would pass for a repetition of what was there before.
+        What came without one, such as scores, names none, or it would pass for a repetition of what
+        was there before.
         """
         outputs = self.pipeline.sealed()
         place = 0 if self.place == self._handed else self.place
@@ -255,10 +314,13 @@ class Worker:
             self._handed = self.place
 
     def _definition(self) -> dict[str, Any]:
-        return self.pipeline.settings.definition()
+        return definition(self.pipeline.settings, self.pipeline.walk.stages)
 
     def _save(self) -> Future[None]:
-        """Copy the state now, write it in the background; trim the journal when it is safe."""
+        """Begin a checkpoint of the state as it is now; trim the journal once it is safe.
+
+        The state is copied in slices between deliveries and written in the background.
+        """
         if self._writing is not None and not self._writing.done():
             return self._writing
         self.hand_out()
@@ -268,20 +330,40 @@ class Worker:
             "sources": list(self._positions),
             "codecs": self.pipeline.remembered(),
         }
+        self._parts = SimpleQueue()
         with self.pipeline.lock:
-            checkpoint = capture(self.pipeline.walk, self._definition(), place)
+            facts = begin(self.pipeline.walk, self._definition(), place, self._parts.put)
         self.checkpoints["pause_seconds"] = time.monotonic() - began
-        self._writing = self._writer.submit(self._write, checkpoint, place)
+        self._writing = self._writer.submit(self._write, facts, self._parts)
         return self._writing
 
-    def _write(self, checkpoint: Checkpoint, place: dict[str, Any]) -> None:
+    def _copy_on(self) -> None:
+        """Copy one slice of the checkpoint that is under way."""
+        walk = self.pipeline.walk
+        if walk.copying is None:
+            return
+        began = time.monotonic()
+        with self.pipeline.lock:
+            walk.copying.slice()
+            if walk.copying.done:
+                walk.copying = None
+        pause = max(self.checkpoints.get("pause_seconds", 0.0), time.monotonic() - began)
+        self.checkpoints["pause_seconds"] = pause
+
+    def _copy_rest(self) -> None:
+        """Copy what is left for the checkpoint that is under way."""
+        while self.pipeline.walk.copying is not None:
+            self._copy_on()
+
+    def _write(self, facts: dict[str, Any], parts: "SimpleQueue[Part | None]") -> None:
+        """Write the checkpoint whose parts come out of the queue, None behind the last."""
         if self._history is not None and not self._history.flush(PATIENCE):
             # Its results could not be given again if the journal forgot their readings.
             why = f"the history was not durable within {PATIENCE:g} s; see the sink store"
             self.checkpoints |= {"ok": False, "why": why}
             return
         try:
-            size = write(self._path, checkpoint, self._key)
+            size = write(self._path, facts, self._coming(parts), self._key)
         except OSError as refused:
             # The old checkpoint and the journal still hold everything: say so and go on.
             self.checkpoints |= {"ok": False, "why": f"cannot write {self._path}: {refused}"}
@@ -289,7 +371,13 @@ class Worker:
         count = self.checkpoints["count"] + 1
         self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
         self.checkpoints["time"] = self._clock()
-        self.journal.trim(place["journal"])
+        self.journal.trim(facts["place"]["journal"])
+
+    def _coming(self, parts: "SimpleQueue[Part | None]") -> Iterator[Part]:
+        """The parts as they are copied; OSError where the worker ended before the last."""
+        yield from iter(parts.get, None)
+        if self.failure:
+            raise OSError(errno.ECANCELED, "the worker ended while the state was copied")
 
 
 def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:

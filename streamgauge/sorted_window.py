@@ -18,6 +18,7 @@ __all__ = [
     "mean_and_deviation",
     "median_deviation",
     "most_frequent",
+    "place",
     "push",
     "quantile",
     "size",
@@ -45,7 +46,7 @@ def clear(row: Floats) -> None:
 
 
 @kernel
-def _place(ordered: Floats, n: int, value: float) -> int:
+def place(ordered: Floats, n: int, value: float) -> int:
     """How many of the first n values are smaller than this one."""
     low, high = 0, n
     while low < high:
@@ -62,7 +63,7 @@ def drop_oldest(row: Floats, window: int) -> None:
     """Let the oldest value of a window that is not empty leave."""
     ordered, n = row[_RING + window :], int(row[SIZE]) - 1
     head = int(row[HEAD])
-    for k in range(_place(ordered, n + 1, row[_RING + head]), n):
+    for k in range(place(ordered, n + 1, row[_RING + head]), n):
         ordered[k] = ordered[k + 1]
     row[SIZE] = n
     row[HEAD] = head + 1 if head + 1 < window else 0
@@ -75,14 +76,14 @@ def push(row: Floats, window: int, value: float) -> int:
     if row[SIZE] >= window:
         drop_oldest(row, window)
     ordered, n = row[_RING + window :], int(row[SIZE])
-    at = _place(ordered, n, value)
+    at = place(ordered, n, value)
     for k in range(n, at, -1):
         ordered[k] = ordered[k - 1]
     ordered[at] = value
-    place = (int(row[HEAD]) + n) % window
-    row[_RING + place] = value
+    slot = (int(row[HEAD]) + n) % window
+    row[_RING + slot] = value
     row[SIZE] = n + 1
-    return place
+    return slot
 
 
 @kernel
@@ -103,7 +104,7 @@ def median_deviation(row: Floats, window: int, middle: float) -> float:
     """The median of the distances from `middle`, without sorting them: distances grow outwards
     from it, so two cursors meet them in order of size."""
     ordered, n = row[_RING + window :], size(row, window)
-    right = _place(ordered, n, middle)
+    right = place(ordered, n, middle)
     left = right - 1
     before = last = 0.0
     for _ in range(n // 2 + 1):

@@ -35,11 +35,17 @@ class Keys(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A named part of a row: `shape` float64 values, each `start` at first."""
+    """A named part of a row: `shape` float64 values, each `start` at first.
+
+    `along` says what its first axis counts ("lanes", "channels", "features"), so that a changed
+    configuration finds what stayed; `later` is what a row that lived before has for an addition.
+    """
 
     name: str
     shape: tuple[int, ...] = ()
     start: float = 0.0
+    along: str = ""
+    later: float = 0.0
 
     @property
     def size(self) -> int:
@@ -70,13 +76,13 @@ class Block:
         self.array = self.stack[0]
         self.depth: NDArray[Any] = np.zeros(capacity if layers > 1 else 0, np.int64)
         self._offsets: dict[str, tuple[int, Field]] = {}
-        self._template = np.zeros(self.width)
+        self.template = np.zeros(self.width)
         offset = 0
         for field in self.fields:
             self._offsets[field.name] = (offset, field)
-            self._template[offset : offset + field.size] = field.start
+            self.template[offset : offset + field.size] = field.start
             offset += field.size
-        self.starts_at_zero = bool(np.array_equal(self._template, np.zeros(self.width)))
+        self.starts_at_zero = bool(np.array_equal(self.template, np.zeros(self.width)))
 
     def view(self, name: str, layer: int = 0) -> Float:
         """float64[capacity, *shape]: the named field of every row, sharing the block's memory."""
@@ -91,7 +97,7 @@ class Block:
     def open(self, rows: NDArray[np.int64]) -> None:
         """Give rows that were never used their starting values (zero rows need nothing)."""
         if not self.starts_at_zero:
-            self.stack[:, rows] = self._template
+            self.stack[:, rows] = self.template
 
     def open_device(self, rows: NDArray[np.int64]) -> None:
         """:meth:`open` if this block's rows are devices."""
@@ -101,7 +107,7 @@ class Block:
     def reset(self, rows: NDArray[np.int64]) -> None:
         """Return rows to their starting values, as if their device had never been seen."""
         deepest = self._deepest(rows)
-        self.stack[:deepest, rows] = self._template
+        self.stack[:deepest, rows] = self.template
         if self.layers > 1:
             self.depth[rows] = 0
 

@@ -11,6 +11,7 @@ from streamgauge.schedule import Lane
 from streamgauge.words import Status, Step
 
 __all__ = [
+    "AHEAD",
     "DEVICES",
     "LANES",
     "MINUTE",

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 
 from monitoring.sinks import influxdb
-from monitoring.sinks._influx_delivery import Delivery, GaveUp, Refused, retry_after
+from monitoring.sinks._buffered import Buffered
+from monitoring.sinks._delivery import Delivery, GaveUp, Refused
+from monitoring.sinks._influx_server import retry_after
 from monitoring.sinks._lines import Lines, LinesEncoder, tag
-from monitoring.sinks.influxdb import InfluxDB
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Sink
 from tests.outputs import DEVICES, LANES, START, Record, made, output, predicted, scores, told
@@ -29,7 +30,7 @@ SLOW = 60.0
 
 
 @contextmanager
-def opened(url: str, **options: Any) -> Iterator[InfluxDB]:
+def opened(url: str, **options: Any) -> Iterator[Buffered[bytes]]:
     """A sink to that address."""
     sink = influxdb.open(LANES, "pumps", Path("unused"), lambda: START, url=url, **options)
     try:
@@ -38,7 +39,7 @@ def opened(url: str, **options: Any) -> Iterator[InfluxDB]:
         sink.close()
 
 
-def delivered(sink: InfluxDB, *outputs: Output) -> None:
+def delivered(sink: Buffered[bytes], *outputs: Output) -> None:
     """Write and wait until the server has it."""
     for one in outputs:
         sink.write(one)

@@ -259,52 +259,6 @@ def test_what_source_and_codec_both_take_holds_for_both() -> None:
     assert source.options["max_bytes"] == source.codec.options["max_bytes"] == 5_000_000
 
 
-def changed_parts(one: str, other: str) -> list[str]:
-    """Which parts of the definition differ between two files' texts."""
-    env = {"PASSWORD": "x"}
-    parts = [load_text(text, HERE, env).definition() for text in (one, other)]
-    return sorted(p for p in {*parts[0], *parts[1]} if parts[0].get(p) != parts[1].get(p))
-
-
-DEFINED = """\
-[[source]]
-use = "mqtt"
-topics = ["a/#"]
-[channels]
-a = {}
-b = {}
-[features]
-lags = { a = [1], b = [1] }
-[tasks.one]
-kind = "forecast"
-target = "a"
-horizons = ["1h"]
-model = "linear_model.LinearRegression"
-[tasks.two]
-kind = "forecast"
-target = "b"
-horizons = ["1h"]
-model = "linear_model.LinearRegression"
-"""
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "parts"),
-    [
-        ("a = [1], b = [1]", "b = [1], a = [1]", ["features"]),
-        ("[channels]", '[[source]]\nuse = "simulator"\n[channels]', ["source"]),
-        ('topics = ["a/#"]', 'topics = ["b"]\nurl = "mqtt://x"\npassword = "${PASSWORD}"', []),
-        ("two]", "a2]", ["tasks", "tasks.a2", "tasks.two"]),
-        ("a = {}", "a = { range = [0, 5] }", []),
-    ],
-)
-def test_a_restart_names_what_its_state_does_not_fit(old: str, new: str, parts: list[str]) -> None:
-    """The order of lags and tasks and the kinds of sources count; where a source connects does
-    not."""
-    assert DEFINED.count(old) == 1
-    assert changed_parts(DEFINED, DEFINED.replace(old, new)) == parts
-
-
 def test_every_configuration_in_the_readme_loads_and_the_example_is_the_files() -> None:
     """What a newcomer copies works, and the recording's configuration is the one that is tested."""
     root = Path(__file__).parent.parent

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stream_processor.definition import definition
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
 from stream_processor.silence import Silence
@@ -150,8 +151,7 @@ def test_a_restart_in_a_silence_goes_on_with_it() -> None:
     made.feed(readings(("a", 0, 0, 1.0, 1.0)))
     made.feed(tick(20))
     assert len(told(made)) == 2
-    definition = made.settings.definition()
-    restore(other.walk, capture(made.walk, definition, {}), definition)
+    restore(other.walk, capture(made.walk, {}, {}))
     other.feed(tick(21))
     assert told(other) == []
     other.feed(readings(("a", 22, 22, 1.0, 1.0)))
@@ -165,8 +165,9 @@ def test_whether_it_listens_is_no_part_of_what_the_state_is_made_of() -> None:
     quiet.feed(readings(("a", 0, 0, 1.0, 1.0)))
     quiet.feed(tick(60))
     assert told(quiet) == []
-    definition = loud.settings.definition()
-    restore(loud.walk, capture(quiet.walk, quiet.settings.definition(), {}), definition)
+    parts = [definition(one.settings, one.walk.stages) for one in (quiet, loud)]
+    assert parts[0] == parts[1]
+    restore(loud.walk, capture(quiet.walk, {}, {}))
     loud.feed(readings(("a", 60, 60, 1.0, 1.0)))
     loud.feed(tick(71))
     assert [event[0] for event in told(loud)] == ["SILENT"]

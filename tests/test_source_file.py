@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ingest.frames import frame
 from ingest.rejects import Rejects
 from ingest.sources import file
-from ingest.sources.file import RecordedFile, frame, numeric_columns
+from ingest.sources.file import RecordedFile, numeric_columns
 from streamgauge.delivery import Readings
 from streamgauge.schema import Channel, Kind, Schema
 from tests.recordings import recording

@@ -99,8 +99,10 @@ class Kept:
 class Stand:
     """A worker on a folder, with a clock that stands still unless told."""
 
-    def __init__(self, folder: Path, *, model: str = COMPILED, every: str = "1h") -> None:
-        text = CONFIG.format(model=model, every=every)
+    def __init__(
+        self, folder: Path, *, model: str = COMPILED, every: str = "1h", config: str = CONFIG
+    ) -> None:
+        text = config.format(model=model, every=every)
         self.pipeline = Pipeline(load_text(text, folder / "p.toml", {}))
         self.source, self.sink, self.now = Queue(), Kept(), BEGIN + 200 * SECOND
         self.journal = Journal(folder / "journal", segment_bytes=2_000, max_bytes=200_000)
@@ -125,9 +127,9 @@ class Stand:
     def admitted(self) -> int:
         return int(self.pipeline.board.counts()["readings"]["admitted"])
 
-    def start(self) -> "Stand":
+    def start(self, *, accept: bool = False) -> "Stand":
         """Recover and begin."""
-        self.worker.recover()
+        self.worker.recover(accept=accept)
         self.worker.start()
         return self
 

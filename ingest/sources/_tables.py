@@ -42,10 +42,11 @@ def tables(
             for batch in pyarrow.parquet.ParquetFile(opened).iter_batches(chunk):
                 yield batch.to_pandas()
         elif kind == ".csv":
-            yield from pd.read_csv(
+            read = pd.read_csv(
                 opened, chunksize=chunk, dtype=dict.fromkeys(texts, str),
                 keep_default_na=False, na_values=[""], low_memory=False,
             )  # fmt: skip
+            yield from map(_unshifted, read)
         else:
             yield from _json_lines(opened, chunk)
     except pd.errors.EmptyDataError:
@@ -54,6 +55,14 @@ def tables(
         raise ValueError(
             f"{path}: cannot be read ({broken}); repair or replace the file"
         ) from broken
+
+
+def _unshifted(table: pd.DataFrame) -> pd.DataFrame:
+    """The table itself. Where rows have more cells than the header, pandas takes the first ones for
+    their names, and every cell would count as its neighbour's."""
+    if not isinstance(table.index, pd.RangeIndex):
+        raise ValueError("rows have more cells than the header")  # noqa: TRY004 - of a file
+    return table
 
 
 def _json_lines(opened: IO[bytes], chunk: int) -> Iterator[pd.DataFrame]:

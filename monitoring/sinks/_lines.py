@@ -51,6 +51,10 @@ class Lines:
         """The lines from one place to another."""
         return bytes(self._data[self._offsets[start] : self._offsets[stop]])
 
+    def shown(self, k: int) -> str:
+        """One line as text."""
+        return self.part(k, k + 1).decode(errors="replace").rstrip("\n")
+
 
 class LinesEncoder:
     """Outputs of one stream into lines:

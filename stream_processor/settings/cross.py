@@ -115,7 +115,7 @@ def check_channels(settings: Settings, findings: Findings) -> None:
         if task.target and task.target not in channels:
             path = ("tasks", name, "target")
             findings.unknown(path, "no such channel", channels, task.target)
-    if not findings.within("features") and not findings.within("channels"):
+    if not any(map(findings.within, ("features", "channels", "devices"))):
         _check_inputs(settings, findings)
     boundless = [
         name

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from inspect import signature
+from types import ModuleType
 from typing import Any
 
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings, TaskSettings
+from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schema import Schema
 
@@ -51,18 +54,23 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
         yield key, use.options
 
 
-def build_features(settings: Settings, schema: Schema, capacity: int) -> list[FeatureOperator]:
+def build_features(
+    settings: Settings, schema: Schema, capacity: int, devices: Devices | None = None
+) -> list[FeatureOperator]:
     """All feature operators, each writing its columns after those of the one before.
 
-    `Refused` where one of them does not take its options.
+    A plug-in whose `build` has a parameter `devices` looks at more than the device of a reading:
+    it is given them. `Refused` where one of them does not take its options.
     """
     built: list[FeatureOperator] = []
     taken: set[str] = set()
     column = 0
+    devices = devices or settings.known_devices(1)
     for path, options in feature_options(settings, schema):
         plugin = load("stream_processor.features", str(path[1]))
         try:
-            operator: FeatureOperator = plugin.build(schema, capacity, column, **options)
+            given = (schema, capacity, column, *([devices] * knows_devices(plugin)))
+            operator: FeatureOperator = plugin.build(*given, **options)
         except ValueError as refused:
             raise Refused(path, str(refused)) from refused
         twice = [name for name in operator.names if name in taken]
@@ -72,6 +80,11 @@ def build_features(settings: Settings, schema: Schema, capacity: int) -> list[Fe
         built.append(operator)
         column += len(operator.names)
     return built
+
+
+def knows_devices(plugin: ModuleType) -> bool:
+    """Whether a feature's `build` takes the devices."""
+    return "devices" in signature(plugin.build).parameters
 
 
 def choose_inputs(

@@ -4,9 +4,8 @@ Each class is one table of the file and each field one key of it; `key` in a fie
 key's name where it differs. Durations are microseconds, sizes bytes.
 """
 
-import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -30,7 +29,9 @@ from stream_processor.settings.kinds import (
     Steps,
     Zone,
 )
+from streamgauge.devices import Devices
 from streamgauge.schema import Channel, Kind, Outside, Schema
+from streamgauge.tags import read_tags
 
 __all__ = [
     "CalendarSettings",
@@ -48,6 +49,7 @@ __all__ = [
     "StateSettings",
     "StoreSettings",
     "StreamSettings",
+    "TableSettings",
     "TaskSettings",
 ]
 
@@ -81,6 +83,17 @@ class StateSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TableSettings:
+    """devices.tags; a plain path means `file`."""
+
+    __shorthand__: ClassVar[str] = "file"
+
+    file: Path = field(default=Path(), metadata=REQUIRED)
+    """CSV with a column `device` and one per tag. Relative to the file's folder; absolute once
+    loaded."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """[devices]."""
 
@@ -91,6 +104,8 @@ class DeviceSettings:
     max_ahead: Duration = 5 * 60 * 10**6
     """How far ahead of our clock an event time may be."""
     evict_after: Ever = None
+    tags: TableSettings | None = None
+    """What is known of the devices beforehand: site, type and the like."""
     silent_after: Ever = None
     """How long a device may be quiet before that is an event."""
 
@@ -122,6 +137,8 @@ class SourceSettings:
     use: str = field(default="", metadata=REQUIRED)
     codec: PluginUse | None = None
     """None where the source yields readings by itself."""
+    first: bool = False
+    """Read to its end before anything is taken from sources without it: history before live."""
     options: dict[str, Any] = field(default_factory=dict, repr=False, metadata=REST)
 
 
@@ -297,29 +314,11 @@ class Settings:
     )
     """The text it came from, for the lines of problems found later."""
 
-    def definition(self) -> dict[str, str]:
-        """What the state is made of, part by part: a restart must find it unchanged. What may
-        change between two runs (ranges, units, when a model counts as ready) is left out."""
-        parts: dict[str, Any] = {
-            "channels": [[name, channel.kind] for name, channel in self.channels.items()],
-            "cleaning": {
-                name: [[key, use.use, use.options] for key, _, use in channel.cleaners()]
-                for name, channel in self.channels.items()
-            },
-            # An operator's columns follow the order in which the channels are named.
-            "features": asdict(self.features) | {"lags": list(self.features.lags.items())},
-            # Positions in the sources are kept by their places in this list.
-            "source": [source.use for source in self.sources],
-            "tasks": list(self.tasks),
-            "drift": self.drift.detector and [self.drift.detector.use, self.drift.detector.options],
-            "scores": asdict(self.scores),
-            "devices.timezone": self.devices.timezone,
-        }
-        for name, task in self.tasks.items():
-            shown = asdict(task)
-            del shown["ready_after"], shown["before_ready"]
-            parts[f"tasks.{name}"] = shown
-        return {part: json.dumps(value, sort_keys=True) for part, value in parts.items()}
+    def known_devices(self, limit: int) -> Devices:
+        """No devices yet, and what is known of them beforehand; ValueError where that cannot be
+        read."""
+        table = self.devices.tags
+        return Devices(limit, read_tags(table.file) if table else None)
 
     def schema(self) -> Schema:
         """The channels as the words of the walk."""

@@ -111,7 +111,8 @@ class _Uses:
         codec = source.codec or _default_codec(source.use)
         decoding = self._options(CODECS, codec.use, (*path, "codec")) if codec else {}
         if decoding is None:
-            return SourceSettings(source.use, None, self._zoned(own, source.options, path))
+            options = self._zoned(own, source.options, path)
+            return dataclasses.replace(source, codec=None, options=options)
         for key in codec.options if codec else ():
             place = (*path, "codec", key)
             self.findings.add(place, "a codec in a table of its own", f"write {key} beside codec")
@@ -120,11 +121,15 @@ class _Uses:
         # What both take, such as the size of a message, holds for both.
         rest = {key: value for key, value in source.options.items() if key not in own}
         shared = {key: value for key, value in options.items() if key in decoding}
-        return SourceSettings(
-            source.use,
-            PluginUse(codec.use, self._zoned(decoding, rest | shared, path)) if codec else None,
-            options,
-        )
+        if codec is not None:
+            codec = PluginUse(codec.use, self._zoned(decoding, rest | shared, path))
+        endless = codec is not None or ("once" in own and not options.get("once"))
+        if source.first and endless:
+            remedy = "write once = true beside it" if "once" in own else "remove it"
+            self.findings.add(
+                (*path, "first"), "a source that never ends: all others would wait for ever", remedy
+            )
+        return dataclasses.replace(source, codec=codec, options=options)
 
     def _zoned(self, known: Known, given: dict[str, Any], path: KeyPath) -> dict[str, Any]:
         default = {"zone": self.zone} if "zone" in known else {}

@@ -10,13 +10,16 @@ import numpy as np
 
 from stream_processor.admit import Admit
 from stream_processor.clean._range import EXTREME
-from stream_processor.features import calendar, formula, lags, raw, rolling, shape
+from stream_processor.features import calendar, formula, group, lags, raw, rolling, shape
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
 from stream_processor.silence import Silence
 from streamgauge import plugins
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
+from streamgauge.devices import Devices
+from streamgauge.state import Keys
+from streamgauge.tags import Tags
 from streamgauge.words import Flag, Verdict
 from tests.contracts.streams import CAPACITY, MAX_AHEAD, SCHEMA
 
@@ -36,6 +39,8 @@ class Subject:
     module: str
     name: str
     build: Callable[[int], Operator]
+    keys: Keys = Keys.DEVICE
+    """DEVICE where no device has an influence on another; else what they have in common."""
     admitted: bool = True
     """Whether it works on streams as admission leaves them, or as devices send them."""
     outcomes: Mapping[str, Seen] = field(default_factory=dict)
@@ -206,6 +211,29 @@ def _feature(name: str, options: Mapping[str, Any], column: int) -> Operator:
     return operator
 
 
+_AMONG_DEVICES: tuple[tuple[str, Keys, Mapping[str, Any]], ...] = (
+    ("tags", Keys.FLEET, {}),
+    ("group", Keys.GROUP, {"of": _BOTH, "by": "site", "stats": group.STATS, "at_most": "20s"}),
+    ("group", Keys.FLEET, {"of": ["free"], "stats": ["median", "mean"], "members_max": 2}),
+)
+"""File, key space and options of features that look at more than the device of a reading."""
+
+
+def _known_devices() -> Devices:
+    """A device in each row: of site a or b, or of none, with a depth."""
+    ids = [f"d{row}" for row in range(CAPACITY)]
+    table = {id_: [("a", "b", "a", "")[k % 4], str(k)] for k, id_ in enumerate(ids)}
+    return Devices(CAPACITY, Tags(["site", "depth"], table))
+
+
+def _among_devices(name: str, options: Mapping[str, Any], column: int) -> Operator:
+    devices = _known_devices()
+    plugin = import_module(f"{_FEATURES}.{name}")
+    operator: Operator = plugin.build(SCHEMA, CAPACITY, column, devices, **options)
+    devices.rows([f"d{row}" for row in range(CAPACITY)])
+    return operator
+
+
 _ALL = rolling.STATS
 
 SUBJECTS = (
@@ -289,6 +317,15 @@ SUBJECTS = (
             partial(_feature, name, options),
         )
         for name, options in _OTHER_FEATURES
+    ),
+    *(
+        Subject(
+            f"{_FEATURES}.{name}",
+            f"{keys}, {', '.join(options)}",
+            partial(_among_devices, name, options),
+            keys,
+        )
+        for name, keys, options in _AMONG_DEVICES
     ),
     Subject(
         f"{_FEATURES}.formula",

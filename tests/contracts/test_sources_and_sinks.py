@@ -48,7 +48,8 @@ def nowhere() -> str:
 
 
 SINKS: dict[str, Callable[[], dict[str, Any]]] = {
-    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"}
+    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "sql": lambda: {"url": f"postgresql://plant@{nowhere()}/plant"},
 }
 """Options of the sinks that need some: their server is away."""
 
@@ -89,7 +90,14 @@ def recording(folder: Path) -> Path:
 
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
+    "folder": lambda folder: {"path": recording(folder).parent, "complete": "rename"},
+    "influxdb": lambda folder: {
+        "url": f"http://{nowhere()}",
+        "database": "plant",
+        "measurement": "pumps",
+    },
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
+    "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant", "table": "readings"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
 }
 """Options that let each source start here; brokers are away."""
@@ -155,3 +163,14 @@ def test_source(name: str, tmp_path: Path) -> None:
         again.start()
         assert [content(d) for d in taken(again, codec)] == [content(d) for d in deliveries[1:]]
         again.stop()
+
+
+@pytest.mark.parametrize("name", plugins.find("ingest.sources"))
+def test_sample_takes_what_open_takes(name: str) -> None:
+    """What shows the first rows of a source is asked with the source's own options."""
+    module = plugins.load("ingest.sources", name)
+    if not hasattr(module, "sample"):
+        assert getattr(module, "CODEC", "") or name == "simulator"
+        return
+    asked = set(plugins.options(module, "sample")) - {"rows"}
+    assert asked <= set(plugins.options(module, "open"))

@@ -44,6 +44,8 @@ class Service:
         self.url = f"http://127.0.0.1:{self.port}"
         self.every = every
         self.configure(text)
+        self.options: tuple[str, ...] = ()
+        """Of the command, from the next start on."""
         self.process: subprocess.Popen[bytes] | None = None
 
     def configure(self, text: str) -> None:
@@ -56,7 +58,10 @@ class Service:
         """Start the process; see `start`."""
         with (self.folder / "out").open("ab") as out, (self.folder / "err").open("ab") as err:
             self.process = subprocess.Popen(
-                command("run", self.config), stdout=out, stderr=err, env=environment(self.folder)
+                command("run", self.config, *self.options),
+                stdout=out,
+                stderr=err,
+                env=environment(self.folder),
             )
 
     def start(self) -> None:

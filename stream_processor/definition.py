@@ -1,0 +1,111 @@
+"""What a state was made for: the configuration as far as a restart depends on it.
+
+What may change between two runs (ranges, units, when a model counts as ready, where a source
+connects to) is left out.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from inspect import signature
+from typing import Any
+
+from stream_processor.compose import AT_ONCE, most_pending
+from stream_processor.operator import FeatureOperator
+from stream_processor.settings.features import feature_options
+from stream_processor.settings.model import PluginUse, Settings, SourceSettings
+from stream_processor.settings.problems import redacted
+from stream_processor.walk import Stages
+from streamgauge.plugins import load
+
+__all__ = ["definition"]
+
+FREE = ("horizons", "inputs", "tolerance", "predict", "pending", "ready_after", "before_ready")
+"""Keys of a task that do not say what its models are, or that are said otherwise below."""
+
+
+def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
+    """What the settings make of the state, part by part; JSON-able, equal where nothing changed.
+
+    A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
+    the order of the columns), `lanes`, each in the order of the state; `sources` with what they
+    read and their codecs; `drift`, `scores` and `pending` for all lanes; `other` for the rest.
+    """
+    options = feature_options(settings, stages.schema)
+    return {
+        "channels": [[name, str(channel.kind)] for name, channel in settings.channels.items()],
+        "cleaning": [
+            [f"{name}.{key}", _text([use.use, _seen(package, use, settings)])]
+            for name, channel in settings.channels.items()
+            for key, package, use in channel.cleaners()
+        ],
+        "features": [
+            [list(operator.names), _text([path[1], _ordered(chosen), *_made_for(operator)])]
+            for operator, (path, chosen) in zip(stages.features, options, strict=True)
+        ],
+        "lanes": [[name, _text(shown)] for name, shown in _lanes(settings, stages)],
+        "drift": _use(settings.drift.detector),
+        "scores": _text(asdict(settings.scores)),
+        "pending": max(map(most_pending, settings.tasks.values()), default=1),
+        "sources": [_source(source) for source in settings.sources],
+        "other": {"devices.timezone": settings.devices.timezone},
+    }
+
+
+def _made_for(operator: FeatureOperator) -> list[Any]:
+    """What an operator's state depends on beside its options, such as the groups that there are."""
+    return [operator.made_for] if hasattr(operator, "made_for") else []
+
+
+def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each lane by name, and all that its models' state depends on: inputs count by name."""
+    names = [name for operator in stages.features for name in operator.names]
+    lanes = iter(stages.lanes)
+    for task in settings.tasks.values():
+        for horizon in task.horizons or (AT_ONCE,):
+            lane = next(lanes)
+            shown = {key: value for key, value in asdict(task).items() if key not in FREE}
+            shown |= {"horizon": asdict(horizon), "change": task.change}
+            shown |= {"tolerance": lane.tolerance, "inputs": [names[k] for k in lane.inputs]}
+            yield lane.name, shown
+
+
+def _seen(package: str, use: PluginUse, settings: Settings) -> dict[str, Any]:
+    """A policy's options, and the channels where it looks at all of them."""
+    takes = signature(load(package, use.use).build).parameters
+    everything = {"of": list(settings.channels)} if "of" in takes else {}
+    return everything | use.options
+
+
+def _source(source: SourceSettings) -> dict[str, str]:
+    """A source by what it reads: a position belongs to that, wherever it stands in the file.
+
+    A plug-in says in `READS` which of its options name what is read; the others tell where it
+    connects and how. `all` tells two of a kind apart; secrets are in neither.
+    """
+    reads = getattr(load("ingest.sources", source.use), "READS", ())
+    options = redacted(source.options, ())
+    return {
+        "use": source.use,
+        "reads": _text([source.use, {key: options.get(key) for key in reads}]),
+        "all": hashlib.blake2b(_text(options).encode(), digest_size=16).hexdigest(),
+        "codec": source.codec.use if source.codec else "",
+        "decodes": _use(source.codec),
+    }
+
+
+def _use(use: PluginUse | None) -> str:
+    return _text(use and [use.use, redacted(use.options, ())])
+
+
+def _ordered(options: dict[str, Any]) -> dict[str, Any]:
+    """Tables as lists: an operator's columns follow the order in which channels are named."""
+    return {
+        key: list(value.items()) if isinstance(value, dict) else value
+        for key, value in options.items()
+    }
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)

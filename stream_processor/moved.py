@@ -1,0 +1,131 @@
+"""State of one configuration as blocks of another: columns find their place by what they are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from monitoring.scores import SCORED
+from stream_processor.changes import NONE, Changes
+from stream_processor.checkpoint import CheckpointRefused
+from streamgauge.arrays import Floats
+from streamgauge.state import Block
+
+__all__ = ["Moved", "layout"]
+
+WAITING = ("size", "free", "oldest", "newest", "cursor")
+"""Fields of a device's list of pending predictions: zero where none waits."""
+Layout = Mapping[str, Sequence[Any]]
+
+
+def layout(blocks: Mapping[str, Block]) -> dict[str, list[Any]]:
+    """What each block's rows are made of; names and shapes only."""
+    return {
+        name: [block.keys.value, [[f.name, list(f.shape)] for f in block.fields]]
+        for name, block in blocks.items()
+    }
+
+
+class Moved:
+    """Where the arrays of a saved state belong now; made and checked before anything is changed.
+
+    Raises CheckpointRefused where a block that is kept is made of other fields than it was, though
+    nothing in the configuration says so.
+    """
+
+    def __init__(self, saved: Layout, blocks: Mapping[str, Block], changes: Changes) -> None:
+        self._saved, self._changes = saved, changes
+        self._axes = {
+            "channels": changes.channels,
+            "lanes": changes.lanes,
+            "features": changes.columns,
+        }
+        self._from: dict[str, str] = {}
+        for name, block in blocks.items():
+            old = self._before(name)
+            if old in saved and self._fits(old, name, block):
+                self._from[name] = old
+
+    def _before(self, name: str) -> str:
+        """The block that this one was; empty where its state starts anew."""
+        kind, _, rest = name.partition(".")
+        changes = self._changes
+        if kind == "features":
+            place, _, own = rest.partition(".")
+            old = changes.operators[int(place)]
+            return "" if old == NONE else f"features.{old}.{own}"
+        owner = rest.rpartition(".")[0]
+        if kind in ("models", "drift"):
+            same = owner in changes.lane_names and (kind == "models" or changes.same_drift)
+            return name if same else ""
+        if kind == "clean":
+            return name if owner in changes.cleaners else ""
+        if name in ("labels.ring", "scores.pending") and not changes.keeps_pending:
+            return ""
+        if name == "scores.rolling" and not changes.same_scores:
+            return ""
+        return "" if any(part.split(".")[0] == kind for part in changes.other) else name
+
+    def _fits(self, old: str, name: str, block: Block) -> bool:
+        keys, fields = self._saved[old]
+        shapes = {field: tuple(shape) for field, shape in fields}
+        fits = keys == block.keys.value and all(
+            shapes.get(f.name) == f.shape
+            or (f.along and f.name in shapes and shapes[f.name][1:] == f.shape[1:])
+            for f in block.fields
+        )
+        if not fits and not (self._changes.other and name.startswith("admit.")):
+            raise CheckpointRefused(
+                f"the checkpoint's state has another layout in {name} than this version of "
+                "streamgauge gives the same configuration; run the version that wrote it, or move "
+                "the state folder away to start anew"
+            )
+        return fits
+
+    def arrays(self, name: str, block: Block, part: Mapping[str, Any]) -> dict[str, Any] | None:
+        """What `Block.put` takes, of a part of the checkpoint; None where it starts anew."""
+        if name not in self._from:
+            return None
+        old = self._from[name]
+        saved = {k: part[f"{old}.{k}"] for k in ("rows", "depth") if f"{old}.{k}" in part}
+        return saved | {"rows": self._rows(old, name, block, saved["rows"])}
+
+    def _rows(self, old: str, name: str, block: Block, saved: Floats) -> Floats:
+        """The rows with each field where it belongs."""
+        n, begin = len(saved), 0
+        rows = np.empty((n, block.width))
+        rows[:] = block.template
+        before: dict[str, Floats] = {}
+        for field, shape in self._saved[old][1]:
+            size = int(np.prod(shape, dtype=np.int64))
+            before[field] = saved[:, begin : begin + size].reshape(n, *shape)
+            begin += size
+        fresh = self._fresh(name)
+        for field in block.fields:
+            if field.name not in fresh:
+                values = before[field.name]
+                if field.along:
+                    values = _along(values, self._axes[field.along], field.later)
+                start = block.offset(field.name)
+                rows[:, start : start + field.size] = values.reshape(n, field.size)
+        return rows
+
+    def _fresh(self, name: str) -> set[str]:
+        """Fields that start anew in a block that is kept."""
+        fields: set[str] = set()
+        if name == "labels.head" and not self._changes.keeps_pending:
+            fields |= set(WAITING)
+        if name == "scores.device" and not self._changes.keeps_pending:
+            fields.add("slots")
+        if name in ("scores.device", "scores.fleet") and not self._changes.same_scores:
+            fields |= {*SCORED, "chunks", "recent"}
+        return fields
+
+
+def _along(values: Floats, places: Sequence[int], later: float) -> Floats:
+    """The values of the parts of now, `later` for those that were not there."""
+    moved = np.full((len(values), len(places), *values.shape[2:]), later)
+    for k, place in enumerate(places):
+        if place != NONE:
+            moved[:, k] = values[:, place]
+    return moved
