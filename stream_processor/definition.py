@@ -34,7 +34,10 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
     """
     options = feature_options(settings, stages.schema)
     return {
-        "channels": [[name, str(channel.kind)] for name, channel in settings.channels.items()],
+        "channels": [
+            [name, _text([channel.kind, channel.values]) if channel.values else str(channel.kind)]
+            for name, channel in settings.channels.items()
+        ],
         "cleaning": [
             [f"{name}.{key}", _text([use.use, _seen(package, use, settings)])]
             for name, channel in settings.channels.items()

@@ -70,7 +70,7 @@ class Plain:
         if np.isfinite(value):
             self.last[row] = (now, value)
             self.clock[site] = now
-        return [len(others), float(mean), float(median), value - mean, value - median]
+        return [len(others), float(mean), float(median), float(value - mean), float(value - median)]
 
 
 STATS = ["count", "mean", "median", "from_mean", "from_median"]

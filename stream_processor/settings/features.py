@@ -11,7 +11,7 @@ from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings, TaskSettings
 from streamgauge.devices import Devices
 from streamgauge.plugins import load
-from streamgauge.schema import Schema
+from streamgauge.schema import Kind, Schema
 
 __all__ = ["Refused", "build_features", "choose_inputs", "feature_options"]
 
@@ -30,7 +30,10 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
     The plug-in's name is the second part of the key: `("features", "rolling", 0)`.
     """
     features = settings.features
-    of = schema.names if features.raw is None else features.raw
+    # A category's code is no quantity, unless someone says that it is.
+    words = (Kind.CATEGORY, Kind.TEXT)
+    plain = tuple(one.name for one in schema.channels if one.kind not in words)
+    of = plain if features.raw is None else features.raw
     if of:
         yield ("features", "raw"), {"of": of}
     if features.lags:

@@ -151,6 +151,12 @@ class ChannelSettings:
     range: Limits | None = None
     outside: Outside = Outside.MISSING
     path: str = ""
+    values: tuple[str, ...] = ()
+    """The words of a category."""
+    similarity: Annotated[float, Field(ge=0, le=100)] = 85.0
+    """How like one of them, percent, a misspelt word must be to be taken for it; 100 = none is."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the decimals of numbers that are written as text."""
     silent_after: Ever = None
     """How long the channel may be absent before that is an event."""
     rate: Options | None = None
@@ -327,4 +333,15 @@ class Settings:
 
 def _channel(name: str, channel: ChannelSettings) -> Channel:
     low, high = channel.range or (float("-inf"), float("inf"))
-    return Channel(name, channel.unit, channel.kind, low, high, channel.outside, channel.path)
+    return Channel(
+        name,
+        channel.unit,
+        channel.kind,
+        low,
+        high,
+        channel.outside,
+        channel.path,
+        channel.values,
+        channel.similarity,
+        channel.decimal,
+    )

@@ -18,6 +18,7 @@ from streamgauge import plugins
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.devices import Devices
+from streamgauge.schema import Channel, Kind, Schema
 from streamgauge.state import Keys
 from streamgauge.tags import Tags
 from streamgauge.words import Flag, Verdict
@@ -211,6 +212,28 @@ def _feature(name: str, options: Mapping[str, Any], column: int) -> Operator:
     return operator
 
 
+_WORDED = Schema(
+    [
+        Channel("temperature", kind=Kind.CATEGORY, values=tuple(f"w{k}" for k in range(23))),
+        Channel("load"),
+        Channel("free", kind=Kind.TEXT),
+    ]
+)
+_OF_WORDS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("onehot", {"of": ["temperature"]}),
+    ("ordinal", {"of": ["temperature"]}),
+    ("frequency", {"of": ["temperature"]}),
+    ("target_mean", {"of": ["temperature"], "target": "load", "weight": 2.0}),
+    ("hashing", {"of": ["free"], "buckets": 5}),
+)
+
+
+def _of_words(name: str, options: Mapping[str, Any], column: int) -> Operator:
+    plugin = import_module(f"{_FEATURES}.{name}")
+    operator: Operator = plugin.build(_WORDED, CAPACITY, column, **options)
+    return operator
+
+
 _AMONG_DEVICES: tuple[tuple[str, Keys, Mapping[str, Any]], ...] = (
     ("tags", Keys.FLEET, {}),
     ("group", Keys.GROUP, {"of": _BOTH, "by": "site", "stats": group.STATS, "at_most": "20s"}),
@@ -317,6 +340,10 @@ SUBJECTS = (
             partial(_feature, name, options),
         )
         for name, options in _OTHER_FEATURES
+    ),
+    *(
+        Subject(f"{_FEATURES}.{name}", ", ".join(options), partial(_of_words, name, options))
+        for name, options in _OF_WORDS
     ),
     *(
         Subject(
