@@ -236,6 +236,7 @@ def _of_words(name: str, options: Mapping[str, Any], column: int) -> Operator:
 
 _AMONG_DEVICES: tuple[tuple[str, Keys, Mapping[str, Any]], ...] = (
     ("tags", Keys.FLEET, {}),
+    ("joined", Keys.FLEET, {"of": _BOTH, "device": "d7", "at_most": "20s", "readings_max": 3}),
     ("group", Keys.GROUP, {"of": _BOTH, "by": "site", "stats": group.STATS, "at_most": "20s"}),
     ("group", Keys.FLEET, {"of": ["free"], "stats": ["median", "mean"], "members_max": 2}),
 )
@@ -247,6 +248,11 @@ def _known_devices() -> Devices:
     ids = [f"d{row}" for row in range(CAPACITY)]
     table = {id_: [("a", "b", "a", "")[k % 4], str(k)] for k, id_ in enumerate(ids)}
     return Devices(CAPACITY, Tags(["site", "depth"], table))
+
+
+def _remembers(operator: Operator) -> bool:
+    shared = [block for block in operator.blocks.values() if block.keys is not Keys.DEVICE]
+    return any(block.array.any() for block in shared)
 
 
 def _among_devices(name: str, options: Mapping[str, Any], column: int) -> Operator:
@@ -351,6 +357,7 @@ SUBJECTS = (
             f"{keys}, {', '.join(options)}",
             partial(_among_devices, name, options),
             keys,
+            outcomes={"remembers": _remembers} if name != "tags" else {},
         )
         for name, keys, options in _AMONG_DEVICES
     ),
