@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from stream_processor.checkpoint import Checkpoint, Part
+from stream_processor.definition import definition
 from stream_processor.features import group, tags
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Problems, load, load_text
-from stream_processor.snapshot import capture, restore
+from stream_processor.snapshot import begin, capture, restore
 from streamgauge.batch import Batch, Features
 from streamgauge.delivery import Delivery, Readings
 from streamgauge.devices import Devices
 from streamgauge.schema import Channel, Schema
-from streamgauge.state import reset_rows
+from streamgauge.state import reset_rows, take_rows
 from streamgauge.tags import Tags, read_tags
 
 SECOND = 10**6
@@ -229,6 +231,47 @@ def test_groups_hold_through_batches_evictions_and_restarts(configured: Path) ->
         "heat_median_of_site",
     )
     assert len(whole.walk.stages.devices.retired) > 0
+    groups = [block for name, block in whole.walk.blocks.items() if name.endswith(".groups")]
+    assert [int((block.array[:, 3] > 0).sum()) for block in groups] == [2, 1]
+
+
+def test_an_evicted_device_leaves_its_group(configured: Path) -> None:
+    """At once, though its last value is not too old yet: its row may be another's soon."""
+    made = Pipeline(load_text(CONFIG.replace('"1m"', '"1h"'), configured, {}, for_replay=True))
+    made.feed(Delivery(readings=recorded(20)))
+    groups = [block for name, block in made.walk.blocks.items() if name.endswith(".groups")]
+    assert len(groups) == 2
+    assert all(block.array.any() for block in groups)
+    made.feed(Delivery(clock=made.walk.clock + BEGIN + 3600 * SECOND))
+    assert made.walk.stages.devices.known == 0
+    assert not any(block.array.any() for block in groups)
+
+
+def test_a_checkpoint_is_of_one_moment_for_all_members(configured: Path) -> None:
+    """A reading changes what is kept of other devices: none of it gets into a copy begun before."""
+    made, at_once, later = (Pipeline.from_toml(configured) for _ in range(3))
+    made.feed(Delivery(readings=recorded(40).part(0, 20)))
+    restore(at_once.walk, capture(made.walk, {}, {}))
+    parts: list[Part | None] = []
+    facts = begin(made.walk, {}, {}, parts.append)
+    made.feed(Delivery(readings=recorded(40).part(20, 40)))
+    made.walk.copied()
+    restore(later.walk, Checkpoint(facts, [part for part in parts if part is not None]))
+    rows = np.arange(len(at_once.walk.stages.devices))
+    wanted, found = (take_rows(one.walk.blocks, rows) for one in (at_once, later))
+    assert {name: a.tobytes() for name, a in found.items()} == {
+        name: a.tobytes() for name, a in wanted.items()
+    }
+
+
+def test_a_changed_vocabulary_starts_the_groups_anew(configured: Path) -> None:
+    """Groups are known by the place of their value; those of the fleet are kept."""
+    before = Pipeline.from_toml(configured)
+    configured.with_name("devices.csv").write_text("device,site,depth\nd0,east,1\n")
+    after = Pipeline.from_toml(configured)
+    parts = [definition(one.settings, one.walk.stages)["features"] for one in (before, after)]
+    same = [old == new for old, new in zip(*parts, strict=True)]
+    assert same == [True, True, False, True]
 
 
 def refusal(text: str, folder: Path) -> str:

@@ -122,6 +122,7 @@ def test_it_holds_through_batches_evictions_and_restarts() -> None:
     after = fed(second, readings.part(120, 240), 3)
     assert [a + b for a, b in zip(before, after, strict=True)] == wanted
     assert "weather" in whole.walk.stages.devices.row_of
+    assert whole.walk.blocks["features.1.state"].array.any()
     assert whole.walk.feature_names[2:] == ("outside_of_weather",)
 
 
@@ -133,7 +134,7 @@ def test_another_device_in_the_row_of_the_station_is_not_the_station() -> None:
     def one(device: str, second: int, value: float) -> float:
         time = [BEGIN + second * SECOND]
         batch = batch_of(SCHEMA, time, {"outside": [value]}, [devices.row(device)])
-        return float(computed(operator, batch).iloc[0, 0])
+        return float(computed(operator, batch).to_numpy()[0, 0])
 
     assert one("weather", 1, 5.0) == 5.0
     row = devices.row("weather")

@@ -1,5 +1,4 @@
-"""Where in the day, the week and the year a reading stands, by the clock on the wall, and whether
-that day is a holiday."""
+"""Where in the day, week and year a reading stands, by the clock on the wall; holidays."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schema import Kind, Schema
 
-__all__ = ["Refused", "build_features", "choose_inputs", "feature_options"]
+__all__ = ["Refused", "build_features", "choose_inputs", "feature_options", "knows_devices"]
 
 
 class Refused(ValueError):
@@ -68,7 +68,7 @@ def build_features(
     built: list[FeatureOperator] = []
     taken: set[str] = set()
     column = 0
-    devices = devices or settings.known_devices(1)
+    devices = settings.known_devices(1) if devices is None else devices
     for path, options in feature_options(settings, schema):
         plugin = load("stream_processor.features", str(path[1]))
         try:
