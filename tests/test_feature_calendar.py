@@ -145,6 +145,20 @@ def test_holidays_stay_numbers_among_cyclic_fields() -> None:
     np.testing.assert_array_equal(got["workday"], [math.nan, 0.0, 0.0, math.nan])
 
 
+def test_years_without_a_calendar_have_no_holidays() -> None:
+    """A country that was founded later has none before, which is not the same as no holiday."""
+    moments = [datetime(y, 7, 9, 6, tzinfo=UTC) for y in (2010, 2012, 2026)]
+    got = features("UTC", moments, of=["holiday", "workday"], country="SS")["holiday"]
+    np.testing.assert_array_equal(got, [math.nan, 1.0, 1.0])
+
+
+def test_what_the_package_warns_of_is_no_noise() -> None:
+    """Feasts that the moon fixes are known for some decades; the other holidays are there."""
+    moments = [datetime(y, 1, 26, 6, tzinfo=UTC) for y in (1995, 2026)]
+    got = features("UTC", moments, of=["holiday"], country="IN")
+    np.testing.assert_array_equal(got["holiday"], [1.0, 1.0])
+
+
 def test_refused_readings_have_no_features() -> None:
     """NaN where the reading was not admitted; and the features come from no channel."""
     operator = calendar.build(SCHEMA, 1, 0, of=["hour"])

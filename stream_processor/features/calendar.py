@@ -1,12 +1,13 @@
 """Where in the day, week and year a reading stands, by the clock on the wall; holidays."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
-from holidays import country_holidays
 from numpy.typing import NDArray
 
 from stream_processor.operator import FeatureOperator
@@ -52,7 +53,8 @@ def build(
     such as "BY", as the package `holidays` knows them. `as_` (the key `as`) is "number", or
     "cyclic": `<name>_sin` and `<name>_cos` of the position in the day, the week or the year,
     without a step at the full hour; what is 1 or 0 stays so. Daylight saving time is right from
-    1990 to 2040; outside, the nearest known offset holds, and holidays are NaN.
+    1990 to 2040; outside, the nearest known offset holds. Holidays are NaN outside of these years,
+    and in those of which the package knows none.
     """
     unknown = [name for name in of if name not in FIELDS]
     if unknown or len(set(of)) < len(of):
@@ -71,25 +73,32 @@ def build(
     return _Calendar(column, tuple(of), as_ == "cyclic", offsets(zone), days)
 
 
+@cache
 def _days(country: str, subdivision: str) -> NDArray[np.float64]:
     """float64[days, 3]: for each day from _FROM to _UNTIL whether it is a holiday, the day before
-    one, and a workday."""
-    years = range(_FROM.year, _UNTIL.year + 1)
+    one, and a workday; NaN in years of which the package does not know them."""
+    from holidays import country_holidays
+
+    where = subdivision or None
     try:
-        known = country_holidays(country, subdiv=subdivision or None, years=years)
+        there = country_holidays(country, subdiv=where)
+        first, last = max(_FROM.year, there.start_year), min(_UNTIL.year, there.end_year)
+        years = range(first, last + 1)
+        with warnings.catch_warnings(action="ignore"):
+            # Some countries warn that feasts which the moon fixes are known for some decades only.
+            known = country_holidays(country, subdiv=where, years=years, expand=False)
     except NotImplementedError as refused:
         raise ValueError(
             f"features.calendar knows no holidays there ({refused}); write an ISO 3166 code such "
             'as country = "DE", subdivision = "BY"'
         ) from refused
-    dates = [(_FROM + timedelta(days=k)).date() for k in range((_UNTIL - _FROM).days)]
-    following = [date + timedelta(days=1) for date in dates]
-    columns = [
-        [date in known for date in dates],
-        [date in known for date in following],
-        [known.is_working_day(date) for date in dates],
-    ]
-    return np.array(columns, np.float64).T.copy()
+    dates = [(_FROM + timedelta(days=k)).date() for k in range((_UNTIL - _FROM).days + 1)]
+    days = np.full((len(dates), 3), np.nan)
+    for k, date in enumerate(dates):
+        if date.year in years:
+            days[k] = date in known, np.nan, known.is_working_day(date)
+    days[:-1, 1] = days[1:, 0]
+    return days[:-1]
 
 
 def offsets(zone: str) -> NDArray[np.int64]:
