@@ -161,7 +161,7 @@ def work(running: Running, deliveries: list[Delivery], *, journal: bool) -> None
     sealed = time.monotonic()
     for delivery in deliveries:
         if journal:
-            worker.work(None, delivery)
+            worker.work([delivery])
         else:
             pipeline.feed(delivery)
         now = time.monotonic()

@@ -1,9 +1,11 @@
-"""Live through Mosquitto: the service beside a bare paho consumer that only counts.
+"""Live through Mosquitto: the service beside bare paho consumers that only count.
 
-Broker and publisher are processes of their own. Each consumer subscribes with a persistent session,
-goes away while 100,000 messages of QoS 1 pile up, comes back and drains them. streamgauge journals,
-acknowledges, learns, and stores every prediction; the numbers received, learned and stored must be
-equal.
+Broker and publisher are processes of their own. Each consumer has a persistent session in which
+100,000 messages of QoS 1 piled up while it was away; it comes back and drains them. paho counts and
+acknowledges by itself, or by hand (`manual`); `journal` is the source with the journal, which
+acknowledges what is written down; `service` decodes, learns and stores every prediction as well,
+and the numbers received, learned and stored must be equal. The last three read two filters with
+the journal: over one connection, over two in threads of this process, over two in processes.
 """
 
 import multiprocessing
@@ -19,13 +21,20 @@ from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.by_hand import CONFIG, DEVICES, messages
+from ingest.journal import Journal
+from ingest.rejects import Rejects
+from ingest.sources import mqtt
 from serving.compose import Running
 from serving.run import clock
 from stream_processor.settings import load_text
+from streamgauge.schema import Channel, Schema
 from tests.services.mosquitto import Mosquitto
 
 MESSAGES = 100_000
-TOPIC = "sensors/backlog"
+HALVES = ["sensors/0/#", "sensors/1/#"]
+SESSIONS = {name: ["sensors/#"] for name in ("bare", "manual", "journal", "gauge")}
+SESSIONS |= {"one": HALVES, "thread-1": HALVES[:1], "thread-2": HALVES[1:]}
+SESSIONS |= {"process-1": HALVES[:1], "process-2": HALVES[1:]}
 
 
 @contextmanager
@@ -49,7 +58,7 @@ def publish(port: int, count: int) -> None:
     client.loop_start()
     info = None
     for k, payload in enumerate(messages(count)):
-        info = client.publish(TOPIC, payload, qos=1)
+        info = client.publish(f"sensors/{k % 2}/backlog", payload, qos=1)
         if k % 2_000 == 0:
             info.wait_for_publish(60)
     if info is not None:
@@ -58,13 +67,15 @@ def publish(port: int, count: int) -> None:
     client.loop_stop()
 
 
-def backlog(port: int, names: list[str]) -> None:
+def backlog(port: int) -> None:
     """Leave persistent sessions behind and fill them."""
-    for name in names:
+    for name, topics in SESSIONS.items():
         client = Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
         subscribed = threading.Event()
         client.on_subscribe = lambda *_, done=subscribed: done.set()
-        client.on_connect = lambda one, *_: one.subscribe("sensors/#", qos=1)
+        client.on_connect = lambda one, *_, topics=topics: one.subscribe(
+            [(topic, 1) for topic in topics]
+        )
         client.connect("127.0.0.1", port)
         client.loop_start()
         subscribed.wait(10)
@@ -75,13 +86,17 @@ def backlog(port: int, names: list[str]) -> None:
     process.join()
 
 
-def bare(port: int, name: str) -> float:
+def bare(port: int, name: str, *, manual: bool) -> float:
     """Seconds in which a consumer that only counts has drained the backlog."""
-    client = Client(CallbackAPIVersion.VERSION2, client_id=name, clean_session=False)
+    client = Client(
+        CallbackAPIVersion.VERSION2, client_id=name, clean_session=False, manual_ack=manual
+    )
     count, done = [0], threading.Event()
 
-    def message(_: Client, __: Any, ___: MQTTMessage) -> None:
+    def message(_: Client, __: Any, one: MQTTMessage) -> None:
         count[0] += 1
+        if manual:
+            client.ack(one.mid, one.qos)
         if count[0] == MESSAGES:
             done.set()
 
@@ -94,6 +109,39 @@ def bare(port: int, name: str) -> float:
     took = time.perf_counter() - began
     client.disconnect()
     client.loop_stop()
+    return took
+
+
+def journaled(port: int, names: list[str], topics: list[str], connections: int = 1) -> float:
+    """Seconds in which sources of these client ids have drained the backlog into a journal, each
+    message acknowledged once it was written; the topics are dealt to them."""
+    with tempfile.TemporaryDirectory() as folder:
+        journal = Journal(Path(folder), max_bytes=10**9, sync=False)
+        sources = [
+            mqtt.open(
+                Schema([Channel("a")]), 0, clock, Rejects(), url=f"mqtt://127.0.0.1:{port}",
+                client_id=name, topics=topics[k :: len(names)], connections=connections,
+            )
+            for k, name in enumerate(names)
+        ]  # fmt: skip
+        for source in sources:
+            source.start()
+        # From the first message on: processes take a while to start, whatever comes then.
+        began, count = time.perf_counter(), 0
+        while count < MESSAGES:
+            for source in sources:
+                delivery = source.take(4_096, 0.02 if len(sources) == 1 else 0.001)
+                if delivery is not None:
+                    began = began if count else time.perf_counter()
+                    journal.append(delivery)
+                    source.acknowledge(delivery.tokens)
+                    count += len(delivery.payloads)
+            if time.perf_counter() - began > 120:
+                raise RuntimeError(f"{names} got {count:,} of {MESSAGES:,} messages")
+        took = time.perf_counter() - began
+        for source in sources:
+            source.stop()
+        journal.close()
     return took
 
 
@@ -134,19 +182,26 @@ def written(running: Running) -> int:
 
 
 def run() -> list[dict[str, Any]]:
-    """Three rounds of both, each on its own full session."""
+    """Three rounds of all, each on full sessions of their own."""
     rows = []
     for k in range(3):
         with tempfile.TemporaryDirectory() as folder, quiet(Path(folder)) as broker:
-            backlog(broker.port, ["bare", "gauge"])
-            paho = bare(broker.port, "bare")
-            took, counted = service(broker.port, "gauge")
+            port = broker.port
+            backlog(port)
+            took = {
+                "bare": bare(port, "bare", manual=False),
+                "manual": bare(port, "manual", manual=True),
+                "journal": journaled(port, ["journal"], ["sensors/#"]),
+            }
+            took["service"], counted = service(port, "gauge")
+            took["one"] = journaled(port, ["one"], HALVES)
+            took["threads"] = journaled(port, ["thread-1", "thread-2"], HALVES)
+            took["processes"] = journaled(port, ["process"], HALVES, 2)
         rows.append(
             {
                 "round": k + 1,
-                "bare paho, messages/s": round(MESSAGES / paho),
-                "streamgauge, messages/s": round(MESSAGES / took),
-                "ratio": paho / took,
+                "paho manual, messages/s": round(MESSAGES / took["manual"]),
+                **{f"{name} / manual": took["manual"] / took[name] for name in took},
                 **counted,
             }
         )

@@ -55,11 +55,19 @@ class Columns:
     def none(self) -> Readings:
         """No readings."""
         nothing = np.zeros(0, np.int64)
-        return Readings([], nothing, nothing, np.zeros((0, len(self._schema))))
+        labels = np.zeros((0, len(self._schema.labels))) if self._schema.labels else None
+        return Readings([], nothing, nothing, np.zeros((0, len(self._schema))), labels)
 
     def readings(self, tables: Iterator[pd.DataFrame], rejects: Rejects) -> Iterator[Readings]:
-        """One piece per table; rows without device or time are rejected."""
+        """One piece per table; rows without device or time are rejected. ValueError where a column
+        of labels is missing."""
         for table in tables:
+            for name in self._schema.labels:
+                if name not in table.columns:
+                    there = ", ".join(map(str, table.columns))
+                    raise ValueError(
+                        f"no column {name!r} for labels in the recording; there are: {there}"
+                    )
             yield self.piece(table, rejects)
 
     def piece(self, table: pd.DataFrame, rejects: Rejects) -> Readings:
@@ -82,7 +90,9 @@ class Columns:
             or [np.zeros((len(table), 0))]
         )
         kept = [device for device, good in zip(devices, keep.tolist(), strict=True) if good]
-        return Readings(kept, time[keep], time[keep].copy(), values[keep])
+        labels = [_values(table, Channel(name)) for name in self._schema.labels]
+        columns = np.column_stack(labels)[keep] if labels else None
+        return Readings(kept, time[keep], time[keep].copy(), values[keep], columns)
 
 
 def _values(table: pd.DataFrame, channel: Channel) -> Floats:

@@ -64,4 +64,7 @@ def join(pieces: list[Readings]) -> Readings:
         np.concatenate([piece.time for piece in pieces]),
         np.concatenate([piece.received for piece in pieces]),
         np.concatenate([piece.values for piece in pieces]),
+        None
+        if pieces[0].labels is None
+        else np.concatenate([piece.labels for piece in pieces if piece.labels is not None]),
     )

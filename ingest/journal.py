@@ -5,10 +5,12 @@ crash the worker restores its checkpoint and reads on from the position that the
 
 A folder of segments `<position of its first byte, 20 digits>.log`. A segment is a 16-byte header
 (magic, 4 random bytes that mark its records, 4 that seed their CRC) and records: mark, length,
-CRC-32, body. One delivery is one record and one `write`. No payload can pose as a record, since
-its sender cannot know the mark.
+CRC-32, body. One delivery is one record; what is appended together is one `write` and, where power
+may fail, one `sync`. No payload can pose as a record, since its sender cannot know the mark.
 
-Positions count bytes over all segments and only grow.
+Positions count bytes over all segments and only grow. Each record tells how much of the log was on
+the disk when it was written. Before that place nothing may be missing; behind it the disk may have
+kept any part when the power failed, and the log ends at the first record that is not whole.
 """
 
 import errno
@@ -17,8 +19,12 @@ import os
 import re
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import accumulate
 from pathlib import Path
 
+from ingest import disk as real_disk
+from ingest.disk import Disk
 from ingest.records import (
     FRAME,
     HEADER,
@@ -28,9 +34,9 @@ from ingest.records import (
     framed,
     records,
     segment_keys,
+    synced_behind,
     unpacked,
     whole_record,
-    whole_record_behind,
 )
 from streamgauge.delivery import Delivery
 
@@ -50,7 +56,8 @@ class Journal:
     - `segment_bytes`: a new file is begun when the current one has reached this size
     - `max_bytes`: bound of the whole; beyond it `append` raises `JournalFull` until `trim` has
       made room. Nothing is ever dropped to make room.
-    - `sync`: wait for the disk after every delivery (survives power loss, not only a crash)
+    - `sync`: wait for the disk before `append` returns (survives power loss, not only a crash)
+    - `disk`: the functions of `ingest.disk`
 
     `torn` is the number of bytes that an interrupted write left at the end and that were cut off
     on opening; they were never acknowledged.
@@ -63,19 +70,21 @@ class Journal:
         segment_bytes: int = 64 * _MB,
         max_bytes: int = 5_000 * _MB,
         sync: bool = False,
+        disk: Disk = real_disk,
     ) -> None:
         if max_bytes < 4_096:
             raise ValueError(f"a journal of {max_bytes} bytes holds nothing; allow at least 1 MB")
         self._folder = Path(folder)
         self._segment_bytes = max(HEADER + 1, min(segment_bytes, max_bytes // 4))
-        self._max_bytes, self._sync = max_bytes, sync
+        self._max_bytes, self._sync, self._disk = max_bytes, sync, disk
         self._folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self._folder / "lock")
-        self._file, self.torn = -1, 0
+        self._file, self.torn, self._synced = -1, 0, 0
         self._turn = threading.Lock()
         try:
             self._starts = sorted(_segments(self._folder))
             self._resume()
+            self._keep_folder()
         except BaseException:
             self.close()
             raise
@@ -100,21 +109,25 @@ class Journal:
         """Size of what is kept."""
         return self._position - self._starts[0]
 
-    def append(self, delivery: Delivery) -> int:
-        """Write a delivery; the position behind it. JournalFull, OSError: nothing was written."""
+    def append(self, *deliveries: Delivery) -> list[int]:
+        """Write deliveries, all or none; the position behind each, and behind the last all is as
+        durable as the level says. JournalFull, OSError: nothing was written."""
         with self._turn:
             if self._position - self._starts[-1] >= self._segment_bytes:
                 self._begin(self._position)
-            record = framed(delivery, self._mark, self._seed)
-            size = len(record)
+            found = [framed(each, self._mark, self._seed, self._synced) for each in deliveries]
+            size = sum(map(len, found))
             if self.size + size > self._max_bytes:
                 raise JournalFull(
                     f"the journal in {self._folder} has reached {self._max_bytes:,} bytes; see why "
                     "checkpoints do not come, or raise state.journal_max"
                 )
-            self._write(record)
+            self._write(found[0] if len(found) == 1 else b"".join(found))
+            _, *ends = accumulate(map(len, found), initial=self._position)
             self._position += size
-            return self._position
+            if self._sync:
+                self._synced = self._position
+            return ends
 
     def read(self, after: int = 0) -> Iterator[Delivery]:
         """Every delivery written after a position, oldest first; see :meth:`entries`."""
@@ -155,22 +168,35 @@ class Journal:
             expected = start + len(data)
 
     def trim(self, position: int) -> None:
-        """Delete whole files that lie before a position which a checkpoint has made needless."""
+        """Delete whole files that lie before a position which a durable checkpoint has made
+        needless."""
+        with suppress(OSError):
+            # Only to tell damage from an end that the power took: nothing depends on it.
+            self.flush()
         with self._turn:
             if self._position <= position and self._position > self._starts[-1] + HEADER:
                 self._begin(self._position)
             while len(self._starts) > 1 and self._starts[1] <= position:
-                self._path(self._starts[0]).unlink(missing_ok=True)
+                self._disk.remove(self._path(self._starts[0]))
                 del self._starts[0]
 
     def flush(self) -> None:
-        """Wait until everything written is on the disk."""
-        os.fsync(self._file)
+        """Wait until everything written is on the disk; nobody who appends waits for it."""
+        with self._turn:
+            position = self._position
+            if position == self._synced:
+                return
+            file = self._disk.twin(self._file)
+        try:
+            self._disk.sync(file)
+        finally:
+            self._disk.close(file)
+        self._synced = max(self._synced, position)
 
     def close(self) -> None:
         """Close the files; the folder may be used by another process."""
         if self._file >= 0:
-            os.close(self._file)
+            self._disk.close(self._file)
             self._file = -1
         if self._lock >= 0:
             os.close(self._lock)
@@ -183,13 +209,13 @@ class Journal:
         """Write all of it or, as far as the disk lets us, nothing."""
         end = self._position - self._starts[-1]
         try:
-            written = os.write(self._file, data)
+            written = self._disk.write(self._file, data)
             while written < len(data):
-                written += os.write(self._file, data[written:])
+                written += self._disk.write(self._file, data[written:])
             if self._sync:
-                os.fsync(self._file)
+                self._disk.sync(self._file)
         except OSError as failed:
-            os.ftruncate(self._file, end)
+            self._disk.cut(self._file, end)
             raise _full_or_same(failed, self._folder) from failed
 
     def _resume(self) -> None:
@@ -197,42 +223,50 @@ class Journal:
         start = self._starts.pop() if self._starts else 0
         path = self._path(start)
         data = path.read_bytes() if path.exists() else b""
-        if len(data) < HEADER:
+        if len(data) < HEADER or not any(data[:HEADER]):
+            self.torn = len(data)
             self._begin(start)
             return
         self._mark, self._seed = segment_keys(path, data)
         end = HEADER
         while body := whole_record(data, end, self._mark, self._seed):
             end += FRAME + len(body)
-        if end < len(data) and whole_record_behind(data, end, self._mark, self._seed):
+        if synced_behind(data, end, self._mark, self._seed) > start + end:
             raise damaged(path, end)
         self.torn = len(data) - end
-        self._file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        os.ftruncate(self._file, end)
+        self._file = self._disk.open_file(path, new=False)
+        self._disk.cut(self._file, end)
+        self._disk.sync(self._file)
         self._starts.append(start)
-        self._position = start + end
+        self._position = self._synced = start + end
 
     def _begin(self, start: int) -> None:
-        """Begin a new segment at a position."""
+        """Begin a new segment at a position. All before it is on the disk then, whatever the level:
+        only the newest file can have lost something."""
         path, keys = self._path(start), os.urandom(8)
-        file = os.open(
-            path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+        if self._file >= 0:
+            self._disk.sync(self._file)
+        file = self._disk.open_file(path, new=True)
         try:
-            os.write(file, MAGIC + keys)
-            if self._sync:
-                os.fsync(file)
-                _sync_folder(self._folder)
+            self._disk.write(file, MAGIC + keys)
+            self._disk.sync(file)
+            self._disk.sync_folder(self._folder)
         except OSError as failed:
-            os.close(file)
-            path.unlink(missing_ok=True)
+            self._disk.close(file)
+            self._disk.remove(path)
             raise _full_or_same(failed, self._folder) from failed
         if self._file >= 0:
-            os.close(self._file)
+            self._disk.close(self._file)
         self._file = file
         self._mark, self._seed = segment_keys(path, MAGIC + keys)
         self._starts.append(start)
-        self._position = start + HEADER
+        self._position = self._synced = start + HEADER
+
+    def _keep_folder(self) -> None:
+        """Make the names of the folder and of those around it as durable as what is in them."""
+        for folder in (self._folder, *self._folder.absolute().parents):
+            with suppress(PermissionError):
+                self._disk.sync_folder(folder)
 
 
 def _segments(folder: Path) -> Iterator[int]:
@@ -258,11 +292,3 @@ def _lock(path: Path) -> int:
             f"another process uses the journal in {path.parent}; stop it, or name another state.dir"
         ) from held
     return file
-
-
-def _sync_folder(folder: Path) -> None:
-    file = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -24,9 +24,9 @@ __all__ = [
     "framed",
     "records",
     "segment_keys",
+    "synced_behind",
     "unpacked",
     "whole_record",
-    "whole_record_behind",
 ]
 
 MAGIC = b"SGJRNL01"
@@ -58,6 +58,8 @@ class _Record(msgspec.Struct, array_like=True, gc=False):
     headers: list[dict[str, str]] = []
     retained: bool = False
     runs: list[Run] = []
+    synced: int = 0
+    """Up to which position the log was on the disk when this was written, as far as was known."""
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -81,14 +83,15 @@ def whole_record(data: bytes, offset: int, mark: bytes, seed: int) -> bytes:
     return body if whole else b""
 
 
-def whole_record_behind(data: bytes, offset: int, mark: bytes, seed: int) -> bool:
-    """Whether a whole record follows: then what stands at the offset is no torn tail."""
-    at = data.find(mark, offset + 1)
+def synced_behind(data: bytes, offset: int, mark: bytes, seed: int) -> int:
+    """Up to which position the log was on the disk, as far as whole records behind an offset know:
+    what stands at the offset is damage if that is beyond it, and the end of the log if not."""
+    at, synced = data.find(mark, offset + 1), 0
     while at >= 0:
-        if whole_record(data, at, mark, seed):
-            return True
+        if body := whole_record(data, at, mark, seed):
+            synced = max(synced, _decode(body).synced)
         at = data.find(mark, at + 1)
-    return False
+    return synced
 
 
 def records(path: Path, data: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
@@ -111,13 +114,13 @@ def damaged(path: Path, offset: int) -> JournalDamaged:
     )
 
 
-def framed(delivery: Delivery, mark: bytes, seed: int) -> bytes:
-    """A delivery as the bytes of one record."""
-    body = _encode(_packed(delivery))
+def framed(delivery: Delivery, mark: bytes, seed: int, synced: int) -> bytes:
+    """A delivery as the bytes of one record; `synced` see `synced_behind`."""
+    body = _encode(_packed(delivery, synced))
     return _frame.pack(mark, len(body), zlib.crc32(body, seed ^ len(body))) + body
 
 
-def _packed(delivery: Delivery) -> _Record:
+def _packed(delivery: Delivery, synced: int) -> _Record:
     readings, elsewhere = delivery.readings, bool(delivery.runs)
     return _Record(
         delivery.source,
@@ -138,6 +141,7 @@ def _packed(delivery: Delivery) -> _Record:
         [] if elsewhere else delivery.headers,
         delivery.retained,
         delivery.runs,
+        synced,
     )
 
 

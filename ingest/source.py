@@ -1,13 +1,22 @@
 """The contract of a source and of a codec."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from ingest.rejects import Rejects
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Position
 
-__all__ = ["Asking", "Codec", "Remembering", "Replying", "Rereading", "Source"]
+__all__ = [
+    "Asking",
+    "Codec",
+    "Remembering",
+    "Replying",
+    "Rereading",
+    "Showing",
+    "Source",
+    "Standing",
+]
 
 
 class Codec(Protocol):
@@ -58,6 +67,26 @@ class Rereading(Protocol):
     def reread(self, delivery: Delivery) -> Delivery:
         """The delivery with the payloads, topics, keys and headers that its runs name, in that
         order; before `start`. OSError that says what is missing where the log has lost some."""
+        ...
+
+
+class Showing(Protocol):
+    """What a codec has beside `decode` where it can say what a message holds before anybody has
+    declared channels: `streamgauge init` tells by it which codec a source needs."""
+
+    def show(
+        self, payload: bytes, topic: str
+    ) -> Iterable[tuple[str | int | None, Any, Mapping[str, Any], Mapping[str, str]]]:
+        """Device, time, values and units of each reading; any error where it is no message."""
+        ...
+
+
+class Standing(Protocol):
+    """What a source has beside the rest where the newest delivery's position does not tell all."""
+
+    def position(self) -> Position:
+        """What the checkpoint keeps for `resume`: where the source stands after everything that
+        was acknowledged. Asked by the worker, between deliveries."""
         ...
 
 

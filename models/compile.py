@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from models.learner import Learner, Make
 from models.river_fleet import RiverFleet
 from streamgauge.plugins import find
+from streamgauge.state import Keys
 
 __all__ = ["Compiled", "compile"]
 
@@ -21,21 +22,28 @@ class Compiled:
 
 
 def compile(  # noqa: A001 - the module is the name's space; nothing here needs the builtin
-    make: Make, lane: int, inputs: Sequence[int], feature_names: Sequence[str], capacity: int
+    make: Make,
+    lane: int,
+    inputs: Sequence[int],
+    feature_names: Sequence[str],
+    capacity: int,
+    keys: Keys = Keys.DEVICE,
 ) -> Compiled:
     """The quickest learner that gives River's own answers for the estimators that `make` gives.
 
     `inputs` are the columns of `schedule.x` that the lane uses, `feature_names` the names of all
-    columns; `capacity` is the number of device rows. Every file of `models/compiled` is asked: its
-    `build(estimator, lane, inputs, names, capacity)` returns a learner, or why it has none.
+    columns; `capacity` is the number of device rows, `keys` who shares a model. Every file of
+    `models/compiled` is asked: its `build(estimator, lane, inputs, names, capacity, keys)` returns
+    a learner, or why it has none.
     """
     estimator = make()
     names = [feature_names[column] for column in inputs]
     reasons = []
     for name, module in find("models.compiled").items():
-        built = module.build(estimator, lane, inputs, names, capacity)
+        built = module.build(estimator, lane, inputs, names, capacity, keys)
         if not isinstance(built, str):
             return Compiled(built, compiled=True, why=f"all of it runs compiled ({name})")
         reasons.append(f"not {name}: {built}")
-    why = f"runs as River, one instance per device; {'; '.join(reasons)}"
-    return Compiled(RiverFleet(make, lane, inputs, names), compiled=False, why=why)
+    each = "one instance per device" if keys is Keys.DEVICE else "one instance for the fleet"
+    why = f"runs as River, {each}; {'; '.join(reasons)}"
+    return Compiled(RiverFleet(make, lane, inputs, names, keys), compiled=False, why=why)

@@ -1,4 +1,4 @@
-"""The contract of a learner: one fleet of models, the same model once per device, for one lane."""
+"""The contract of a learner: the models of one lane, one per device or one for the whole fleet."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from streamgauge.arrays import Ints
 from streamgauge.calls import Call
 from streamgauge.schedule import Schedule
-from streamgauge.state import Block
+from streamgauge.state import Block, Keys
 
 __all__ = ["Blobs", "Estimator", "Learner", "Make"]
 
@@ -24,7 +24,7 @@ Make = Callable[[], Estimator]
 
 
 class Blobs(Protocol):
-    """Model state that only its own library understands: one opaque blob per device row.
+    """Model state that only its own library understands: one opaque blob per model row.
 
     Called by the thread that owns the learner, between batches.
     """
@@ -49,13 +49,15 @@ class Blobs(Protocol):
 
 
 class Learner(Protocol):
-    """One lane's models, one per device row.
+    """One lane's models: one per device row, or a single one in row 0 that the fleet shares.
 
     All state is in `blocks` (opened, copied, moved and reset by the functions of
     `streamgauge.state`) and in `blobs`, so that a checkpoint treats every learner alike.
     """
 
     lane: int
+    keys: Keys
+    """What a row of its state stands for: DEVICE or FLEET. Blocks say the same; blobs cannot."""
 
     @property
     def blocks(self) -> Mapping[str, Block]: ...
@@ -73,14 +75,15 @@ class Learner(Protocol):
         """Walk the steps of the schedule in order, those of this lane only.
 
         A predict step's answer goes to `schedule.answers`, NaN where the model has none. A learn
-        step teaches the device's model `x` and its target, which is finite. Other steps are not for
+        step teaches the step's MODEL `x` and its target, which is finite. Other steps are not for
         models. Cutting a schedule anywhere changes neither answers nor state. Never raises for what
         is in the schedule.
         """
         ...
 
     def evict(self, rows: Ints) -> None:
-        """Forget these rows, as if their device had never been seen."""
+        """Forget these device rows, as if their device had never been seen; what the fleet shares
+        stays as it is."""
         ...
 
     @property

@@ -1,4 +1,4 @@
-"""Any River model, one instance per device: what has no compiled equivalent runs as River."""
+"""Any River model, one instance per device or for all: what has no compiled equivalent."""
 
 import pickle
 from collections import Counter
@@ -11,8 +11,8 @@ import numpy as np
 
 from models.learner import Estimator, Make
 from streamgauge.arrays import Ints
-from streamgauge.schedule import LANE, ROW, STEP, TARGET, Schedule
-from streamgauge.state import Block
+from streamgauge.schedule import LANE, MODEL, STEP, TARGET, Schedule
+from streamgauge.state import Block, Keys
 from streamgauge.words import Step
 
 __all__ = ["Models", "RiverFleet"]
@@ -28,7 +28,7 @@ PICKLE_PROTOCOL = 5
 
 
 class Models:
-    """The estimators of a fleet by device row; see `models.learner.Blobs`."""
+    """The estimators of a lane by model row; see `models.learner.Blobs`."""
 
     def __init__(self) -> None:
         self.of: dict[int, Estimator] = {}
@@ -55,15 +55,23 @@ class Models:
 
 
 class RiverFleet:
-    """One estimator per device row, made when the device's first step comes.
+    """One estimator per model row, made when its first step comes.
 
     A feature that is NaN is left out of the dict that the estimator gets. What an estimator raises
     is counted in `failures` and its answer is NaN: one device's trouble stops nobody else.
     """
 
-    def __init__(self, make: Make, lane: int, inputs: Sequence[int], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        make: Make,
+        lane: int,
+        inputs: Sequence[int],
+        names: Sequence[str],
+        keys: Keys = Keys.DEVICE,
+    ) -> None:
         """`inputs` are the columns of `schedule.x` for this lane; `names[j]` is input j's name."""
         self.lane = lane
+        self.keys = keys
         self.blocks: Mapping[str, Block] = {}
         self.blobs = Models()
         self.failures: Counter[str] = Counter()
@@ -110,10 +118,10 @@ class RiverFleet:
 
     def _few(self, schedule: Schedule) -> Iterator[tuple[int, int, int, bool]]:
         """(index, step, row, whether features may be absent) of this lane's steps."""
-        codes = schedule.codes[: schedule.n, : ROW + 1].tolist()
-        for i, (step, lane, row) in enumerate(codes):
-            if lane == self.lane and step <= LEARN:
-                yield i, step, row, True
+        codes = schedule.codes[: schedule.n].tolist()
+        for i, code in enumerate(codes):
+            if code[LANE] == self.lane and code[STEP] <= LEARN:
+                yield i, code[STEP], code[MODEL], True
 
     def _many(self, schedule: Schedule) -> Iterator[tuple[int, int, int, bool]]:
         """The same for long schedules, column by column: a list per step would keep Python's
@@ -121,12 +129,13 @@ class RiverFleet:
         codes = schedule.codes[: schedule.n]
         own = np.flatnonzero((codes[:, LANE] == self.lane) & (codes[:, STEP] <= LEARN))
         gaps = np.isnan(schedule.x[own]).any(axis=1)
-        columns = (own, codes[own, STEP], codes[own, ROW], gaps)
+        columns = (own, codes[own, STEP], codes[own, MODEL], gaps)
         return zip(*(column.tolist() for column in columns), strict=True)
 
     def evict(self, rows: Ints) -> None:
-        """Forget these rows' models."""
-        self.blobs.drop(rows)
+        """Forget these devices' models."""
+        if self.keys is Keys.DEVICE:
+            self.blobs.drop(rows)
 
     def _failed(self, schedule: Schedule, i: int, step: int, error: Exception) -> None:
         if step == PREDICT:

@@ -95,7 +95,7 @@ CHUNK = 10
 FLEET_WINDOW = 1_000
 
 # Columns of the lanes' parameters.
-P_CHANGE, P_READY_AFTER, P_LAST = range(3)
+P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET = range(4)
 
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
@@ -127,11 +127,17 @@ def add(cell: Floats, lane: int, lanes: int, label: float, residual: float, base
 
 @kernel
 def serve(
-    cell: Floats, lane: int, lanes: int, answer: float, base: float, parameters: Floats
+    cell: Floats,
+    lane: int,
+    lanes: int,
+    answer: float,
+    base: float,
+    learned: float,
+    parameters: Floats,
 ) -> tuple[float, int]:
     """What is served for a model's answer, and the prediction's status."""
     value = answer + base if parameters[lane, P_CHANGE] == 1.0 else answer
-    ready = cell[LEARNED * lanes + lane] >= parameters[lane, P_READY_AFTER]
+    ready = learned >= parameters[lane, P_READY_AFTER]
     finite = np.isfinite(value)
     if ready and finite:
         return value, _PENDING
@@ -168,9 +174,12 @@ def score(
         base = numbers[i, BASE]
         label = numbers[i, LABEL]
         cell = device[d]
+        # The labels that the model has learned: the fleet's where all devices share it.
+        taught = fleet if parameters[lane, P_FLEET] == 1.0 else cell
         numbers[i, RESIDUAL] = np.nan
         if step == _PREDICT:
-            value, status = serve(cell, lane, lanes, answers[i], base, parameters)
+            learned = taught[LEARNED * lanes + lane]
+            value, status = serve(cell, lane, lanes, answers[i], base, learned, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
             cell[head] = max(cell[head], slot + 1.0)
@@ -184,7 +193,7 @@ def score(
             cell[NOW_STATUS * lanes + lane] = status
             cell[NOW_LABEL * lanes + lane] = np.nan
             cell[NOW_RESIDUAL * lanes + lane] = np.nan
-            cell[NOW_VERSION * lanes + lane] = cell[LEARNED * lanes + lane]
+            cell[NOW_VERSION * lanes + lane] = learned
         elif step == _EXPIRE:
             value = pending[slot, d, lane]
             status = _EXPIRED
@@ -223,7 +232,7 @@ def score(
         made[at, out.MADE] = codes[i, MADE]
         made[at, out.DUE] = codes[i, DUE]
         made[at, out.STATUS] = status
-        made[at, out.VERSION] = int(cell[LEARNED * lanes + lane])
+        made[at, out.VERSION] = int(taught[LEARNED * lanes + lane])
         told[at, out.VALUE] = value
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
@@ -261,9 +270,12 @@ class Scorer:
         )
         self.blocks = {"device": device, "pending": waiting, "rolling": rolling, "fleet": fleet}
         self.parameters = np.array(
-            [[lane.change, lane.ready_after, lane.before_ready == "last"] for lane in lanes],
+            [
+                [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet"]
+                for k in lanes
+            ],
             np.float64,
-        ).reshape(count, 3)
+        ).reshape(count, 4)
         self._bound = (
             device.array,
             waiting.stack,

@@ -11,6 +11,7 @@ from stream_processor.changes import compare
 from stream_processor.checkpoint import CheckpointRefused, facts_of
 from stream_processor.compose import compose
 from stream_processor.definition import definition
+from stream_processor.duplicates import Policy
 from stream_processor.settings import Problem, Problems, Settings, load
 from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
@@ -87,6 +88,8 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
     return [
         ("stream", settings.stream.name),
         ("devices", f"at most {devices.limit:,}, clocks without a zone are {devices.timezone}"),
+        ("duplicates", _duplicates(settings)),
+        *_order(settings),
         *_sources(settings),
         *_channels(settings),
         *_features(settings),
@@ -97,6 +100,30 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         *(("note", note) for note in settings.notes),
         *_restart(settings),
     ]
+
+
+def _duplicates(settings: Settings) -> str:
+    policy, remembered = settings.devices.duplicates.kept
+    if policy is Policy.NONE:
+        return "not recognised: what is delivered twice is learned twice"
+    return f"by {policy}, among the last {remembered} readings of a device"
+
+
+def _order(settings: Settings) -> Iterator[tuple[str, str]]:
+    reorder, assemble = settings.devices.reorder, settings.devices.assemble
+    if reorder is not None:
+        room = f"at most {reorder.readings} readings of a device wait"
+        yield "order", f"what is up to {text(reorder.up_to)} late finds its place; {room}"
+    if assemble is not None and assemble.within is not None:
+        yield (
+            "rows",
+            f"each message with the last known values, at most {text(assemble.within)} old",
+        )
+    if assemble is not None and assemble.up_to is not None:
+        yield (
+            "rows",
+            f"messages are joined until all channels are there, {text(assemble.up_to)} at most",
+        )
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -125,7 +152,9 @@ def _task(name: str, task: TaskSettings) -> str:
     steps = (task.model,) if isinstance(task.model, str) else task.model
     model = " | ".join(step if isinstance(step, str) else step["use"] for step in steps)
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
-    return f"{name}: {task.kind} of {task.target}{ahead}; {model}"
+    of = task.target or f"labels from {task.label.source if task.label else ''}"
+    shared = ", one model for the fleet" if task.scope == "fleet" else ""
+    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}"
 
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -45,6 +45,21 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--devices", type=int, default=20, help="pumps to simulate (20)")
     demo.set_defaults(command=_demo)
 
+    init = commands.add_parser("init", help="watch a source and write a first pipeline.toml")
+    init.add_argument(
+        "--from",
+        dest="sources",
+        action="append",
+        required=True,
+        metavar="SOURCE",
+        help="mqtt://host:1883/topic/#, kafka://host:9092/topic, http(s)://host/path, "
+        "influxdb://host:8086/database/measurement, a database's URL with /table or #table behind "
+        "it, a file or a folder; may be given more than once",
+    )
+    init.add_argument("-o", "--output", type=Path, default=Path("pipeline.toml"))
+    init.add_argument("--seconds", type=float, default=30.0, help="how long to watch at most (30)")
+    init.set_defaults(command=_init)
+
     run = commands.add_parser("run", help="run the service that a pipeline.toml describes")
     run.add_argument("pipeline", type=Path)
     run.add_argument(
@@ -78,6 +93,13 @@ def _demo(chosen: argparse.Namespace) -> int:
     from serving.demo import demo
 
     return demo(port=chosen.port, devices=chosen.devices)
+
+
+def _init(chosen: argparse.Namespace) -> int:
+    from serving.init import init
+    from serving.run import clock
+
+    return init(chosen.sources, chosen.output, seconds=chosen.seconds, clock=clock)
 
 
 def _run(chosen: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from ingest.source import Source
 from monitoring.sinks import store
 from serving.api.access import refuse_open_bind
 from serving.api.app import create_app
+from serving.api.intake import intake_of
 from serving.api.server import HttpServer
 from serving.api.service import Part
 from serving.live import Live
@@ -36,7 +37,8 @@ class Running:
     def __init__(
         self, settings: Settings, env: Mapping[str, str], clock: Callable[[], int]
     ) -> None:
-        refuse_open_bind(settings.serve.host, settings.serve.api_keys)
+        serve = settings.serve
+        refuse_open_bind(serve.host, (*serve.api_keys, *serve.read_keys, *serve.write_keys))
         with ExitStack() as opened:
             self._open(settings, env, clock, opened)
             self.server = self._listening(settings, clock)
@@ -96,6 +98,9 @@ class Running:
             states=self._states,
             hosts=settings.serve.hosts,
             with_page=settings.serve.page,
+            read_keys=settings.serve.read_keys,
+            write_keys=settings.serve.write_keys,
+            intake=intake_of(settings, self.sources, clock),
         )
         return HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 

@@ -1,7 +1,7 @@
 """What a live listener is told: one JSON object per prediction, outcome, drift, event
 of a device, or score."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,32 +9,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from serving.api.values import iso
+from monitoring.sinks._messages import event, record
 from streamgauge.events import Event, EventKind
+from streamgauge.instants import iso
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
-from streamgauge.predictions import (
-    BASE,
-    DUE,
-    LABEL,
-    LANE,
-    MADE,
-    RESIDUAL,
-    ROW,
-    SEQUENCE,
-    STATUS,
-    VALUE,
-    VERSION,
-    prediction_id,
-)
+from streamgauge.predictions import LANE, ROW
 from streamgauge.schedule import Lane
-from streamgauge.words import Status, Step
 
 __all__ = ["KINDS", "Message", "Wanted", "newest"]
 
 KINDS = ("prediction", "outcome", "drift", "event", "scores")
 
 _DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN)
-_STATUS = {status: status.name.lower() for status in Status}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +57,8 @@ def newest(output: Output, wanted: Wanted, limit: int, number: int) -> tuple[lis
     found = len(records) + len(events) + len(scores)
     room = max(0, limit - len(events) - len(scores))
     data = [
-        *(_outcome(output, i) for i in records[len(records) - min(room, len(records)) :].tolist()),
-        *(_event(output, event) for event in events),
+        *(record(output, i) for i in records[len(records) - min(room, len(records)) :].tolist()),
+        *(_event(output, one) for one in events),
         *(_score(output, score, i) for score, i in scores),
     ][-limit:]
     first = found - len(data)
@@ -116,10 +102,10 @@ def _fits(output: Output, wanted: Wanted, row: int, lane: int) -> bool:
 
 def _events(output: Output, wanted: Wanted) -> list[Event]:
     return [
-        event
-        for event in output.events
-        if ("drift" if event.kind in _DRIFTS else "event") in wanted.kinds
-        and _fits(output, wanted, event.row, event.lane)
+        one
+        for one in output.events
+        if ("drift" if one.kind in _DRIFTS else "event") in wanted.kinds
+        and _fits(output, wanted, one.row, one.lane)
     ]
 
 
@@ -138,51 +124,15 @@ def _scores(output: Output, wanted: Wanted) -> list[tuple[Scores, int]]:
     return found
 
 
-def _outcome(output: Output, i: int) -> tuple[str, dict[str, Any]]:
-    predictions = output.predictions
-    code: Sequence[int] = predictions.codes[i].tolist()
-    number: Sequence[float] = predictions.numbers[i].tolist()
-    lane, device = predictions.lanes[code[LANE]], output.device(code[ROW])
-    made = code[0] == Step.PREDICT
-    data = {
-        "id": prediction_id(lane, device, code[SEQUENCE]),
-        "device": device,
-        "task": lane.task,
-        "horizon": lane.horizon,
-        "made_at": iso(code[MADE]),
-        "target_time": None if made and lane.readings else iso(code[DUE]),
-        "prediction": number[VALUE],
-        "last_value": number[BASE],
-        "status": _STATUS[Status(code[STATUS])],
-        "model_version": code[VERSION],
-    }
-    if made:
-        return "prediction", data
-    return "outcome", data | {"label": number[LABEL], "residual": number[RESIDUAL]}
-
-
-def _event(output: Output, event: Event) -> tuple[str, dict[str, Any]]:
-    if event.kind in _DRIFTS:
-        return _drift(output, event)
+def _event(output: Output, one: Event) -> tuple[str, dict[str, Any]]:
+    if one.kind in _DRIFTS:
+        return "drift", event(output, one)
     return "event", {
-        "time": iso(event.time),
-        "device": output.device(event.row),
-        "channel": event.channel or None,
-        "kind": event.kind.name.lower(),
-        "seconds": event.size,
-    }
-
-
-def _drift(output: Output, event: Event) -> tuple[str, dict[str, Any]]:
-    lane = _lane(output, event.lane)
-    return "drift", {
-        "time": iso(event.time),
-        "device": output.device(event.row) or None,
-        "task": lane.task if lane else "",
-        "horizon": lane.horizon if lane else "",
-        "kind": event.kind.name.lower(),
-        "before": event.before,
-        "after": event.after,
+        "time": iso(one.time),
+        "device": output.device(one.row),
+        "channel": one.channel or None,
+        "kind": one.kind.name.lower(),
+        "seconds": one.size,
     }
 
 

@@ -7,6 +7,7 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 
+from ingest.sources._kafka_parse import COLUMNS, places
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
 from streamgauge.kernels import cache_folder
@@ -14,6 +15,9 @@ from streamgauge.kernels import cache_folder
 __all__ = ["compile_kernels"]
 
 EVERYTHING = """
+[devices]
+reorder = "1s"
+assemble = { use = "last", within = "10s" }
 [channels.a]
 range = [-10, 10]
 [channels.b]
@@ -33,8 +37,12 @@ model = ["preprocessing.StandardScaler", "clip", "linear_model.LinearRegression"
 kind = "regression"
 target = "b"
 model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
+[tasks.told]
+kind = "regression"
+label = { from = "column:told", delay = "5s" }
+model = ["linear_model.LinearRegression"]
 """
-"""One of everything that is compiled: walking it once compiles every kernel."""
+"""One of everything that is compiled: walking it once compiles every kernel of the walk."""
 
 
 def compile_kernels(out: TextIO) -> int:
@@ -50,8 +58,10 @@ def compile_kernels(out: TextIO) -> int:
             "time": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(n), unit="s"),
             "a": np.sin(np.arange(n)),
             "b": np.cos(np.arange(n)),
+            "told": np.sin(np.arange(n)),
         }
     )
     pipeline.replay(data)
+    places(np.zeros(0, np.uint8), 0, np.zeros((0, COLUMNS), np.int64))
     print(f"kernels are compiled in {cache_folder()}", file=out)
     return 0

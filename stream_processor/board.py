@@ -58,19 +58,27 @@ class LiveBoard:
             return self._sorted[start : start + limit]
 
     def device(self, device: str) -> DeviceView | None:
-        """The device and its newest reading."""
+        """The device and its newest reading, and what is retained of it where that is newer or
+        all there is."""
         with self._lock:
             row = self._stages.devices.row_of.get(device)
             if row is None:
                 return None
             count = int(self._seen["count"][row])
-            last = self._seen["last"][row].tolist()
+            last = self._seen["last"][row].copy()
             newest, received = int(self._seen["newest"][row]), int(self._seen["received"][row])
-        names = self._stages.schema.names
-        values = {n: _some(v) if count else None for n, v in zip(names, last, strict=True)}
-        return DeviceView(
-            device, newest if count else None, received if count else None, count, values
-        )
+            told, times, retained = self._stages.retained.last(row)
+            skew = self._stages.clocks.skew(row)
+        if not count:
+            last[:], newest, received = np.nan, 0, 0
+        better = np.isfinite(retained) & (np.isnan(last) | (times > newest))
+        values = np.where(better, retained, last).tolist()
+        if better.any():
+            newest = max(newest, int(times[better].max()))
+            received = max(received, told)
+        shown = {n: _some(v) for n, v in zip(self._stages.schema.names, values, strict=True)}
+        wrong = abs(skew or 0.0) * 1e6 > self._settings.devices.max_skew
+        return DeviceView(device, newest or None, received or None, count, shown, skew, wrong)
 
     def predictions(self, device: str) -> list[PredictionView] | None:
         """Newest prediction per task and horizon; None if the device is unknown."""
@@ -114,7 +122,9 @@ class LiveBoard:
             horizon=word.horizon,
             kind=task.kind,
             target=task.target,
-            unit=self._stages.schema.channels[word.target].unit,
+            unit=self._stages.schema.channels[word.target].unit if word.target >= 0 else "",
+            scope=task.scope,
+            labels_from=task.label.source if task.label else "",
             model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
             compiled=model.compiled,
             why=model.why,
@@ -157,7 +167,11 @@ class LiveBoard:
         word = self._stages.lanes[lane]
         numbers = self._stages.scorer.numbers(row, lane).tolist()
         scores = {name: _some(number) for name, number in zip(SCORE_COLUMNS, numbers, strict=True)}
-        return ScoreView(word.task, word.horizon, device, scores)
+        labels = self._stages.join.met(lane) if row < 0 else {}
+        if labels:
+            met, settled = scores["labels"] or 0.0, scores["expired"] or 0.0
+            labels["coverage"] = met / (met + settled) if met + settled else None
+        return ScoreView(word.task, word.horizon, device, scores, labels)
 
     def counts(self) -> dict[str, Any]:
         """Counters of the walk, for /metrics."""
@@ -167,8 +181,9 @@ class LiveBoard:
             vetted = counts.view("flags")[0]
             cleaned = self._stages.flags.totals()
             fleet = self._stages.scorer.cell(-1).sum(axis=1)
-            known = self._stages.devices.known
-            silent = self._stages.silence.silent(len(self._stages.devices))
+            known, rows = self._stages.devices.known, len(self._stages.devices)
+            wrong = self._stages.clocks.wrong(rows, self._settings.devices.max_skew)
+            silent = self._stages.silence.silent(rows)
             silences = self._stages.silence.totals()
         failures = sum(sum(k.failures.values()) for k in self._stages.learners)
         return {
@@ -184,6 +199,7 @@ class LiveBoard:
             "devices": known,
             "devices_silent": silent,
             "silences": silences,
+            "devices_clock_wrong": wrong,
             "devices_refused": self._rejects.counts["device_limit"],
         }
 

@@ -42,6 +42,7 @@ class Changes:
     """The same, where it decodes the same too: what the codec remembers holds."""
     same_drift: bool = True
     same_scores: bool = True
+    same_elsewhere: bool = True
     keeps_pending: bool = True
     other: list[str] = field(default_factory=list)
     """Parts of the configuration that changed and are known by their name only."""
@@ -137,15 +138,18 @@ def _whole(changes: Changes, saved: Mapping[str, Any], now: Mapping[str, Any]) -
     """What holds for all lanes, and what is known by name only."""
     changes.same_drift = saved["drift"] == now["drift"]
     changes.same_scores = saved["scores"] == now["scores"]
-    changes.keeps_pending = saved["pending"] <= now["pending"]
+    changes.same_elsewhere = saved["elsewhere"] == now["elsewhere"]
+    changes.keeps_pending = saved["pending"] <= now["pending"] and changes.same_elsewhere
     for same, what in (
         (changes.same_drift, "the drift detector of every model"),
         (changes.same_scores, "the scores of every model and device"),
     ):
         (changes.kept if same else changes.anew).append(what)
     if not changes.keeps_pending:
-        few = f"from {saved['pending']:,} to {now['pending']:,}"
-        changes.dropped.append(f"predictions that wait for their label (pending went {few})")
+        why = f"pending went from {saved['pending']:,} to {now['pending']:,}"
+        if not changes.same_elsewhere:
+            why = "other tasks take labels from elsewhere"
+        changes.dropped.append(f"predictions that wait for their label ({why})")
     names = {*saved["other"], *now["other"]}
     changes.other = sorted(n for n in names if saved["other"].get(n) != now["other"].get(n))
     changes.anew += [f"{name} (changed)" for name in changes.other]

@@ -8,18 +8,23 @@ from models.spec import build as build_model
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
+from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.retained import Retained
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
-from stream_processor.settings.kinds import Span
-from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.kinds import LONGEST, Span
+from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
 from stream_processor.silence import Silence
 from stream_processor.walk import PART, Stages
 from streamgauge.plugins import load
-from streamgauge.schedule import Lane
+from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
+from streamgauge.state import Keys
 
 __all__ = ["AT_ONCE", "compose", "most_pending"]
 
@@ -37,14 +42,25 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     lanes = list(_lanes(settings, schema, features))
     pending = max(map(most_pending, settings.tasks.values()), default=1)
     models = [
-        compile_model(build_model(settings.tasks[lane.task].model), k, lane.inputs, names, limit)
+        compile_model(
+            build_model(settings.tasks[lane.task].model),
+            k,
+            lane.inputs,
+            names,
+            limit,
+            Keys.FLEET if lane.scope == "fleet" else Keys.DEVICE,
+        )
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
+    arrange = _arrange(settings, schema)
+    # What is arranged has been looked at for duplicates already.
+    nothing = (Policy.NONE, 0)
+    duplicates, remember = settings.devices.duplicates.kept if arrange is None else nothing
     stages = Stages(
         schema=schema,
         devices=devices,
-        admit=Admit(schema, limit, max_ahead_us=skew),
+        clocks=Clocks(limit),
         silence=Silence(
             schema,
             limit,
@@ -52,16 +68,45 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
             channels=[channel.silent_after for channel in settings.channels.values()],
             part=PART,
         ),
+        admit=Admit(
+            schema,
+            limit,
+            max_ahead_us=skew,
+            duplicates=duplicates,
+            remember=remember,
+        ),
         cleaners=dict(build_cleaners(settings, schema, limit)),
         flags=FlagCounts(schema, limit),
+        retained=Retained(schema, limit),
         features=features,
         lanes=lanes,
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),
         learners=[model.learner for model in models],
         scorer=Scorer(lanes, limit, pending=pending, window=settings.scores.window),
         detectors=list(_detectors(settings, len(lanes))),
+        arrange=arrange,
     )
     return stages, models
+
+
+def _arrange(settings: Settings, schema: Schema) -> Arrange | None:
+    """The stage that comes first where readings are put in order or assembled."""
+    devices = settings.devices
+    reorder, assemble = devices.reorder, devices.assemble
+    if reorder is None and assemble is None:
+        return None
+    duplicates, remember = devices.duplicates.kept
+    return Arrange(
+        schema,
+        devices.limit,
+        max_ahead_us=devices.max_ahead,
+        duplicates=duplicates,
+        remember=remember,
+        lateness=reorder.up_to if reorder else 0,
+        room=reorder.readings if reorder else 0,
+        assemble=assemble.use if assemble else "",
+        span=((assemble.within or assemble.up_to) if assemble else 0) or 0,
+    )
 
 
 def _lanes(
@@ -74,7 +119,7 @@ def _lanes(
             yield Lane(
                 task=name,
                 horizon=horizon.text,
-                target=schema.index[task.target],
+                target=-1 if task.label else schema.index[task.target],
                 delay=horizon.duration,
                 readings=horizon.readings,
                 tolerance=task.tolerance_of(horizon),
@@ -82,11 +127,23 @@ def _lanes(
                 inputs=choose_inputs(task, names, channels),
                 ready_after=task.ready_after,
                 before_ready=task.before_ready,
+                scope=task.scope,
+                elsewhere=_elsewhere(task.label) if task.label else None,
             )
+
+
+def _elsewhere(label: LabelSettings) -> Elsewhere:
+    within = None if label.by_id else label.match or 0
+    # A recording's column says itself where there is no label.
+    expire_after = LONGEST if label.column else label.expire_after
+    return Elsewhere(within, expire_after, label.teach_until or expire_after)
 
 
 def most_pending(task: TaskSettings) -> int:
     """Readings that may wait for a label: exactly enough where every horizon counts readings."""
+    if task.label is not None:
+        delay = task.label.delay
+        return delay.readings + 2 if delay is not None and delay.readings else task.pending
     horizons: Iterable[Span] = task.horizons or (AT_ONCE,)
     if all(horizon.readings for horizon in horizons):
         return max(horizon.readings for horizon in horizons)

@@ -19,9 +19,20 @@ from stream_processor.settings.problems import redacted
 from stream_processor.walk import Stages
 from streamgauge.plugins import load
 
-__all__ = ["definition"]
+__all__ = ["ARRANGED", "definition"]
 
-FREE = ("horizons", "inputs", "tolerance", "predict", "pending", "ready_after", "before_ready")
+ARRANGED = "devices.reorder and devices.assemble"
+
+FREE = (
+    "label",
+    "horizons",
+    "inputs",
+    "tolerance",
+    "predict",
+    "pending",
+    "ready_after",
+    "before_ready",
+)
 """Keys of a task that do not say what its models are, or that are said otherwise below."""
 
 
@@ -30,7 +41,8 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
 
     A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
     the order of the columns), `lanes`, each in the order of the state; `sources` with what they
-    read and their codecs; `drift`, `scores` and `pending` for all lanes; `other` for the rest.
+    read and their codecs; `drift`, `scores`, `elsewhere` (lanes whose labels come from elsewhere)
+    and `pending` for all lanes; `other` for the rest.
     """
     options = feature_options(settings, stages.schema)
     return {
@@ -50,15 +62,24 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
         "lanes": [[name, _text(shown)] for name, shown in _lanes(settings, stages)],
         "drift": _use(settings.drift.detector),
         "scores": _text(asdict(settings.scores)),
+        "elsewhere": [lane.name for lane in stages.lanes if lane.elsewhere is not None],
         "pending": max(map(most_pending, settings.tasks.values()), default=1),
         "sources": [_source(source) for source in settings.sources],
-        "other": {"devices.timezone": settings.devices.timezone},
+        "other": {
+            "devices.timezone": settings.devices.timezone,
+            "devices.duplicates": _text(settings.devices.duplicates.kept),
+            ARRANGED: _text([_shown(settings.devices.reorder), _shown(settings.devices.assemble)]),
+        },
     }
 
 
 def _made_for(operator: FeatureOperator) -> list[Any]:
     """What an operator's state depends on beside its options, such as the groups that there are."""
     return [operator.made_for] if hasattr(operator, "made_for") else []
+
+
+def _shown(table: Any) -> dict[str, Any] | None:
+    return None if table is None else asdict(table)
 
 
 def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -69,6 +90,8 @@ def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, 
         for horizon in task.horizons or (AT_ONCE,):
             lane = next(lanes)
             shown = {key: value for key, value in asdict(task).items() if key not in FREE}
+            if task.label is not None:
+                shown["label"] = "by id" if task.label.by_id else "by time"
             shown |= {"horizon": asdict(horizon), "change": task.change}
             shown |= {"tolerance": lane.tolerance, "inputs": [names[k] for k in lane.inputs]}
             yield lane.name, shown

@@ -8,13 +8,16 @@ import numpy as np
 from monitoring.scores import SCORED
 from stream_processor.changes import NONE, Changes
 from stream_processor.checkpoint import CheckpointRefused
+from stream_processor.definition import ARRANGED
 from streamgauge.arrays import Floats
 from streamgauge.state import Block
 
 __all__ = ["Moved", "layout"]
 
-WAITING = ("size", "free", "oldest", "newest", "cursor")
+WAITING = ("size", "free", "oldest", "newest", "cursor", "aside", "released")
 """Fields of a device's list of pending predictions: zero where none waits."""
+OTHER = {"admit.recent": "devices.duplicates", "arrange.": ARRANGED}
+"""How blocks begin, and the part of the configuration that their state belongs to."""
 Layout = Mapping[str, Sequence[Any]]
 
 
@@ -62,19 +65,24 @@ class Moved:
             return name if owner in changes.cleaners else ""
         if name in ("labels.ring", "scores.pending") and not changes.keeps_pending:
             return ""
+        if name == "labels.elsewhere" and not changes.same_elsewhere:
+            return ""
         if name == "scores.rolling" and not changes.same_scores:
             return ""
-        return "" if any(part.split(".")[0] == kind for part in changes.other) else name
+        part = next((part for blocks, part in OTHER.items() if name.startswith(blocks)), "")
+        return "" if part in changes.other else name
 
     def _fits(self, old: str, name: str, block: Block) -> bool:
         keys, fields = self._saved[old]
         shapes = {field: tuple(shape) for field, shape in fields}
+        fresh = self._fresh(name)
         fits = keys == block.keys.value and all(
-            shapes.get(f.name) == f.shape
+            f.name in fresh
+            or shapes.get(f.name) == f.shape
             or (f.along and f.name in shapes and shapes[f.name][1:] == f.shape[1:])
             for f in block.fields
         )
-        if not fits and not (self._changes.other and name.startswith("admit.")):
+        if not fits:
             raise CheckpointRefused(
                 f"the checkpoint's state has another layout in {name} than this version of "
                 "streamgauge gives the same configuration; run the version that wrote it, or move "

@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from ingest.rejects import Rejects
 from ingest.source import Codec
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
+from stream_processor.label_log import Label, LabelLog
+from stream_processor.recorded import ColumnLabel, LabelColumn, RecordedLabels
 from stream_processor.settings import load, with_channels
 from stream_processor.settings.model import Settings
 from stream_processor.table import Table
-from stream_processor.walk import PART, Walk
+from stream_processor.walk import PART, Stages, Walk
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Readings
 from streamgauge.output import Output
@@ -55,8 +58,11 @@ class Pipeline:
         stages, self.models = compose(settings)
         self.walk = Walk(stages, evict_after=settings.devices.evict_after)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
+        self._arranges = stages.arrange is not None
         self._batch = Batch(4_096, len(stages.schema))
         self._codecs = [self._codec(k) for k in range(len(settings.sources))]
+        self._label_log = LabelLog(settings, stages.lanes, stages.devices)
+        self._recorded = RecordedLabels(list(_label_columns(settings, stages)))
 
     @classmethod
     def from_toml(cls, path: str | Path, env: Mapping[str, str] | None = None) -> "Pipeline":
@@ -95,20 +101,50 @@ class Pipeline:
     def feed(self, delivery: Delivery) -> None:
         """Take one delivery in; results wait in `sealed`."""
         with self.lock:
-            if delivery.payloads:
-                codec = self._codecs[delivery.source]
-                assert codec is not None, "a source without a codec delivered messages"
-                batch = self.walk.batch if len(delivery.payloads) <= PART else self._batch
-                codec.decode(delivery, batch, self.rejects)
-                self._walk(batch)
+            if delivery.payloads and self._label_log.listens:
+                for part, labels in self._label_log.runs(delivery):
+                    if labels:
+                        self._meet(self._label_log.labels(part, self.rejects))
+                    else:
+                        self._decode(part)
+            elif delivery.payloads:
+                self._decode(delivery)
             elif delivery.readings is not None:
                 if len(delivery.readings):
                     self._fill(delivery.readings)
                     self._walk(self._batch)
             else:
+                for ready in self.walk.overdue(delivery.clock):
+                    self._through(ready)
                 self.walk.tick(delivery.clock)
 
+    def _decode(self, delivery: Delivery) -> None:
+        codec = self._codecs[delivery.source]
+        assert codec is not None, "a source without a codec delivered messages"
+        at_once = len(delivery.payloads) <= PART and not self._arranges
+        batch = self.walk.batch if at_once else self._batch
+        codec.decode(delivery, batch, self.rejects)
+        if delivery.retained:
+            self.walk.retain(batch)
+        self._walk(batch)
+
+    def _meet(self, labels: Iterator[Label]) -> None:
+        """Walk labels from elsewhere, as many at a time as the walk takes."""
+        batch = self.walk.labels
+        while some := list(islice(labels, batch.capacity)):
+            batch.n = len(some)
+            batch.codes[: batch.n] = [label[:-1] for label in some]
+            batch.values[: batch.n] = [label.value for label in some]
+            self.walk.meet()
+
     def _walk(self, batch: Batch) -> None:
+        if not self._arranges:
+            self._through(batch)
+            return
+        for ready in self.walk.arranged(batch):
+            self._through(ready)
+
+    def _through(self, batch: Batch) -> None:
         if batch.n and self.walk.readings(batch):
             self._explain(batch)
 
@@ -139,9 +175,9 @@ class Pipeline:
         batch.verdict[:n] = 0
 
     def _explain(self, batch: Batch) -> None:
-        """Keep the readings that were not admitted, with their reason."""
-        devices = self.walk.stages.devices
-        refused = np.flatnonzero(batch.verdict[: batch.n])
+        """Keep the readings that were not admitted, with their reason; retained ones are none."""
+        devices, verdict = self.walk.stages.devices, batch.verdict[: batch.n]
+        refused = np.flatnonzero((verdict != 0) & (verdict != Verdict.RETAINED))
         for k in refused[: len(refused) if self.rejects.listened else SHOWN].tolist():
             time = np.datetime64(int(batch.time[k]), "us")
             self.rejects.note(
@@ -175,10 +211,35 @@ class Pipeline:
     def record(self, readings: Readings) -> Iterator[Output]:
         """Feed recorded readings in, and the ticks between them; outputs as they are sealed."""
         for delivery in deliveries(readings, self.walk.clock):
-            self.feed(delivery)
+            if delivery.readings is None:
+                self._tell(self._recorded.known(delivery.clock))
+                self.feed(delivery)
+            else:
+                for run in self._recorded.cut(delivery.readings):
+                    if isinstance(run, Readings):
+                        self.feed(Delivery(readings=run))
+                    else:
+                        self._tell(run)
             if self.walk.gathered > ENOUGH:
                 yield from self.sealed()
         yield from self.sealed()
+
+    def _tell(self, labels: list[ColumnLabel]) -> None:
+        """Walk labels of a recording that became known."""
+        rows = self.walk.stages.devices.row_of
+        with self.lock:
+            self._meet(
+                Label(k.lane, rows.get(k.device, -1), -1, k.time, k.received, k.value)
+                for k in labels
+            )
+
+
+def _label_columns(settings: Settings, stages: Stages) -> Iterator[LabelColumn]:
+    columns = stages.schema.labels
+    for k, lane in enumerate(stages.lanes):
+        label = settings.tasks[lane.task].label
+        if label is not None and label.column:
+            yield LabelColumn(k, columns.index(label.column), label.delay)
 
 
 def deliveries(readings: Readings, clock: int) -> Iterator[Delivery]:

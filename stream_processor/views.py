@@ -1,7 +1,7 @@
 """What readers of the running pipeline see: plain values, detached from its arrays."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = ["Board", "DeviceView", "PredictionView", "ScoreView", "TaskView"]
@@ -18,6 +18,10 @@ class DeviceView:
     """Readings admitted since the device became known."""
     values: Mapping[str, float | None]
     """Last usable value of each channel."""
+    clock_skew: float | None = None
+    """Seconds that its clock is ahead of ours; None until that is known."""
+    clock_wrong: bool = False
+    """Whether that is more than `devices.max_skew`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +53,17 @@ class TaskView:
     horizon: str
     kind: str
     target: str
+    """The channel; "" where labels come from elsewhere."""
     unit: str
     model: str
     compiled: bool
     why: str
     """What was compiled and what was not, in words."""
     inputs: Sequence[str]
+    scope: str = "device"
+    """Who shares a model: device or fleet."""
+    labels_from: str = ""
+    """Where labels come from that are no channel; "" where they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,10 @@ class ScoreView:
     horizon: str
     device: str
     scores: Mapping[str, float | None]
+    labels: Mapping[str, float | None] = field(default_factory=dict)
+    """Over all devices, where labels come from elsewhere: `taught` and `scored` met their
+    prediction (`scored` too late to teach), `duplicate`, `late` and `unmatched` did not; `coverage`
+    is the share of settled predictions that got a label; `lag_p50` and `lag_p95` are seconds."""
 
 
 class Board(Protocol):

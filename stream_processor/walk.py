@@ -6,7 +6,7 @@ Everything is chosen while building; the walk only calls. Batches are cut into p
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,10 +15,13 @@ from models.learner import Learner
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
+from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
 from stream_processor.copying import Copy
 from stream_processor.flag_counts import FlagCounts
-from stream_processor.labels import LabelJoin
+from stream_processor.labels import LabelBatch, LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
+from stream_processor.retained import Retained
 from stream_processor.silence import Silence
 from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
@@ -45,17 +48,21 @@ class Stages:
 
     schema: Schema
     devices: Devices
+    clocks: Clocks
     admit: Admit
     silence: Silence
     cleaners: Mapping[str, Operator]
     """By a name that says channel and policy, in the order in which they work."""
     flags: FlagCounts
+    retained: Retained
     features: Sequence[FeatureOperator]
     lanes: Sequence[Lane]
     join: LabelJoin
     learners: Sequence[Learner]
     scorer: Scorer
     detectors: Sequence[Detector]
+    arrange: Arrange | None = None
+    """Comes first where readings wait for each other; None: each goes on by itself."""
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
@@ -66,10 +73,15 @@ class Stages:
 
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
-        named: dict[str, Mapping[str, Block]] = {"admit": self.admit.blocks}
-        named |= {"silence": self.silence.blocks}
+        named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
+        named["admit"] = self.admit.blocks
+        named["silence"] = self.silence.blocks
+        named["retained"] = self.retained.blocks
+        if self.arrange is not None:
+            named["arrange"] = self.arrange.blocks
         named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
         named |= {"flags": self.flags.blocks}
+        named["retained"] = self.retained.blocks
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
         for learner in self.learners:
@@ -88,7 +100,7 @@ class Walk:
         self.copying: Copy | None = None
         """A copy of the state that is under way: it takes rows before they change."""
         self.clock = 0
-        """Newest log clock seen, microseconds UTC."""
+        """The log clock of the last tick, microseconds UTC."""
         self.blocks = stages.blocks()
         self._columns = Batch(PART, len(stages.schema))
         self.batch = self._columns.part(0, PART)
@@ -97,6 +109,8 @@ class Walk:
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
         self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names))
+        self.labels = LabelBatch(PART)
+        """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
         self._events = Events(room)
         self._told: list[Event] = []
@@ -114,18 +128,22 @@ class Walk:
         stages, schedule, now = self.stages, self._schedule, self._now
         given = (self._columns, self._features)
         # Before cleaning, which may fill in what was not heard.
-        hearing = (stages.silence,) if stages.silence.watching else ()
-        vetting = (stages.admit, *hearing, *stages.cleaners.values(), stages.flags)
-        before = [stage.call(*given) for stage in (*vetting, *stages.features)]
+        hearing = [stages.silence] if stages.silence.watching else []
+        vetting: list[Operator] = [stages.clocks, stages.admit, *hearing]
+        vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
+        before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
-        answer = [stages.join.call(*given, schedule), *(call for _, call in calls if call)]
+        answer = [call for _, call in calls if call]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
         after += [detector.call(schedule, self._events) for detector in stages.detectors]
         self._judge = Chain(after, now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:
             answer += after
-        self._first, self._next = Chain([*before, *answer], now), Chain(answer, now)
+        joined = [stages.join.call(*given, schedule), *answer]
+        self._first, self._next = Chain([*before, *joined], now), Chain(joined, now)
+        met = [stages.join.meet(self.labels, schedule), *answer] if stages.join.elsewhere else []
+        self._met = Chain(met, now)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -167,15 +185,37 @@ class Walk:
             self.copying.finish()
             self.copying = None
 
+    def arranged(self, batch: Batch) -> Iterator[Batch]:
+        """What the readings of a batch other than `walk.batch` set free, to be walked at once."""
+        arrange = self.stages.arrange
+        assert arrange is not None, "nothing is arranged"
+        if self.stages.devices.has_fresh:
+            self._open()
+        self.touch(batch.row[: batch.n])
+        return arrange.readings(batch, self.batch)
+
+    def retain(self, batch: Batch) -> None:
+        """Take the readings of a batch for retained ones: known, and marked so that they teach
+        nothing."""
+        self.touch(batch.row[: batch.n])
+        self.stages.retained.keep(batch)
+
+    def overdue(self, clock: int) -> Iterator[Batch]:
+        """What has waited for long enough at a tick that comes next, to be walked at once."""
+        arrange, rows = self.stages.arrange, len(self.stages.devices)
+        if arrange is None:
+            return iter(())
+        self.copied()
+        return arrange.tick(clock, rows, self.batch)
+
     def _open(self) -> None:
         rows = self.stages.devices.fresh()
         self.touch(rows)
         for block in self.blocks.values():
             block.open_device(rows)
         if self.stages.devices.retired:
-            pushed = self.stages.join.blocks["head"].view("pushed")
             for row in rows.tolist():
-                pushed[row] = self.stages.devices.returned(row)
+                self.stages.join.returned(row, self.stages.devices.returned(row))
 
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
@@ -183,7 +223,17 @@ class Walk:
             # Such an operator may change the state of any device.
             self.copied()
         self.touch(self._columns.row[:n])
-        now, chain = self._now, self._first
+        self._run(self._first, self._next, n)
+        return int(self._now[Now.REFUSED])
+
+    def meet(self) -> None:
+        """Walk the labels from elsewhere that `labels` holds: learn and judge."""
+        self.touch(self.labels.rows)
+        self._run(self._met, self._met, self.labels.n)
+
+    def _run(self, chain: Chain, following: Chain, n: int) -> None:
+        """Run a chain until its first stage has worked off n readings or labels."""
+        now = self._now
         now[Now.N], now[Now.DONE] = n, 0
         while True:
             chain.run()
@@ -194,8 +244,8 @@ class Walk:
                 self._judge.run()
             self._tell(int(now[Now.DONE]))
             if now[Now.DONE] >= n:
-                return int(now[Now.REFUSED])
-            chain = self._next
+                return
+            chain = following
 
     def _tell(self, until: int) -> None:
         """Gather what the steps of one schedule, up to reading `until`, say beside their records,
@@ -217,10 +267,11 @@ class Walk:
     def tick(self, clock: int) -> None:
         """Our clock moved: settle what silent devices owe, evict those long idle.
 
-        It may touch any row, so a copy under way is finished first.
+        It may touch any row, so a copy under way is finished first. A clock that was put back is
+        followed: silence is then judged later, never too soon.
         """
         self.copied()
-        clock = self.clock = max(self.clock, clock)
+        self.clock = clock
         rows = len(self.stages.devices)
         done = 0
         while done < rows:
@@ -237,20 +288,26 @@ class Walk:
                 self.evict(idle)
 
     def _forget_refused(self, rows: int) -> None:
-        """Free the rows of devices of which nothing was ever admitted: junk must not use up the
-        limit. There is no state of theirs to reset."""
+        """Free the rows of devices of which nothing was ever admitted, nor is anything retained:
+        junk must not use up the limit."""
+        arrange = self.stages.arrange
         count = self.stages.admit.blocks["admit"].view("count")[:rows]
+        if arrange is not None:
+            count = count + arrange.waits(rows)
         if not count.all():
-            ids = self.stages.devices.ids
-            junk = [row for row in np.flatnonzero(count == 0.0).tolist() if ids[row] is not None]
+            ids, unseen = self.stages.devices.ids, self.stages.retained.received[:rows] == 0.0
+            empty = np.flatnonzero((count == 0.0) & unseen)
+            junk = [row for row in empty.tolist() if ids[row] is not None]
             if junk:
+                reset_rows(self.blocks, np.array(junk))
                 self.stages.devices.evict(junk, [0] * len(junk))
 
     def _idle(self, rows: int, before: int) -> Ints:
-        """Device rows whose last admitted reading came before that time."""
+        """Device rows whose last admitted reading came before that time, and whatever is retained
+        of them."""
         block = self.stages.admit.blocks["admit"]
-        received, count = block.view("received")[:rows], block.view("count")[:rows]
-        return np.flatnonzero((count > 0.0) & (received < before))
+        seen = np.maximum(block.view("received")[:rows], self.stages.retained.received[:rows])
+        return np.flatnonzero((seen > 0.0) & (seen < before))
 
     def evict(self, rows: Ints) -> None:
         """Forget these devices: what they owe expires, their rows become free."""

@@ -9,7 +9,7 @@ import gc
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,7 @@ TICK = 10**6
 SCORES_EVERY = 60 * 10**6
 """Microseconds of our clock between two records of the scores over all devices."""
 PATIENCE = 5.0
-"""Seconds that a checkpoint waits for the history to be durable."""
+"""Seconds that a checkpoint waits at a time for each sink to have all results."""
 SEAL = 0.05
 """Seconds after which results go to the sinks, however few they are."""
 
@@ -55,7 +55,8 @@ class Worker:
     """Runs a pipeline on live sources until stopped: `recover`, `start`, `stop`.
 
     `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
-    nobody could give again once the journal has forgotten the readings: a checkpoint waits for it.
+    nobody could give again once the journal has forgotten the readings: a checkpoint waits for it,
+    and for other sinks up to `state.wait_for_sinks`.
     Nothing is taken from other sources until those numbered in `first` are finished.
     """
 
@@ -87,6 +88,9 @@ class Worker:
         self._key = key
         self._clock = clock
         self._history = history
+        self._late: dict[int, float] = {}
+        """Since when sinks have not had all results, seconds of the monotonic clock."""
+        self._patience = pipeline.settings.state.wait_for_sinks / 1e6
         self._recovered = False
         self.place = 0
         """Place in the journal up to which the walk has worked."""
@@ -198,17 +202,22 @@ class Worker:
         for source in self.sources:
             source.stop()
         if self._recovered and not self.failure and not self._thread.is_alive():
-            self.hand_out()
-            if self._writing is not None:
-                self._writing.result()
-            last = self._save()
-            self._copy_rest()
-            last.result()
+            self.save()
         self._writer.shutdown()
         self.journal.close()
         for sink in self.sinks:
             sink.close()
         gc.unfreeze()
+
+    def save(self) -> None:
+        """A checkpoint of the state as it is now, written on return. Not for another thread while
+        the worker runs."""
+        self._copy_rest()
+        if self._writing is not None:
+            self._writing.result()
+        last = self._save()
+        self._copy_rest()
+        last.result()
 
     @property
     def alive(self) -> bool:
@@ -236,57 +245,55 @@ class Worker:
                 saved = now
 
     def _round(self) -> None:
-        """One delivery of each source that has one, and a tick each second."""
+        """What each source has, and a tick each second: written down together, then worked off."""
         self._first = [source for source in self._first if not source.finished]
-        sources, worked = self._first or self.sources, False
-        for source in sources:
-            delivery = source.take(TAKE, 0.0)
-            if delivery is not None:
-                self.work(source, delivery)
-                worked = True
-        if not worked and sources:
-            delivery = sources[0].take(TAKE, WAIT)
-            if delivery is not None:
-                self.work(sources[0], delivery)
+        sources = self._first or self.sources
+        taken = [(source, source.take(TAKE, 0.0)) for source in sources]
+        if sources and not any(delivery for _, delivery in taken):
+            taken = [(sources[0], sources[0].take(TAKE, WAIT))]
         clock = self._clock()
+        ticks = clock - self._ticked >= TICK or clock < self._ticked
         # A tick may touch any device, so it waits until a copy under way has all of them.
-        if clock - self._ticked >= TICK and self.pipeline.walk.copying is None:
+        ticks = ticks and self.pipeline.walk.copying is None
+        if ticks:
             self._ticked = clock
-            self.work(None, Delivery(clock=clock))
-            if clock - self._scored >= SCORES_EVERY:
-                self.pipeline.score(clock)
-                self._scored = clock
+        tick = [Delivery(clock=clock)] if ticks else []
+        self.work([delivery for _, delivery in taken if delivery is not None] + tick)
+        if ticks and abs(clock - self._scored) >= SCORES_EVERY:
+            self.pipeline.score(clock)
+            self._scored = clock
 
-    def work(self, source: Source | None, delivery: Delivery) -> None:
-        """One delivery: journal, acknowledge, walk. Called by the worker's own thread."""
-        single = len(delivery.payloads) < 2 or bool(delivery.runs)
-        parts = [delivery] if single else list(_parts(delivery, self.journal.largest))
-        for part in parts:
-            position = self._journal(part)
-            if position is None:
+    def work(self, deliveries: Sequence[Delivery]) -> None:
+        """Deliveries of one round: journal all, acknowledge all, walk all. Called by the worker's
+        own thread."""
+        for group in _groups(deliveries, self.journal.largest):
+            positions = self._journal(group)
+            if positions is None:
                 return
-            if source is not None and delivery.tokens and part is parts[-1]:
-                source.acknowledge(delivery.tokens)
-            self.pipeline.feed(part)
-            self.place = position
-        if delivery.position is not None:
-            self._positions[delivery.source] = delivery.position
-        if source is not None:
-            self._ask(source, delivery.source)
+            for delivery in group:
+                if delivery.tokens:
+                    self.sources[delivery.source].acknowledge(delivery.tokens)
+            for position, delivery in zip(positions, group, strict=True):
+                self.pipeline.feed(delivery)
+                self.place = position
+                if delivery.position is not None:
+                    self._positions[delivery.source] = delivery.position
+                if not delivery.is_tick:
+                    self._ask(self.sources[delivery.source], delivery.source)
 
     def _ask(self, source: Any, place: int) -> None:
         """Pass on what the source's codec wants to know from the devices."""
         for topic, payload in self.pipeline.requests(place):
             source.send(topic, payload)
 
-    def _journal(self, delivery: Delivery) -> int | None:
-        """Append, waiting while the journal or the disk is full; None when told to stop first.
+    def _journal(self, group: Sequence[Delivery]) -> list[int] | None:
+        """Append all, waiting while the journal or the disk is full; None when told to stop first.
 
         Nothing is acknowledged meanwhile, so the senders keep what does not fit here.
         """
         while True:
             try:
-                position = self.journal.append(delivery)
+                positions = self.journal.append(*group)
             except OSError as full:
                 self.journal_state = {"ok": False, "why": str(full)}
                 self._save()
@@ -296,7 +303,7 @@ class Worker:
             else:
                 if not self.journal_state["ok"]:
                     self.journal_state = {"ok": True, "why": ""}
-                return position
+                return positions
 
     def hand_out(self) -> None:
         """Give the sinks what was computed, marked with the place in the journal.
@@ -327,7 +334,7 @@ class Worker:
         began = time.monotonic()
         place = {
             "journal": self.place,
-            "sources": list(self._positions),
+            "sources": [self._standing(k) for k in range(len(self.sources))],
             "codecs": self.pipeline.remembered(),
         }
         self._parts = SimpleQueue()
@@ -336,6 +343,11 @@ class Worker:
         self.checkpoints["pause_seconds"] = time.monotonic() - began
         self._writing = self._writer.submit(self._write, facts, self._parts)
         return self._writing
+
+    def _standing(self, place: int) -> Position | None:
+        """Where a source stands, for the checkpoint; see `ingest.source.Standing`."""
+        source: Any = self.sources[place]
+        return source.position() if hasattr(source, "position") else self._positions[place]
 
     def _copy_on(self) -> None:
         """Copy one slice of the checkpoint that is under way."""
@@ -357,9 +369,10 @@ class Worker:
 
     def _write(self, facts: dict[str, Any], parts: "SimpleQueue[Part | None]") -> None:
         """Write the checkpoint whose parts come out of the queue, None behind the last."""
-        if self._history is not None and not self._history.flush(PATIENCE):
-            # Its results could not be given again if the journal forgot their readings.
-            why = f"the history was not durable within {PATIENCE:g} s; see the sink store"
+        behind = self._behind()
+        if behind:
+            # Their results could not be given again if the journal forgot their readings.
+            why = f"{behind} did not have all results within {PATIENCE:g} s; see its state"
             self.checkpoints |= {"ok": False, "why": why}
             return
         try:
@@ -373,6 +386,21 @@ class Worker:
         self.checkpoints["time"] = self._clock()
         self.journal.trim(facts["place"]["journal"])
 
+    def _behind(self) -> str:
+        """The sink that a checkpoint waits for, "" for none: for the history as long as it takes,
+        for others as long as was configured."""
+        for sink in self.sinks:
+            name = getattr(sink, "name", type(sink).__name__)
+            if sink.flush(PATIENCE):
+                self._late.pop(id(sink), None)
+                continue
+            since = self._late.setdefault(id(sink), time.monotonic())
+            if sink is self._history:
+                return "the history"
+            if time.monotonic() - since < self._patience:
+                return f"the sink {name}"
+        return ""
+
     def _coming(self, parts: "SimpleQueue[Part | None]") -> Iterator[Part]:
         """The parts as they are copied; OSError where the worker ended before the last."""
         yield from iter(parts.get, None)
@@ -380,25 +408,29 @@ class Worker:
             raise OSError(errno.ECANCELED, "the worker ended while the state was copied")
 
 
+def _groups(deliveries: Iterable[Delivery], largest: int) -> Iterator[list[Delivery]]:
+    """Deliveries in groups that the journal has room for: of at most `largest` bytes together, or
+    one that cannot be cut."""
+    group, size = list[Delivery](), 0
+    for delivery in deliveries:
+        for part in _parts(delivery, largest):
+            more = sum(map(len, part.payloads))
+            if group and size + more > largest:
+                yield group
+                group, size = [], 0
+            group.append(part)
+            size += more
+    if group:
+        yield group
+
+
 def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
     """A delivery as records that the journal has room for: payloads of at most `largest` bytes
-    together, or a single one."""
+    together, or a single one. Only the last of them is acknowledged, and tells the place."""
     start = size = 0
-    for k, payload in enumerate(delivery.payloads):
+    for k, payload in enumerate(() if delivery.runs else delivery.payloads):
         if k > start and size + len(payload) > largest:
-            yield _part(delivery, start, k)
+            yield replace(delivery.part(start, k), tokens=[], position=None)
             start, size = k, 0
         size += len(payload)
-    yield _part(delivery, start, len(delivery.payloads)) if start else delivery
-
-
-def _part(delivery: Delivery, start: int, stop: int) -> Delivery:
-    cut = slice(start, stop)
-    return replace(
-        delivery,
-        payloads=delivery.payloads[cut],
-        topics=delivery.topics[cut],
-        received=delivery.received[cut],
-        keys=delivery.keys[cut],
-        headers=delivery.headers[cut],
-    )
+    yield delivery.part(start, len(delivery.payloads)) if start else delivery

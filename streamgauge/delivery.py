@@ -1,6 +1,6 @@
 """What a source hands over: messages, readings and clock ticks, in one ordered log."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,9 @@ class Readings:
     time: NDArray[np.int64]
     received: NDArray[np.int64]
     values: NDArray[np.float64]
+    labels: NDArray[np.float64] | None = None
+    """float64[n, l]: the columns that `Schema.labels` names, NaN = no label; None where none is
+    asked for."""
 
     def __len__(self) -> int:
         return len(self.devices)
@@ -34,7 +37,9 @@ class Readings:
     def part(self, start: int, stop: int) -> "Readings":
         """Readings `start` to `stop`, sharing these arrays' memory."""
         cut = slice(start, stop)
-        return Readings(self.devices[cut], self.time[cut], self.received[cut], self.values[cut])
+        labels = None if self.labels is None else self.labels[cut]
+        columns = (self.time[cut], self.received[cut], self.values[cut], labels)
+        return Readings(self.devices[cut], *columns)
 
 
 @dataclass(slots=True)
@@ -68,6 +73,12 @@ class Delivery:
     runs: list[Run] = field(default_factory=list)
     """Where the source's own log keeps these messages, in order of arrival. The journal then stores
     these and `received` instead of the payloads; `Source.reread` brings them back."""
+
+    def part(self, start: int, stop: int) -> "Delivery":
+        """Messages `start` to `stop` as a delivery of their own."""
+        cut = slice(start, stop)
+        lists = ("payloads", "topics", "received", "keys", "headers", "stamps")
+        return replace(self, **{name: getattr(self, name)[cut] for name in lists})
 
     @property
     def is_tick(self) -> bool:

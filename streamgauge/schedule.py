@@ -1,15 +1,33 @@
 """What the label join gives the models: steps, in event order."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-__all__ = ["Lane", "Schedule"]
+__all__ = ["Elsewhere", "Lane", "Schedule"]
 
 # Columns of `codes`.
-STEP, LANE, ROW, SOURCE, SLOT, SEQUENCE, MADE, DUE = range(8)
+STEP, LANE, ROW, SOURCE, SLOT, SEQUENCE, MADE, DUE, MODEL = range(9)
 # Columns of `numbers`.
 TARGET, BASE, RESIDUAL, WEIGHT, LABEL = range(5)
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """How labels that come by themselves, not with a reading, meet a lane's predictions.
+
+    A label names the prediction's id, or a device and a time: then it belongs to the prediction
+    for the nearest time, at most `within` microseconds away. Ages are between the arrivals of the
+    two on our clock, microseconds.
+    """
+
+    within: int | None
+    """None where labels name ids."""
+    expire_after: int
+    """Age from which a prediction waits no longer."""
+    teach_until: int
+    """Age beyond which a label is scored, but teaches nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +42,7 @@ class Lane:
     horizon: str
     """As the user wrote it: "10m", "1 reading", "" for a regression."""
     target: int
-    """Column of the target channel."""
+    """Column of the target channel; -1 where labels come from elsewhere."""
     delay: int
     readings: int
     tolerance: int
@@ -37,6 +55,10 @@ class Lane:
     """Labels that the model must have learned before its own answers are served."""
     before_ready: str
     """What is served until then: "last" or "none"."""
+    scope: Literal["device", "fleet"] = "device"
+    """Who shares a model: each device has its own, or all have one together."""
+    elsewhere: Elsewhere | None = None
+    """None where the label is a later value of the target channel."""
 
     @property
     def name(self) -> str:
@@ -46,10 +68,11 @@ class Lane:
 class Schedule:
     """Up to `capacity` steps in event order, over all lanes.
 
-    - `codes int64[capacity, 8]`: step (`words.Step`), lane, device row, source (index of the
+    - `codes int64[capacity, 9]`: step (`words.Step`), lane, device row, source (index of the
       reading in the batch), slot (place of the prediction in the device's ring of pending ones),
       sequence (count of the device's readings), made (event time of the prediction), due (event
-      time that it is for; for a label the time of the reading that brought it)
+      time that it is for; for a label the time of the reading that brought it), model (row of the
+      model's state: the device row, or 0 where the fleet shares one)
     - `numbers float64[capacity, 5]`: target (what the model learns; NaN when predicting), base
       (last value of the target channel when the prediction was made), residual (label - prediction,
       written by the scorer), weight
@@ -63,7 +86,7 @@ class Schedule:
     def __init__(self, capacity: int, features: int) -> None:
         self.capacity = capacity
         self.n = 0
-        self.codes = np.zeros((capacity, 8), np.int64)
+        self.codes = np.zeros((capacity, 9), np.int64)
         self.numbers = np.zeros((capacity, 5))
         self.x = np.zeros((capacity, features))
         self.answers = np.full(capacity, np.nan)

@@ -193,6 +193,7 @@ def put_rows(
 
 def reset_rows(blocks: Mapping[str, Block], rows: NDArray[np.int64]) -> None:
     """Forget these devices in every device block."""
-    for block in blocks.values():
+    # Layers first: how many of them are in use may stand in another of the blocks.
+    for block in sorted(blocks.values(), key=lambda block: -block.layers):
         if block.keys is Keys.DEVICE:
             block.reset(rows)

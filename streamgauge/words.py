@@ -22,6 +22,8 @@ class Verdict(IntEnum):
     """A channel whose policy is `outside = "reject"` left its range."""
     EMPTY = 6
     """No channel of the schema has a usable value."""
+    RETAINED = 7
+    """The broker repeats something old: shown as the last known state, learned by nothing."""
 
 
 class Flag(IntFlag):

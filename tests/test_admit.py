@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from stream_processor.admit import RECENT, Admit
+from stream_processor.admit import Admit
 from streamgauge.batch import Batch, Features
 from streamgauge.schema import Channel, Outside, Schema
 from streamgauge.words import Flag, Verdict
@@ -17,6 +17,7 @@ from tests.frames import batch_of
 
 T = 1_700_000_000_000_000
 NAN = math.nan
+RECENT = 8
 NO_FEATURES = Features((), (), 0)
 ONE = Schema([Channel("a", low=0.0, high=10.0)])
 

@@ -270,8 +270,20 @@ def test_openapi_names_every_operation_and_its_problems(client: Client) -> None:
     assert all(one.get("description") for one in operations)
     for path, methods in document["paths"].items():
         if path.startswith("/v1/"):
-            assert MEDIA_TYPE in methods["get"]["responses"]["401"]["content"], path
+            for one in methods.values():
+                assert MEDIA_TYPE in one["responses"]["401"]["content"], path
     assert "/v1/devices/{device}/predictions" in document["paths"]
+
+
+def test_answers_do_not_wait_for_the_client(stand: Stand) -> None:
+    """Connections switch Nagle's delay off: it would hold each answer of a kept one back."""
+    with stand.served() as server, socket.create_connection(("127.0.0.1", server.port)) as one:
+        one.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert one.recv(100).startswith(b"HTTP/1.1 200")
+        [connection] = server._server.server_state.connections
+        transport: Any = connection.transport
+        accepted = transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_answers_confine_the_browser(client: Client) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pytest
 from httpx import Client
 
-from serving.api.access import Access, OpenBind, is_loopback, refuse_open_bind
+from serving.api.access import Access, OpenBind, refuse_open_bind
 from serving.api.guard import COOKIE
 from serving.api.problems import MEDIA_TYPE, Problem
+from streamgauge.hosts import is_loopback
 from tests.services.stand import Stand
 
 KEY, OTHER = "first-key-of-the-service", "schlüssel-zwei"

@@ -58,6 +58,7 @@ def test_a_good_file_is_summed_up(tmp_path: Path) -> None:
     code, lines = checked(tmp_path, GOOD)
     assert code == 0
     assert "stream: stream" in lines
+    assert "duplicates: by time, among the last 8 readings of a device" in lines
     assert "channel: power, number from 0 to 500 kW" in lines
     assert "channel: load, number" in lines
     assert "features: 4: power, load, power_lag1, power_lag2" in lines
@@ -123,3 +124,16 @@ def test_two_features_of_one_name_are_a_problem(tmp_path: Path) -> None:
     code, lines = checked(tmp_path, config.replace("[features]", '[features]\ncalendar = ["hour"]'))
     assert code == 2
     assert any("a feature 'hour' exists already; rename that channel" in line for line in lines)
+
+
+def test_what_is_arranged_is_told(tmp_path: Path) -> None:
+    """How long readings wait for others, and how rows come about."""
+    order = '[devices]\nreorder = "5s"\nassemble = { use = "wait", up_to = "2s" }\n'
+    _, lines = checked(tmp_path, order + GOOD)
+    assert (
+        "order: what is up to 5s late finds its place; at most 32 readings of a device wait"
+    ) in lines
+    assert "rows: messages are joined until all channels are there, 2s at most" in lines
+    last = '[devices]\nassemble = { use = "last", within = "10m" }\n'
+    _, lines = checked(tmp_path, last + GOOD)
+    assert "rows: each message with the last known values, at most 10m old" in lines

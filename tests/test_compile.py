@@ -7,7 +7,7 @@ from models.compile import compile as compile_model
 from models.compiled.scaler_linear import ScalerLinear
 from models.river_fleet import RiverFleet
 from models.spec import build
-from streamgauge.schedule import ROW, STEP, TARGET, Schedule
+from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
 
 NAMES = ("a", "b", "c")
 
@@ -23,7 +23,7 @@ def schedule() -> Schedule:
     steps = Schedule(200, 3)
     steps.n = 200
     steps.codes[:, STEP] = r.integers(0, 2, 200)
-    steps.codes[:, ROW] = r.integers(0, 2, 200)
+    steps.codes[:, ROW] = steps.codes[:, MODEL] = r.integers(0, 2, 200)
     steps.x[:] = r.normal(size=(200, 3))
     steps.numbers[:, TARGET] = r.normal(size=200)
     return steps

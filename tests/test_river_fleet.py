@@ -8,7 +8,7 @@ import pytest
 from river import linear_model, preprocessing, tree
 
 from models.river_fleet import MOST_FAILURE_TEXTS, OTHER, RiverFleet
-from streamgauge.schedule import LANE, ROW, STEP, TARGET, Schedule
+from streamgauge.schedule import LANE, MODEL, ROW, STEP, TARGET, Schedule
 from streamgauge.words import Step
 
 NAMES = ("a", "b", "c", "d")
@@ -24,7 +24,7 @@ def stream(seed: int, n: int = 600) -> Schedule:
     schedule.x[r.random(n) < 0.02] = np.nan
     schedule.numbers[:, TARGET] = np.nan_to_num(schedule.x).sum(1) * 3 + r.normal(size=n)
     schedule.codes[:, STEP] = r.choice([0, 1, 0, 1, 2, 3], n)
-    schedule.codes[:, ROW] = r.integers(0, 3, n)
+    schedule.codes[:, ROW] = schedule.codes[:, MODEL] = r.integers(0, 3, n)
     schedule.codes[:, LANE] = r.random(n) < 0.3
     return schedule
 
@@ -88,7 +88,7 @@ def test_dumped_models_continue_elsewhere() -> None:
     other.blobs.load(np.array([12, 11, 10, 9]), fleet.blobs.dump(np.arange(4)))
     fleet.run(second)
     moved = cut(second, 0, second.n)
-    moved.codes[:, ROW] = 12 - moved.codes[:, ROW]
+    moved.codes[:, ROW] = moved.codes[:, MODEL] = 12 - moved.codes[:, ROW]
     other.run(moved)
     np.testing.assert_array_equal(moved.answers, second.answers)
     assert fleet.blobs.dump([3]) == [b""]
@@ -131,7 +131,7 @@ def step(fleet: RiverFleet, kind: Step, a: float, y: float = 0.0, row: int = 0) 
     """One step of one device; the answer."""
     schedule = Schedule(1, 2)
     schedule.n = 1
-    schedule.codes[0, [STEP, ROW]] = kind, row
+    schedule.codes[0, [STEP, ROW, MODEL]] = kind, row, row
     schedule.x[0] = a, 0.5
     schedule.numbers[0, TARGET] = y
     schedule.answers[0] = -1.0

@@ -8,8 +8,8 @@ from river import compose, linear_model, optim, preprocessing
 
 from models.clip import Clip
 from models.compiled.scaler_linear import ScalerLinear, build
-from streamgauge.schedule import LANE, ROW, STEP, TARGET, Schedule
-from streamgauge.state import put_rows, take_rows
+from streamgauge.schedule import LANE, MODEL, ROW, STEP, TARGET, Schedule
+from streamgauge.state import Keys, put_rows, take_rows
 from streamgauge.words import Step
 
 Make = Callable[[], Any]
@@ -41,7 +41,7 @@ def hostile(seed: int) -> Schedule:
     schedule.x[:] = x
     schedule.numbers[:, TARGET] = y
     schedule.codes[:, STEP] = r.choice([0, 1, 1, 0, 2, 3], n)
-    schedule.codes[:, ROW] = 1 + 2 * (r.random(n) < 0.1)
+    schedule.codes[:, ROW] = schedule.codes[:, MODEL] = 1 + 2 * (r.random(n) < 0.1)
     return schedule
 
 
@@ -65,7 +65,7 @@ def by_river(make: Make, schedule: Schedule, inputs: Sequence[int]) -> NDArray[n
 
 def compiled(make: Make, inputs: Sequence[int] = range(FEATURES), lane: int = 0) -> ScalerLinear:
     """The fleet for six devices; fails the test when there is none."""
-    fleet = build(make(), lane, inputs, [f"f{j}" for j in inputs], 6)
+    fleet = build(make(), lane, inputs, [f"f{j}" for j in inputs], 6, Keys.DEVICE)
     assert isinstance(fleet, ScalerLinear), fleet
     fleet.block.open_device(np.arange(6))
     return fleet
@@ -169,7 +169,7 @@ def test_starts_and_restarts_from_the_initial_intercept() -> None:
     fleet.evict(np.array([1]))
     question = Schedule(1, FEATURES)
     question.n = 1
-    question.codes[0, ROW] = 1
+    question.codes[0, [ROW, MODEL]] = 1
     fleet.run(question)
     assert question.answers[0] == 21.5
     np.testing.assert_array_equal(fleet.block.array[3], kept)
@@ -184,7 +184,7 @@ def test_moved_rows_continue_as_if_they_had_stayed() -> None:
     put_rows(other.blocks, np.array([4, 0]), take_rows(fleet.blocks, np.array([1, 3])))
     fleet.run(second)
     moved = hostile(22)
-    moved.codes[:, ROW] = np.where(second.codes[:, ROW] == 1, 4, 0)
+    moved.codes[:, ROW] = moved.codes[:, MODEL] = np.where(second.codes[:, ROW] == 1, 4, 0)
     other.run(moved)
     np.testing.assert_array_equal(moved.answers, second.answers)
 
@@ -231,6 +231,6 @@ def learned() -> Any:
 )
 def test_refuses_what_it_would_not_compute_alike(estimator: Any, reason: str) -> None:
     """Whatever differs from what the kernel computes is refused with its reason."""
-    refused = build(estimator, 0, range(3), ["a", "b", "c"], 4)
+    refused = build(estimator, 0, range(3), ["a", "b", "c"], 4, Keys.DEVICE)
     assert isinstance(refused, str)
     assert reason in refused

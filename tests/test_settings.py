@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from stream_processor.duplicates import Policy
 from stream_processor.settings import Problem, Problems, Settings, load, load_text, with_channels
 from stream_processor.settings.features import choose_inputs
 from stream_processor.settings.kinds import Span
@@ -100,10 +101,26 @@ def test_defaults() -> None:
     assert found.devices.limit == 100_000
     assert found.devices.max_ahead == 300 * SECOND
     assert found.devices.evict_after is None
+    assert found.devices.duplicates.kept == (Policy.TIME, 8)
     assert found.drift.detector is not None
     assert found.drift.detector.use == "adwin"
     assert (found.serve.host, found.serve.port) == ("127.0.0.1", 8000)
     assert found.scores.window == 50
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("'content'", (Policy.CONTENT, 16)),
+        ("'none'", (Policy.NONE, 0)),
+        ("{ by = 'sequence' }", (Policy.SEQUENCE, 64)),
+        ("{ by = 'sequence', remember = 100 }", (Policy.SEQUENCE, 100)),
+    ],
+)
+def test_how_duplicates_are_recognised(text: str, kept: tuple[Policy, int]) -> None:
+    """A word, or a table that says how far back as well."""
+    found = replayed(f"[devices]\nduplicates = {text}\n")
+    assert found.devices.duplicates.kept == kept
 
 
 def test_who_may_be_served() -> None:
@@ -156,6 +173,22 @@ def test_api_keys_come_from_the_environment() -> None:
     found = replayed(text, ONE="first", STREAMGAUGE_API_KEY="second")
     assert found.serve.api_keys == ("first", "second")
     assert "first" not in repr(found)
+
+
+def test_keys_may_be_for_reading_or_writing_only() -> None:
+    """They come from the environment like all secrets, and no repr shows them."""
+    text = BASE + "[serve]\nread_keys = ['${ONE}']\nwrite_keys = ['${TWO}']\n"
+    found = replayed(text, ONE="first", TWO="second")
+    assert (found.serve.read_keys, found.serve.write_keys) == (("first",), ("second",))
+    assert "first" not in repr(found)
+    for key in ("read_keys", "write_keys"):
+        assert problem(BASE + f"[serve]\n{key} = ['hunter2']\n").key == f"serve.{key}[0]"
+
+
+def test_one_source_takes_what_is_posted() -> None:
+    """There is one POST /v1/readings; of two sources `http` none could tell which is meant."""
+    http = "[[source]]\nuse = 'http'\n"
+    assert problem(BASE + http + http, for_replay=False).key == "source[1].use"
 
 
 def test_a_source_is_needed_to_run_but_not_to_replay() -> None:

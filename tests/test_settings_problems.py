@@ -99,6 +99,9 @@ def test_all_problems_are_reported_at_once() -> None:
         ("[devices]\nlimit = '5'\n", "devices.limit", "integer"),
         ("[devices]\nmax_ahead = '0s'\n", "devices.max_ahead", "above 0"),
         ("[devices]\nmax_ahead = 5\n", "devices.max_ahead", "us, ms"),
+        ("[devices]\nduplicates = 'id'\n", "devices.duplicates", "'sequence' or 'none'"),
+        ("[devices.duplicates]\nby = 'time'\nremember = 101\n", "devices.duplicates.remember",
+         "less than or equal to 100"),
         ("[state]\njournal_max = '5 gigs'\n", "state.journal_max", "GB"),
         ("[state]\ndurability = 'yes'\n", "state.durability", "'process' or 'power'"),
         ("[serve]\nport = 70000\n", "serve.port", "65535"),
@@ -136,7 +139,7 @@ def test_each_mistake_has_its_place_and_remedy(extra: str, key: str, remedy: str
         ('kind = "forecast"', 'kind = "regression"', "tasks.ahead.horizons", "remove it"),
         ('kind = "forecast"', 'kind = "clustering"', "tasks.ahead.kind", "'regression'"),
         ('target = "power"', "", "tasks.ahead.target", "add target"),
-        ('"10m"]', '"10m"]\nscope = "fleet"', "tasks.ahead.scope", "'device'"),
+        ('"10m"]', '"10m"]\nscope = "site"', "tasks.ahead.scope", '"device" or'),
         ('"10m"]', '"10m"]\ntolerance = "0s"', "tasks.ahead.tolerance", "above 0"),
         ('"10m"]', '"10m"]\ninputs = ["powr"]', "tasks.ahead.inputs[0]", "'power'"),
         ('"10m"]', '"10m"]\ninputs = ["*", "!*"]', "tasks.ahead.inputs", "widen"),
@@ -207,7 +210,7 @@ def test_windows_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "key"),
     [
-        ("qos = 2", "source[0].qos"),
+        ("qos = 3", "source[0].qos"),
         ("url = 'http://broker'", "source[0].url"),
         ("device = 'here'", "source[0].device"),
         ("ca = 'none.pem'", "source[0]"),

@@ -1,107 +1,20 @@
 """The MQTT source against a real Mosquitto: versions, QoS, TLS, logins, outages, redelivery."""
 
-import itertools
-import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.client import Client, MQTTMessage
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.client import MQTTMessage
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from ingest.rejects import Rejects
-from ingest.source import Source
-from ingest.sources import mqtt
+from ingest.sources._inbox import Inbox, PassedOver
 from ingest.sources._turns import Turns
-from streamgauge.schema import Channel, Schema
+from tests.mqtt_traffic import Reader, publisher, reading
 from tests.services.mosquitto import Mosquitto, mosquitto
 from tests.services.ports import wait_for
-
-TOPIC = "pumps/p1/telemetry"
-
-
-class Reader:
-    """A running source and everything that was taken from it."""
-
-    def __init__(self, url: str, **options: Any) -> None:
-        self.rejects = Rejects()
-        ticks = itertools.count(1_000_000)
-        options = {"topics": ["pumps/+/telemetry"], "client_id": "reader"} | options
-        schema = Schema([Channel("n")])
-        self.source: Source = mqtt.open(
-            schema, 3, lambda: next(ticks), self.rejects, url=url, **options
-        )
-        self.numbers: list[int] = []
-        self.tokens: list[Any] = []
-
-    @property
-    def state(self) -> dict[str, Any]:
-        return self.source.state()
-
-    def take(self, *, acknowledge: bool = True, limit: int = 1_000) -> int:
-        """Take once; how many messages came."""
-        delivery = self.source.take(limit, 0.05)
-        if delivery is None:
-            return 0
-        assert delivery.source == 3
-        assert len(delivery.payloads) == len(delivery.topics) == len(delivery.received)
-        assert delivery.received == sorted(delivery.received)
-        assert all(topic.startswith("pumps/") for topic in delivery.topics)
-        self.numbers += [json.loads(payload)["n"] for payload in delivery.payloads]
-        self.tokens += delivery.tokens
-        if acknowledge:
-            self.source.acknowledge(delivery.tokens)
-        return len(delivery.payloads)
-
-    def until(self, condition: Callable[[], object], *, acknowledge: bool = True) -> None:
-        """Take until the condition holds."""
-        wait_for(lambda: (self.take(acknowledge=acknowledge), condition())[1], what=str(self.state))
-
-
-@contextmanager
-def reading(url: str, *, connected: bool = True, **options: Any) -> Iterator[Reader]:
-    """A source that is running and, unless told otherwise, connected."""
-    reader = Reader(url, **options)
-    reader.source.start()
-    try:
-        if connected:
-            wait_for(lambda: reader.state["ok"], what="a subscription")
-        yield reader
-    finally:
-        reader.source.stop()
-
-
-@contextmanager
-def publisher(broker: Mosquitto, **login: str) -> Iterator[Callable[..., None]]:
-    """`send(first, n, qos=..., retain=..., topic=...)` publishes numbered messages, and waits until
-    the broker has them."""
-    client = Client(CallbackAPIVersion.VERSION2, client_id="publisher")
-    if login:
-        client.username_pw_set(**login)
-    if broker.url.startswith("mqtts"):
-        client.tls_set(str(broker.ca))
-    client.connect("localhost", broker.port)
-    client.loop_start()
-
-    def send(
-        first: int, n: int = 1, *, qos: int = 1, retain: bool = False, topic: str = TOPIC
-    ) -> None:
-        sent = [
-            client.publish(topic, b'{"n":%d}' % i, qos, retain) for i in range(first, first + n)
-        ]
-        for message in sent:
-            message.wait_for_publish(10)
-
-    try:
-        yield send
-    finally:
-        client.disconnect()
-        client.loop_stop()
 
 
 @pytest.fixture
@@ -112,7 +25,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-@pytest.mark.parametrize("qos", [0, 1])
+@pytest.mark.parametrize("qos", [0, 1, 2])
 def test_every_message_once_and_in_order(broker: Mosquitto, version: str, qos: int) -> None:
     """Far more messages than the broker's window arrive, in order, with topic and arrival time."""
     with reading(broker.url, version=version, qos=qos) as reader, publisher(broker) as send:
@@ -203,23 +116,32 @@ def test_a_broker_that_restarts_and_forgets(broker: Mosquitto, version: str) -> 
         assert set(again.numbers) == {10}
 
 
+def settled(broker: Mosquitto, messages: int) -> bool:
+    """Whether the broker has seen so many messages through."""
+    answers = [broker.log.count(f"Received {word} from reader") for word in ("PUBACK", "PUBCOMP")]
+    return sum(answers) >= messages
+
+
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-def test_what_was_not_acknowledged_comes_again(broker: Mosquitto, version: str) -> None:
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_was_not_acknowledged_comes_again(broker: Mosquitto, version: str, qos: int) -> None:
     """A crash between taking and acknowledging loses nothing: the next source with the same client
     id gets exactly those messages, and what came meanwhile."""
+    options: dict[str, Any] = {"version": version, "qos": qos}
     with publisher(broker) as send:
-        with reading(broker.url, version=version) as first:
-            send(0, 10)
+        with reading(broker.url, **options) as first:
+            send(0, 10, qos=qos)
             first.until(lambda: len(first.numbers) == 10, acknowledge=False)
             first.source.acknowledge(first.tokens[:4])
-        # A broker that sends to a closed connection lets go of acknowledgements it has not read.
-        wait_for(lambda: "Client reader disconnected" in broker.log)
-        send(10, 5)
-        with reading(broker.url, version=version) as second:
+            # A broker that sends to a closed connection lets go of what it has not read.
+            wait_for(lambda: settled(broker, 4))
+        send(10, 5, qos=qos)
+        with reading(broker.url, **options) as second:
             second.until(lambda: len(second.numbers) >= 11)
             assert second.numbers == list(range(4, 15))
-        with reading(broker.url, version=version) as third:
-            send(99)
+            wait_for(lambda: settled(broker, 15))
+        with reading(broker.url, **options) as third:
+            send(99, qos=qos)
             third.until(lambda: third.numbers)
             assert third.numbers == [99]
 
@@ -247,17 +169,37 @@ def test_the_derived_client_id_lasts(broker: Mosquitto) -> None:
 
 
 @pytest.mark.parametrize("version", ["3.1.1", "5"])
-def test_retained_messages_are_counted_not_read(broker: Mosquitto, version: str) -> None:
-    """What the broker repeats on subscribing is no news; more of it than the window holds does not
-    stall what follows."""
+def test_retained_messages_come_in_deliveries_of_their_own(broker: Mosquitto, version: str) -> None:
+    """What the broker repeats on subscribing is marked as such, however much of it there is, and a
+    delivery ends where news begin."""
     with publisher(broker) as send:
         for k in range(60):
             send(k, retain=True, topic=f"pumps/p{k}/telemetry")
         with reading(broker.url, version=version) as reader:
             reader.until(lambda: reader.state["retained"] == 60)
-            send(100, retain=True)
-            reader.until(lambda: reader.numbers)
-            assert reader.numbers == [100]
+            send(100, 5, retain=True)
+            reader.until(lambda: len(reader.numbers) == 65)
+            assert set(reader.retained) == set(range(60))
+            assert sorted(reader.numbers)[60:] == list(range(100, 105))
+
+
+def test_a_delivery_ends_where_retained_messages_begin_or_end() -> None:
+    """Whatever waits together is cut at each border, in order, and every token comes once."""
+    inbox = Inbox(100, 10_000)
+    for k, kind in enumerate("nnrrrnprpn"):
+        if kind == "p":
+            inbox.pass_over(PassedOver(k, "t", "malformed", "", b""), k)
+        else:
+            put = inbox.put_retained if kind == "r" else inbox.put
+            put("t", b"%d" % k, k, k)
+    taken = [inbox.take(100, 0.0) for _ in range(5)]
+    assert [[entry[2] for entry in one.messages] for one in taken] == [
+        [0, 1], [2, 3, 4], [5], [7], [9],
+    ]  # fmt: skip
+    assert [one.retained for one in taken] == [False, True, False, True, False]
+    assert [token for one in taken for token in one.tokens] == list(range(10))
+    assert not inbox.full
+    assert inbox.take(100, 0.0).tokens == []
 
 
 def test_long_messages_are_rejected_without_a_stall(broker: Mosquitto) -> None:
@@ -269,6 +211,7 @@ def test_long_messages_are_rejected_without_a_stall(broker: Mosquitto) -> None:
         reader.until(lambda: reader.numbers == [5])
         assert reader.rejects.counts == {"too_large": 40}
         assert "more than max_bytes = 50" in reader.rejects.newest[0].detail
+        wait_for(lambda: settled(broker, 41))
     with reading(broker.url) as again, publisher(broker) as send:
         send(6)
         again.until(lambda: again.numbers)
@@ -346,11 +289,23 @@ def test_acknowledgements_follow_arrival() -> None:
     ("options", "match"),
     [
         ({"url": "localhost:1883"}, "mqtt://host:1883"), ({"url": "mqtt://"}, "mqtt://host"),
-        ({"url": "mqtt://u:p@h"}, "MQTT_PASSWORD"), ({"url": "mqtt://h:99999"}, "no broker"),
-        ({"url": "mqtt://h/path"}, "no broker"), ({"topics": []}, "at least one"),
+        ({"url": "mqtt://u:p@h"}, "MQTT_PASSWORD"),
+        ({"url": "mqtt://h:99999", "tls": False}, "no broker"),
+        ({"url": "mqtt://h/path", "tls": False}, "no broker"), ({"topics": []}, "at least one"),
         ({"topics": ["a/#/b"]}, "topic filter"), ({"topics": ["a+/b"]}, "topic filter"),
-        ({"topics": [""]}, "topic filter"), ({"version": "4"}, "3.1.1"), ({"qos": 2}, "0 or 1"),
+        ({"topics": [""]}, "topic filter"), ({"version": "4"}, "3.1.1"), ({"qos": 3}, "0, 1 or 2"),
         ({"queue": 0}, "at least 1"), ({"ca": "x.pem"}, "mqtts://"),
+        ({"url": "mqtt://h"}, "tls = false"), ({"url": "ws://h/mqtt"}, "wss://h"),
+        ({"url": "mqtt://localhost", "tls": True}, "mqtts://"),
+        ({"url": "mqtts://h", "tls": False}, "contradicts"),
+        ({"url": "ws://h/mqtt?token=hunter2"}, "no broker"),
+        ({"topics": ["$share//a"]}, "no group"), ({"topics": ["$share/g"]}, "no group"),
+        ({"topics": ["a\x00b"]}, "topic filter"),
+        ({"will": {"topic": "a/#"}}, "will.topic"), ({"will": {"text": "x"}}, "write will"),
+        ({"will": {"topic": "pumps/p1/telemetry"}}, "topic outside"),
+        ({"silent_after": "long"}, "duration"), ({"connections": 0}, "filter of its own"),
+        ({"connections": 2}, "sensors/a/#"),
+        ({"connections": 2, "topics": ["a/#", "a/+/b"]}, "overlap"),
         ({"url": "mqtts://h", "ca": "/no/such.pem"}, "readable PEM"),
     ],
 )  # fmt: skip

@@ -1,9 +1,11 @@
 """The worker: journal before acknowledgement, checkpoint and recovery, sinks."""
 
 import json
+import os
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,14 @@ import numpy as np
 import pytest
 
 from ingest.journal import Journal
+from stream_processor import worker
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
-from stream_processor.worker import CHECKPOINT, Worker
+from stream_processor.worker import CHECKPOINT, Worker, _parts
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Output
+from tests.power import UnsafeDisk
 from tests.services.ports import wait_for
 from tests.streams import BEGIN, COMPILED, RIVER, SECOND
 from tests.test_walk import state
@@ -233,10 +237,10 @@ def test_a_full_journal_stops_acknowledging_until_there_is_room(tmp_path: Path) 
     real, full = stand.journal.append, threading.Event()
     full.set()
 
-    def append(delivery: Delivery) -> int:
-        if full.is_set() and delivery.payloads:
+    def append(*group: Delivery) -> list[int]:
+        if full.is_set() and any(delivery.payloads for delivery in group):
             raise OSError(28, "No space left on device")
-        return real(delivery)
+        return real(*group)
 
     stand.journal.append = append  # type: ignore[method-assign] # a disk cannot be filled here
     stand.start()
@@ -330,9 +334,128 @@ def test_a_checkpoint_waits_for_the_history(tmp_path: Path) -> None:
     stand.start()
     stand.work(range(40))
     wait_for(lambda: not stand.worker.checkpoints["ok"])
-    assert "history was not durable" in stand.worker.checkpoints["why"]
+    assert "the history did not have all results" in stand.worker.checkpoints["why"]
     assert not (tmp_path / CHECKPOINT).exists()
     stand.sink.durable = True
     wait_for(lambda: stand.worker.checkpoints["ok"])
     stand.worker.stop()
     assert (tmp_path / CHECKPOINT).exists()
+
+
+def test_a_checkpoint_waits_for_other_sinks_for_a_while(tmp_path: Path) -> None:
+    """What a sink could not take is computed again after a kill, unless the sink was away for
+    longer than was allowed."""
+    stand = Stand(tmp_path, every="1h")
+    stand.sink.durable = False
+    stand.worker.recover()
+    stand.put(range(40))
+    for _ in range(10):
+        stand.worker._round()
+    stand.worker.save()
+    assert "the sink Kept did not have all results" in stand.worker.checkpoints["why"]
+    assert not (tmp_path / CHECKPOINT).exists()
+    stand.worker._patience = 0.0
+    stand.worker.save()
+    assert stand.worker.checkpoints["ok"]
+    assert (tmp_path / CHECKPOINT).exists()
+    stand.worker.stop()
+
+
+def test_what_all_sources_have_is_written_down_with_one_sync(tmp_path: Path) -> None:
+    """A round costs one wait for the disk, however many sources it comes from, and nothing of it
+    is acknowledged before."""
+    stand, other, disk = Stand(tmp_path / "a"), Queue(), UnsafeDisk()
+    text = CONFIG.format(model=COMPILED, every="1h") + '[[source]]\nuse = "mqtt"\n'
+    pipeline = Pipeline(load_text(f'{text}topics = ["u"]\ncodec = "json"\n', tmp_path / "p", {}))
+    journal = Journal(tmp_path / "journal", sync=True, disk=disk)
+    syncs: list[int] = []
+    sync = disk.sync
+
+    def counted(file: int) -> None:
+        syncs.append(len(stand.source.acknowledged) + len(other.acknowledged))
+        sync(file)
+
+    disk.sync = counted  # type: ignore[method-assign] # what is asked of the disk is looked at
+    sources = [stand.source, other]
+    both = Worker(pipeline, sources, [], journal, tmp_path, KEY, lambda: stand.now)
+    both.recover()
+    stand.put(range(4))
+    payload = b'{"device": "e", "time": 1700000000, "load": 1}'
+    other.messages.append(Delivery(1, [payload], ["t"], [stand.now], tokens=[9]))
+    both._round()
+    assert syncs == [0]
+    assert (stand.source.acknowledged, other.acknowledged) == ([0, 1, 2, 3], [9])
+    assert [d.source for _, d in journal.entries(0) if not d.is_tick] == [0, 1]
+    both.stop()
+    stand.journal.close()
+
+
+def test_a_clock_that_is_put_back_expires_nothing_too_soon(tmp_path: Path) -> None:
+    """A day ahead for a while, then right again: devices that are heard owe what they owed, and the
+    ticks go on at once."""
+    stand = Stand(tmp_path)
+    right = stand.now
+    stand.now = right + 86_400 * SECOND
+    stand.worker.recover()
+    stand.worker._round()
+    stand.now = right
+    stand.put(range(200, 204))
+    for k in range(3):
+        stand.now = right + k * SECOND
+        stand.worker._round()
+    assert stand.admitted() == 4
+    assert stand.pipeline.board.counts()["expired"] == 0
+    ticks = [d.clock - right for _, d in stand.journal.entries(0) if d.is_tick]
+    assert ticks == [86_400 * SECOND, 0, SECOND, 2 * SECOND]
+    stand.now = right + 3_600 * SECOND
+    stand.worker._round()
+    assert stand.pipeline.board.counts()["expired"] > 0
+    stand.worker.stop()
+
+
+def test_the_journal_is_trimmed_only_behind_a_checkpoint_that_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is removed from the journal before the file, its name and the folder were synced; and
+    nothing at all where the checkpoint could not be written."""
+    stand, done = Stand(tmp_path), list[str]()
+    stand.worker.recover()
+    stand.put(range(40))
+    for _ in range(10):
+        stand.worker._round()
+
+    def noted(word: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*given: Any) -> Any:
+            done.append(word)
+            return function(*given)
+
+        return wrapped
+
+    monkeypatch.setattr(os, "fsync", noted("sync", os.fsync))
+    monkeypatch.setattr(Path, "replace", noted("rename", Path.replace))
+    monkeypatch.setattr(stand.journal, "trim", noted("trim", stand.journal.trim))
+    stand.worker.save()
+    assert done[: done.index("trim") + 1] == ["sync", "rename", "sync", "trim"]
+    size, kept = stand.journal.size, len(done)
+
+    def refused(*_: Any) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker, "write", refused)
+    stand.worker.save()
+    assert "trim" not in done[kept:]
+    assert stand.journal.size == size
+    assert "No space left" in stand.worker.checkpoints["why"]
+    monkeypatch.undo()
+    stand.worker.stop()
+
+
+def test_only_the_last_part_of_a_delivery_tells_its_place() -> None:
+    """What is journaled in parts is not durable before the last of them is: a crash in between must
+    not pass for the whole."""
+    payloads = [b"x" * 10] * 7
+    whole = Delivery(0, payloads, ["t"] * 7, [BEGIN] * 7, position={"keys": "k"})
+    parts = list(_parts(whole, 25))
+    assert [len(part.payloads) for part in parts] == [2, 2, 2, 1]
+    assert [part.position for part in parts] == [None, None, None, {"keys": "k"}]
+    assert [part.position for part in _parts(whole, 1_000)] == [{"keys": "k"}]

@@ -96,9 +96,9 @@ class Stand:
         for which in script:
             if which < 0:
                 self.now += SECOND
-                self.worker.work(None, Delivery(clock=self.now))
+                self.worker.work([Delivery(clock=self.now)])
                 continue
-            self.worker.work(self.sources[which], self.next(self.sources[which]))
+            self.worker.work([self.next(self.sources[which])])
 
     def next(self, source: Source) -> Delivery:
         """Its next delivery."""
@@ -148,7 +148,7 @@ def test_a_kill_changes_nothing_of_what_several_sources_gave(
     for k, which in enumerate(SCRIPT[:cut]):
         first.work([which])
         if k == saved:
-            first.worker._save().result()
+            first.worker.save()
     rest = list(first.queue.messages)
     first.end()
     with sqlite3.connect(first.database) as base:

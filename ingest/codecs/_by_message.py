@@ -1,10 +1,10 @@
 """A codec made of a function from one message to its readings."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from ingest.codecs._origins import channel_path, own_or_origin
-from ingest.codecs._reading import Parse, bounded_bytes, message_at
+from ingest.codecs._reading import Message, Parse, Reading, bounded_bytes, message_at
 from ingest.codecs._rows import Rows
 from ingest.codecs._units import Units
 from ingest.rejects import Rejects
@@ -76,3 +76,12 @@ class _ByMessage:
         batch.reserve(len(delivery.payloads))
         for i in range(len(delivery.payloads)):
             self._rows.append(self._parse, message_at(delivery, i), batch, rejects)
+
+    def show(
+        self, payload: bytes, topic: str
+    ) -> Iterator[tuple[str | int | None, Any, Mapping[str, Any], Mapping[str, str]]]:
+        """See `ingest.source.Showing`."""
+        for reading in self._parse(Message(payload, topic)):
+            if isinstance(reading, Reading):
+                time = reading.time if reading.at is None else reading.at
+                yield reading.device, time, {**reading.around, **reading.values}, reading.units

@@ -12,7 +12,10 @@ from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = ("application/cbor",)
+"""What a body of such messages is called over HTTP."""
 
 
 def build(

@@ -16,7 +16,10 @@ from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = ("text/csv",)
+"""What a body of such messages is called over HTTP."""
 
 
 def build(

@@ -42,7 +42,15 @@ from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = (
+    "application/json",
+    "application/x-ndjson",
+    "application/jsonl",
+    "application/x-jsonlines",
+)
+"""What a body of such messages is called over HTTP."""
 
 RUN_BYTES = 150_000
 """Payloads that are decoded before their columns are filled: more would leave the processor's

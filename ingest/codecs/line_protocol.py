@@ -18,7 +18,10 @@ from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = ("text/plain",)
+"""What a body of such messages is called over HTTP."""
 
 Precision = Literal["ns", "us", "ms", "s"]
 _MICROSECONDS = {"us": 1, "ms": 1_000, "s": 1_000_000}

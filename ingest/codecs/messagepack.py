@@ -13,7 +13,10 @@ from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = ("application/msgpack", "application/vnd.msgpack", "application/x-msgpack")
+"""What a body of such messages is called over HTTP."""
 
 _decode = msgspec.msgpack.Decoder().decode
 

@@ -19,7 +19,10 @@ from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = ("application/senml+json", "application/senml+cbor")
+"""What a body of such messages is called over HTTP."""
 
 _LABELS: Mapping[Any, str] = {
     "-1": "bver", "-2": "bn", "-3": "bt", "-4": "bu", "-5": "bv", "-6": "bs",

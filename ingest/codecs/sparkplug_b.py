@@ -11,7 +11,10 @@ from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
 
-__all__ = ["build"]
+__all__ = ["MEDIA_TYPES", "build"]
+
+MEDIA_TYPES = ("application/x-protobuf", "application/octet-stream")
+"""What a body of such messages is called over HTTP."""
 
 _BIRTHS, _DATA, _DEATHS = ("NBIRTH", "DBIRTH"), ("NDATA", "DDATA"), ("NDEATH", "DDEATH")
 

@@ -5,11 +5,12 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Inbox", "PassedOver"]
+__all__ = ["Inbox", "PassedOver", "Taken"]
 
 _STEP_SECONDS = 0.05
 BREATH_SECONDS = 0.002
 WORTH_TAKING = 256
+_RETAINED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +24,20 @@ class PassedOver:
     payload: bytes
 
 
-Entry = tuple[Any, Any, int, Any]
-"""Topic, payload, received, token. A `PassedOver` has topic None and itself as payload."""
+Entry = tuple[Any, ...]
+"""Topic, payload, received, token; a retained message has a fifth. A `PassedOver` has topic None
+and itself as payload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What `Inbox.take` gives: messages that are retained all or none, what was passed over, and
+    the tokens of both in order of arrival."""
+
+    messages: list[Entry]
+    passed_over: list[PassedOver]
+    tokens: list[Any]
+    retained: bool = False
 
 
 class Inbox:
@@ -39,7 +52,7 @@ class Inbox:
         self._arrived, self._room = threading.Event(), threading.Event()
         self._never = threading.Event()
         self._bytes_in = self._bytes_out = 0
-        self._passed_over = self._seen = 0
+        self._unusual = self._seen = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -56,9 +69,16 @@ class Inbox:
         if not self._arrived.is_set():
             self._arrived.set()
 
+    def put_retained(self, topic: str, payload: bytes, received: int, token: Any) -> None:
+        """Add a message that repeats something old; look at `full` before."""
+        self._unusual += 1
+        self._bytes_in += len(payload)
+        self._entries.append((topic, payload, received, token, True))
+        self._arrived.set()
+
     def pass_over(self, why: PassedOver, token: Any) -> None:
         """Add a message's turn without the message."""
-        self._passed_over += 1
+        self._unusual += 1
         self._entries.append((None, why, why.received, token))
         self._arrived.set()
 
@@ -73,9 +93,9 @@ class Inbox:
             self._room.wait(_STEP_SECONDS)
         return not self.full
 
-    def take(self, limit: int, timeout: float) -> tuple[list[Entry], list[PassedOver], list[Any]]:
-        """The oldest entries, at most `limit`: messages, what was passed over, and the tokens of
-        both in order of arrival.
+    def take(self, limit: int, timeout: float) -> Taken:
+        """The oldest entries, at most `limit`; a delivery ends where retained messages begin or
+        end.
 
         Waits up to `timeout` seconds for the first entry. A lone entry is given at once; where
         messages stream in, two milliseconds pass first: the two threads would otherwise take the
@@ -85,16 +105,33 @@ class Inbox:
         if not entries:
             self._arrived.clear()
             if not entries and not self._arrived.wait(timeout):
-                return [], [], []
+                return Taken([], [], [])
         if 1 < len(entries) < WORTH_TAKING:
             self._never.wait(BREATH_SECONDS)
         taken = [entries.popleft() for _ in range(min(limit, len(entries)))]
-        tokens = [entry[3] for entry in taken]
-        passed_over: list[PassedOver] = []
-        if self._passed_over != self._seen:
-            passed_over = [entry[1] for entry in taken if entry[0] is None]
-            self._seen += len(passed_over)
-            taken = [entry for entry in taken if entry[0] is not None]
-        self._bytes_out += sum([len(entry[1]) for entry in taken])
+        if self._unusual == self._seen:
+            found = Taken(taken, [], [entry[3] for entry in taken])
+        else:
+            found = self._cut(taken)
+        self._bytes_out += sum([len(entry[1]) for entry in found.messages])
         self._room.set()
-        return taken, passed_over, tokens
+        return found
+
+    def _cut(self, taken: list[Entry]) -> Taken:
+        """The first of these entries whose messages are retained all or none; the rest goes back
+        to the front."""
+        messages: list[Entry] = []
+        passed_over: list[PassedOver] = []
+        end = len(taken)
+        for k, entry in enumerate(taken):
+            if entry[0] is None:
+                passed_over.append(entry[1])
+            elif messages and len(entry) != len(messages[0]):
+                end = k
+                break
+            else:
+                messages.append(entry)
+        self._entries.extendleft(reversed(taken[end:]))
+        retained = bool(messages) and len(messages[0]) == _RETAINED
+        self._seen += len(passed_over) + retained * len(messages)
+        return Taken(messages, passed_over, [entry[3] for entry in taken[:end]], retained)

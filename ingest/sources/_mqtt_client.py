@@ -1,20 +1,17 @@
-"""A configured MQTT client from the options of the `mqtt` source, or why there is none."""
+"""A configured MQTT client from the options of the `mqtt` source."""
 
-import hashlib
-import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.client import Client, MQTTMessage
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-__all__ = ["Address", "address_of", "checked_topics", "make_client", "protocol_of", "subscription"]
+from streamgauge.brokers import Address, Will, let_in
 
-_PORTS = {"mqtt": 1883, "mqtts": 8883}
+__all__ = ["DurableClient", "make_client", "protocol_of", "subscription"]
+
 _PROTOCOLS = {"3.1.1": MQTTProtocolVersion.MQTTv311, "5": MQTTProtocolVersion.MQTTv5}
 SESSION_KEPT = 7 * 86_400
 """Seconds that an MQTT 5 broker keeps our session, and what came meanwhile, while we are away."""
@@ -22,48 +19,36 @@ RECONNECT_AFTER = (1, 30)
 """Seconds before the first and, doubled each time, before the later tries to reconnect."""
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where a broker listens."""
+class DurableClient(Client):
+    """paho's client, but a message of QoS 2 is ours only once it is durable.
 
-    url: str
-    host: str
-    port: int
-    tls: bool
+    paho itself sends PUBREC, by which the broker forgets the message, before anybody has seen it,
+    and hands it over with the broker's answer: what had not reached the disk by then would be lost
+    with the process. Here the message is handed over at once, `ack` sends PUBREC, and PUBREL is
+    always answered. What comes twice is for the dedupe.
+    """
 
+    @property
+    def running(self) -> bool:
+        """Whether the network thread lives; `is_connected` stays true without it."""
+        return self._thread is not None and self._thread.is_alive()
 
-def address_of(url: str) -> Address:
-    """Read "mqtt://host[:port]" or "mqtts://host[:port]"; ValueError that says how otherwise."""
-    parts = urlsplit(url)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in _PORTS or not parts.hostname or port == -1 or parts.path.strip("/"):
-        raise ValueError(
-            f"url = {url!r} is no broker; write mqtt://host:1883, or mqtts://host:8883 for TLS"
-        )
-    if parts.username or parts.password:
-        raise ValueError(
-            "a password in the url would show in logs; use username and "
-            'password = "${MQTT_PASSWORD}"'
-        )
-    tls = parts.scheme == "mqtts"
-    return Address(url, parts.hostname, port or _PORTS[parts.scheme], tls)
+    def ack(self, mid: int, qos: int) -> MQTTErrorCode:
+        """The message is durable."""
+        return super()._send_pubrec(mid) if qos == 2 else super().ack(mid, qos)
 
+    def _send_pubrec(self, mid: int) -> MQTTErrorCode:
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-def checked_topics(topics: Sequence[str]) -> list[str]:
-    """The topic filters, or ValueError naming the one that no broker would take."""
-    if not topics:
-        raise ValueError('topics is empty; name at least one filter, such as "sensors/+/telemetry"')
-    for topic in topics:
-        levels = topic.split("/")
-        wild = [level for level in levels if ("+" in level or "#" in level)]
-        if not topic or any(len(level) > 1 for level in wild) or "#" in levels[:-1]:
-            raise ValueError(
-                f"{topic!r} is no topic filter; + stands for one whole level, # for all the rest"
-            )
-    return list(topics)
+    def _handle_publish(self) -> MQTTErrorCode:
+        code = super()._handle_publish()
+        arrived: dict[int, MQTTMessage] = self._in_messages
+        while arrived:
+            self._handle_on_message(arrived.pop(next(iter(arrived))))
+        return code
+
+    def _handle_pubrel(self) -> MQTTErrorCode:
+        return self._send_pubcomp(int.from_bytes(self._in_packet["packet"][:2], "big"))
 
 
 def protocol_of(version: str) -> MQTTProtocolVersion:
@@ -77,32 +62,30 @@ def make_client(
     address: Address,
     *,
     client_id: str,
-    identity: str,
     protocol: MQTTProtocolVersion,
     clean: bool,
     keepalive: int,
     window: int,
     login: tuple[str, str],
     tls: tuple[str, str, str, bool],
-) -> Client:
+    will: Will | None,
+) -> DurableClient:
     """A client that will connect to the address once its loop runs, and reconnect by itself.
 
-    `identity` makes a lasting client id where none is given; `login` is username and password;
-    `tls` is ca, cert, key and insecure; `window` is how many unacknowledged messages an MQTT 5
-    broker may have under way.
+    `login`, `tls` and `will` are as for `brokers.let_in`; `window` is how many unacknowledged
+    messages an MQTT 5 broker may have under way.
     """
     five = protocol is MQTTProtocolVersion.MQTTv5
-    client = Client(
+    client = DurableClient(
         CallbackAPIVersion.VERSION2,
-        client_id=client_id or ("" if clean else _lasting_id(identity)),
+        client_id=client_id,
         clean_session=None if five else clean,
         protocol=protocol,
+        transport=address.transport,
         manual_ack=True,
     )
     client.suppress_exceptions = True
-    if any(login):
-        client.username_pw_set(login[0] or None, login[1] or None)
-    _encrypt(client, address, *tls)
+    let_in(client, address, login, tls, will)
     client.reconnect_delay_set(*RECONNECT_AFTER)
     properties = _connect_properties(window, clean=clean) if five else None
     client.connect_async(
@@ -120,32 +103,9 @@ def subscription(
     return [(topic, qos) for topic in topics]
 
 
-def _lasting_id(identity: str) -> str:
-    """The same id after every restart, so that the broker keeps what came meanwhile."""
-    return "streamgauge-" + hashlib.blake2b(identity.encode(), digest_size=5).hexdigest()
-
-
 def _connect_properties(window: int, *, clean: bool) -> Properties:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's own
     properties.ReceiveMaximum = min(window, 65_535)
     if not clean:
         properties.SessionExpiryInterval = SESSION_KEPT
     return properties
-
-
-def _encrypt(
-    client: Client, address: Address, ca: str, cert: str, key: str, insecure: bool
-) -> None:
-    if not address.tls:
-        if ca or cert or key or insecure:
-            raise ValueError(f"ca, cert, key and insecure need an mqtts:// url, not {address.url}")
-        return
-    try:
-        client.tls_set(
-            ca or None,
-            cert or None,
-            key or None,
-            cert_reqs=ssl.CERT_NONE if insecure else ssl.CERT_REQUIRED,
-        )
-    except (OSError, ValueError) as wrong:
-        raise ValueError(f"cannot use ca, cert or key: {wrong}; name readable PEM files") from wrong

@@ -18,10 +18,11 @@ _NOTHING_TO_ACKNOWLEDGE: Token = (0, 0, 0)
 
 class Turns:
     """`ack(mid, qos)` sends one acknowledgement; it is called with the lock held that a change of
-    connection needs. `stale` counts those that were let go."""
+    connection needs. `stale` counts those that were let go. Any thread may call."""
 
     def __init__(self, ack: Callable[[int, int], Any]) -> None:
-        self._ack, self._lock = ack, threading.Lock()
+        # A client without a thread sends in ours, and may then tell us that the connection is lost.
+        self._ack, self._lock = ack, threading.RLock()
         self._connection = 0
         self._outstanding = 0
         self._owed: list[Token] = []
@@ -38,21 +39,24 @@ class Turns:
 
     def with_delivery(self, tokens: list[Token]) -> list[Token]:
         """The tokens to hand out with a delivery: these, behind what is still owed."""
-        if self._owed:
-            tokens, self._owed = self._owed + tokens, []
-        self._outstanding += len(tokens)
-        return tokens
+        with self._lock:
+            if self._owed:
+                tokens, self._owed = self._owed + tokens, []
+            self._outstanding += len(tokens)
+            return tokens
 
     def without_delivery(self, tokens: list[Token]) -> None:
         """Messages that nobody will process: acknowledged now, or once earlier ones have been."""
-        self._owed += tokens
-        self._settle()
+        with self._lock:
+            self._owed += tokens
+            self._settle()
 
     def acknowledge(self, tokens: list[Token]) -> None:
         """What these tokens stand for is durable."""
-        self._send(tokens)
-        self._outstanding -= len(tokens)
-        self._settle()
+        with self._lock:
+            self._send(tokens)
+            self._outstanding -= len(tokens)
+            self._settle()
 
     def _settle(self) -> None:
         if self._owed and not self._outstanding:
@@ -60,10 +64,9 @@ class Turns:
             self._send(owed)
 
     def _send(self, tokens: list[Token]) -> None:
-        with self._lock:
-            connection, ack = self._connection, self._ack
-            for its_connection, mid, qos in tokens:
-                if its_connection == connection:
-                    ack(mid, qos)
-                elif qos:
-                    self.stale += 1
+        connection, ack = self._connection, self._ack
+        for its_connection, mid, qos in tokens:
+            if its_connection == connection:
+                ack(mid, qos)
+            elif qos:
+                self.stale += 1

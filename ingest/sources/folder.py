@@ -21,7 +21,10 @@ from ingest.times import zone_named
 from streamgauge import durations
 from streamgauge.schema import Schema
 
-__all__ = ["open", "sample"]
+__all__ = ["READS", "open", "sample"]
+
+READS = ("path", "pattern")
+"""Options that say what is read: a position holds for these rows."""
 
 
 def open(  # noqa: A001 - the name that every source has

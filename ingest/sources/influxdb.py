@@ -19,7 +19,10 @@ from ingest.times import instant, zone_named
 from streamgauge import durations
 from streamgauge.schema import Schema
 
-__all__ = ["open", "sample"]
+__all__ = ["READS", "open", "sample"]
+
+READS = ("url", "database", "retention", "measurement", "where")
+"""Options that say what is read: a position holds for these rows."""
 
 FIRST = 0
 """1970: before it, no sensor sent anything to an InfluxDB."""

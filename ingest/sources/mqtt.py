@@ -1,42 +1,38 @@
-"""MQTT 3.1.1 and 5, QoS 0 and 1, over TCP or TLS.
+"""MQTT 3.1.1 and 5, QoS 0 to 2, over TCP or a websocket, with or without TLS.
 
-Messages of QoS 1 are acknowledged when the pipeline says that they are durable, in the order in
-which they arrived. A broker that is absent, restarts or refuses is tried again for ever. Retained
-messages repeat something old without saying how old: they are counted, not read.
+Messages of QoS 1 and 2 are acknowledged when the pipeline says that they are durable, in the order
+in which they arrived. What a broker sends again after a crash is for the dedupe, at QoS 2 as well:
+a broker may only be told that we have a message once it is on disk. A broker that is absent,
+restarts or refuses is tried again for ever. Retained messages repeat something old, mostly without
+saying how old: they are handed over as such, and teach nothing.
 """
 
 import socket
-import sys
-import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import combinations
 from typing import Any
-
-from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
-from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.rejects import Rejects
 from ingest.source import Source
-from ingest.sources._inbox import Inbox, PassedOver
-from ingest.sources._mqtt_client import (
+from ingest.sources._mqtt_readers import Readers
+from ingest.sources._mqtt_source import MqttSource, Options
+from streamgauge import durations
+from streamgauge.brokers import (
+    Will,
     address_of,
-    checked_topics,
-    make_client,
-    protocol_of,
-    subscription,
+    checked_filters,
+    lasting_id,
+    meet,
+    shared,
+    will_of,
 )
-from ingest.sources._turns import Turns
-from streamgauge.delivery import Delivery, Position
 from streamgauge.schema import Schema
 
-__all__ = ["open"]
+__all__ = ["notes", "open"]
 
 CODEC = "json"
 """What reads the messages where the configuration names nothing else."""
-
-QUEUE_BYTES = 256_000_000
-"""Payload bytes that may wait, whatever their number."""
-SHOWN = 1_024
 
 
 def open(  # noqa: A001  # the contract of a source's file
@@ -47,6 +43,7 @@ def open(  # noqa: A001  # the contract of a source's file
     *,
     topics: list[str],
     url: str = "mqtt://localhost:1883",
+    tls: bool | None = None,
     client_id: str = "",
     username: str = "",
     password: str = "",
@@ -57,211 +54,112 @@ def open(  # noqa: A001  # the contract of a source's file
     version: str = "3.1.1",
     qos: int = 1,
     clean: bool = False,
+    connections: int = 1,
+    will: dict[str, str | bool] | None = None,
+    silent_after: str = "never",
     keepalive: int = 30,
     queue: int = 20_000,
     max_bytes: int = 1_000_000,
 ) -> Source:
     """Subscribe to an MQTT broker.
 
-    - `topics`: filters; + is one level, # all the rest
-    - `url`: mqtt://host:port, or mqtts://host:port for TLS with `ca`, `cert`, `key` (PEM files);
-      `insecure` = true accepts any certificate
+    - `topics`: filters; + is one level, # all the rest. $share/GROUP/FILTER shares the messages
+      with other members of the group, by which readings of one device may overtake each other
+    - `url`: mqtt://host:port or ws://host:port/path; mqtts:// or wss:// for TLS with `ca`, `cert`,
+      `key` (PEM files); `insecure` = true accepts any certificate
+    - `tls`: false allows an unencrypted url that leaves this machine
     - `client_id`: two running instances need two; left out, it is derived from this machine's
       name, url and topics, and stays the same over restarts
-    - `qos`: 0 or 1
+    - `qos`: 0, 1 or 2. What is sent again after a crash is sent again at 1 and at 2
     - `clean`: false = the broker keeps what comes while we are away
-    - `queue`: messages that may wait for the pipeline. When it is full, QoS 0 messages are dropped
-      and counted; QoS 1 messages wait with the broker.
+    - `connections`: more than one are processes of their own, for more messages than one core can
+      read; each filter belongs to one of them, so there must be as many, and none may overlap
+    - `will`: { topic = "...", payload = "offline", online = "online", retain = true }: what the
+      broker publishes when we are gone, and what we publish when we are there
+    - `silent_after`: connect anew when nothing has come for so long, such as "10m"
+    - `queue`: messages that may wait for the pipeline, per connection. When it is full, QoS 0
+      messages are dropped and counted; the others wait with the broker.
     - `max_bytes`: longer messages are rejected
 
     ValueError on options that mean nothing.
     """
-    if qos not in (0, 1):
-        raise ValueError(f"qos = {qos}; write 0 or 1 (QoS 2 does not outlive a crash, 1 does)")
+    if qos not in (0, 1, 2):
+        raise ValueError(f"qos = {qos}; write 0, 1 or 2")
     if min(keepalive, queue, max_bytes) < 1 or keepalive > 65_535:
         raise ValueError("keepalive (seconds, to 65535), queue and max_bytes must be at least 1")
-    address, protocol = address_of(url), protocol_of(version)
-    filters = checked_topics(topics)
-    client = make_client(
-        address,
-        client_id=client_id,
-        identity=f"{socket.gethostname()} {url} {sorted(filters)} {source_index}",
-        protocol=protocol,
-        clean=clean,
-        keepalive=keepalive,
-        window=queue,
+    filters = checked_filters(topics)
+    identity = f"{socket.gethostname()} {url} {sorted(filters)} {source_index}"
+    options = Options(
+        address=address_of(url, tls=tls),
+        topics=filters,
+        client_id=client_id or ("" if clean else lasting_id(identity)),
         login=(username, password),
         tls=(ca, cert, key, insecure),
+        version=version,
+        qos=qos,
+        clean=clean,
+        keepalive=keepalive,
+        will=_unread(will_of(will), filters),
+        silent_after=0.0 if silent_after == "never" else durations.microseconds(silent_after) / 1e6,
+        queue=queue,
+        max_bytes=max_bytes,
     )
-    return _MqttSource(
-        client, source_index, clock, rejects,
-        url=url, wanted=subscription(filters, qos, protocol), persistent=not clean,
-        patience=keepalive / 4, queue=queue, max_bytes=max_bytes,
-    )  # fmt: skip
+    single = MqttSource(options, source_index, clock, rejects)
+    if connections == 1:
+        return single
+    return Readers(_dealt(options, connections), source_index, rejects)
 
 
-class _MqttSource:
-    """The client's thread puts messages into the inbox, the worker's thread takes them."""
-
-    finished = False
-
-    def __init__(
-        self,
-        client: Client,
-        source_index: int,
-        clock: Callable[[], int],
-        rejects: Rejects,
-        *,
-        url: str,
-        wanted: Any,
-        persistent: bool,
-        patience: float,
-        queue: int,
-        max_bytes: int,
-    ) -> None:
-        self._client, self._source, self._clock = client, source_index, clock
-        self._rejects, self._url, self._wanted = rejects, url, wanted
-        self._persistent, self._patience, self._max_bytes = persistent, patience, max_bytes
-        self._inbox, self._stopping = Inbox(queue, QUEUE_BYTES), threading.Event()
-        self._turns = Turns(client.ack)
-        self._deaf = False
-        self._connected, self._why, self._connections = False, f"not connected to {url} yet", 0
-        self._counts = dict.fromkeys(
-            ("received", "dropped_qos0", "dropped_clean", "retained", "severed"), 0
+def notes(options: Mapping[str, Any]) -> list[str]:
+    """What is allowed but may surprise."""
+    address = address_of(options.get("url", "mqtt://localhost"), tls=options.get("tls"))
+    found = []
+    if options.get("tls") is False:
+        found.append(f"mqtt: tls = false: {address.url} is read unencrypted, passwords included")
+    if options.get("insecure"):
+        found.append(f"mqtt: insecure = true: whoever answers at {address.url} is believed")
+    members = [topic for topic in options.get("topics", []) if shared(topic)]
+    if members:
+        found.append(
+            f"mqtt: {', '.join(members)}: a group shares the messages, so that readings of one "
+            "device may overtake each other; the older one is then refused as late"
         )
-        client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
-        client.on_connect_fail, client.on_subscribe = self._on_connect_fail, self._on_subscribe
-        client.on_message = self._on_message
+    return found
 
-    def start(self) -> None:
-        self._client.loop_start()
 
-    def resume(self, position: Position) -> None:
-        """MQTT has no positions: the broker keeps what was never acknowledged."""
+def _unread(will: Will | None, filters: list[str]) -> Will | None:
+    """The will, whose topic this source must not read."""
+    for topic in filters:
+        if will is not None and meet(topic, will.topic):
+            raise ValueError(
+                f"will: {will.topic} would be read by topics {topic!r}; choose a topic outside"
+            )
+    return will
 
-    def stop(self) -> None:
-        self._stopping.set()
-        self._client.disconnect()
-        self._client.loop_stop()
-        self._connected, self._why = False, "stopped"
 
-    def take(self, limit: int, timeout: float) -> Delivery | None:
-        """See `ingest.source.Source`."""
-        messages, passed_over, tokens = self._inbox.take(limit, timeout)
-        for it in passed_over:
-            if it.reason:
-                self._rejects.add(
-                    it.reason, it.detail, received=it.received, topic=it.topic, payload=it.payload
-                )
-        if not messages:
-            self._turns.without_delivery(tokens)
-            return None
-        topics, payloads, received, _ = map(list, zip(*messages, strict=True))
-        tokens = self._turns.with_delivery(tokens)
-        return Delivery(self._source, payloads, topics, received, tokens=tokens)
-
-    def acknowledge(self, tokens: list[Any]) -> None:
-        """See `ingest.source.Source`; tokens of a connection that is gone are let go."""
-        self._turns.acknowledge(tokens)
-
-    def state(self) -> dict[str, Any]:
-        """See `ingest.source.Source`."""
-        return {
-            "ok": self._connected and not self._why,
-            "why": self._why,
-            "connected": self._connected,
-            "queued": len(self._inbox),
-            "reconnects": max(0, self._connections - 1),
-            "stale_acks": self._turns.stale,
-            **self._counts,
-        }
-
-    # What follows runs in the client's thread.
-
-    def _on_message(self, client: Client, userdata: Any, message: MQTTMessage) -> None:
-        payload, inbox = bytes(message.payload), self._inbox
-        try:
-            topic = message.topic
-        except UnicodeDecodeError:
-            topic = ""
-        if (
-            message.retain
-            or not topic
-            or self._deaf
-            or len(payload) > self._max_bytes
-            or inbox.full
-        ):
-            self._unusual(client, message, topic)
-            return
-        self._counts["received"] += 1
-        inbox.put(topic, payload, self._clock(), self._turns.token(message.mid, message.qos))
-
-    def _unusual(self, client: Client, message: MQTTMessage, topic: str) -> None:
-        if self._deaf or (self._inbox.full and not self._room_for(client, message)):
-            return
-        size, detail = len(message.payload), ""
-        if message.retain:
-            self._counts["retained"] += 1
-            reason = ""
-        elif not topic:
-            reason, detail = "malformed", "the topic is not UTF-8"
-        elif size > self._max_bytes:
-            reason = "too_large"
-            detail = f"{size:,} bytes, more than max_bytes = {self._max_bytes:,}"
-        else:
-            self._on_message(client, None, message)
-            return
-        why = PassedOver(self._clock(), topic, reason, detail, bytes(message.payload[:SHOWN]))
-        self._inbox.pass_over(why, self._turns.token(message.mid, message.qos))
-
-    def _room_for(self, client: Client, message: MQTTMessage) -> bool:
-        """Whether room came. QoS 0 is dropped at once; QoS 1 waits, then its connection is cut, so
-        that the broker keeps it and sends it again."""
-        if message.qos == 0:
-            self._counts["dropped_qos0"] += 1
-            return False
-        if self._inbox.wait_for_room(self._patience, self._stopping):
-            return True
-        self._counts["severed"] += 1
-        self._counts["dropped_clean"] += not self._persistent
-        self._deaf = True
-        connection = client.socket()
-        if isinstance(connection, socket.socket):
-            with suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-        return False
-
-    def _on_connect(
-        self, client: Client, userdata: Any, flags: ConnectFlags, reason: ReasonCode, more: Any
-    ) -> None:
-        if reason.is_failure:
-            advice = "check username, password and client_id"
-            self._why = f"{self._url} refuses us: {reason}; {advice}"
-            return
-        self._turns.new_connection()
-        self._connections += 1
-        self._deaf = False
-        self._connected, self._why = True, "waiting for the subscription"
-        client.subscribe(self._wanted)
-
-    def _on_subscribe(
-        self, client: Client, userdata: Any, mid: int, reasons: list[ReasonCode], more: Any
-    ) -> None:
-        refused = [
-            f"{wanted[0]} ({reason})"
-            for wanted, reason in zip(self._wanted, reasons, strict=False)
-            if reason.is_failure
-        ]
-        problem = f"{self._url} refuses the subscription to {', '.join(refused)}"
-        self._why = problem if refused else ""
-
-    def _on_disconnect(
-        self, client: Client, userdata: Any, flags: DisconnectFlags, reason: ReasonCode, more: Any
-    ) -> None:
-        self._turns.new_connection()
-        if self._connected:
-            self._connected, self._why = False, f"connection to {self._url} lost: {reason}"
-
-    def _on_connect_fail(self, client: Client, userdata: Any) -> None:
-        # The client calls this while it handles the error, which it tells nobody.
-        self._why = f"cannot connect to {self._url}: {sys.exception()}; is the broker running?"
+def _dealt(options: Options, connections: int) -> list[Options]:
+    """The options of each connection. Each filter belongs to one, so that a topic's messages stay
+    in order; a shared one to all, as members of the group."""
+    own = [topic for topic in options.topics if not shared(topic)]
+    group = [topic for topic in options.topics if shared(topic)]
+    if connections < 1 or (len(own) < connections and not group):
+        raise ValueError(
+            f"connections = {connections}: each needs a filter of its own, because a topic read by "
+            f"two loses its order, and there are {len(own)}; divide them, such as "
+            "sensors/a/#, sensors/b/#, or share one by $share/GROUP/FILTER if order does not matter"
+        )
+    for one, other in combinations(own, 2):
+        if meet(one, other):
+            raise ValueError(
+                f"connections = {connections}: {one!r} and {other!r} overlap, so that a message "
+                "would come by both; choose filters of which no topic matches two"
+            )
+    return [
+        replace(
+            options,
+            topics=own[k::connections] + group,
+            client_id=f"{options.client_id}-{k + 1}" if options.client_id else "",
+            will=options.will if k == 0 else None,
+        )
+        for k in range(connections)
+    ]

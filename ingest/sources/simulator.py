@@ -22,7 +22,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.rejects import Rejects
 from ingest.source import Source
-from ingest.sources._mqtt_client import address_of
+from streamgauge.brokers import address_of
 from streamgauge.delivery import Delivery, Position
 from streamgauge.durations import microseconds
 from streamgauge.schema import Schema
@@ -229,7 +229,7 @@ def publish(
 
     Blocks: give it a thread. A broker that is away is tried again; what is due meanwhile is lost.
     """
-    address = address_of(url)
+    address = address_of(url, tls=None)
     client = Client(CallbackAPIVersion.VERSION2, client_id=f"pumps-{fleet.seed}-{clock()}")
     client.reconnect_delay_set(1, 5)
     client.connect_async(address.host, address.port)

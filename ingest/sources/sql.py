@@ -18,7 +18,10 @@ from streamgauge import durations
 from streamgauge.database import engine
 from streamgauge.schema import Schema
 
-__all__ = ["open", "sample"]
+__all__ = ["READS", "open", "sample"]
+
+READS = ("url", "table", "query", "cursor")
+"""Options that say what is read: a position holds for these rows."""
 
 
 def open(  # noqa: A001 - the name that every source has

@@ -1,4 +1,4 @@
-"""`[StandardScaler] | [Clip] | LinearRegression with SGD`, one model per device, in one kernel.
+"""`[StandardScaler] | [Clip] | LinearRegression with SGD`, all models of a lane in one kernel.
 
 The arithmetic is River 0.26's, operation by operation and in its order, so the answers are River's
 own to the last bit: NaN means that the feature is absent from the reading, which then changes
@@ -19,8 +19,8 @@ from models.learner import Blobs, Estimator
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
-from streamgauge.schedule import LANE, ROW, STEP, TARGET, Schedule
-from streamgauge.state import Block, Field, reset_rows
+from streamgauge.schedule import LANE, MODEL, STEP, TARGET, Schedule
+from streamgauge.state import Block, Field, Keys, reset_rows
 from streamgauge.words import Step
 
 __all__ = ["ScalerLinear", "build"]
@@ -28,7 +28,7 @@ __all__ = ["ScalerLinear", "build"]
 Run = Callable[[Ints, Floats, Floats, Floats, Floats, Floats, int, int], None]
 
 PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
-# Columns of a device's row: two numbers, then blocks of one number per feature: the weights and,
+# Columns of a model's row: two numbers, then blocks of one number per feature: the weights and,
 # with a scaler, means, counts, and where it divides by the deviation, variances and deviations.
 INTERCEPT, LEARNED, WEIGHT = range(3)
 # Columns of the settings; those of the features in `schedule.x` follow.
@@ -137,7 +137,7 @@ def _run_standardized(
     for i in range(n):
         if codes[i, LANE] != lane:
             continue
-        row = state[codes[i, ROW]]
+        row = state[codes[i, MODEL]]
         if codes[i, STEP] == PREDICT:
             answers[i] = _standardized(row, x[i], settings, z)
         elif codes[i, STEP] == LEARN:
@@ -156,7 +156,7 @@ def _run_centred(
     for i in range(n):
         if codes[i, LANE] != lane:
             continue
-        row = state[codes[i, ROW]]
+        row = state[codes[i, MODEL]]
         if codes[i, STEP] == PREDICT:
             answers[i] = _centred(row, x[i], settings, z)
         elif codes[i, STEP] == LEARN:
@@ -174,7 +174,7 @@ def _run_unscaled(
     for i in range(n):
         if codes[i, LANE] != lane:
             continue
-        row = state[codes[i, ROW]]
+        row = state[codes[i, MODEL]]
         if codes[i, STEP] == PREDICT:
             answers[i] = _unscaled(row, x[i], settings, z)
         elif codes[i, STEP] == LEARN:
@@ -183,17 +183,26 @@ def _run_unscaled(
 
 
 class ScalerLinear:
-    """The fleet: `blocks["model"]` has one row per device, in which every model lives.
+    """The models: `blocks["model"]` has one row for each, per device or one for the fleet.
 
     Fields: intercept, learned (labels), weight, mean, count, variance, deviation, the last five
     with one value per input; those that the pipeline does not have are absent.
     """
 
     def __init__(
-        self, run: Run, fields: Sequence[Field], settings: Floats, lane: int, capacity: int
+        self,
+        run: Run,
+        fields: Sequence[Field],
+        settings: Floats,
+        lane: int,
+        capacity: int,
+        keys: Keys,
     ) -> None:
         self.lane = lane
-        self.block = Block(fields, capacity)
+        self.keys = keys
+        self.block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
+        if keys is Keys.FLEET:
+            self.block.open(np.zeros(1, np.int64))
         self.blocks: Mapping[str, Block] = {"model": self.block}
         self.blobs: Blobs | None = None
         # Arithmetic refuses nothing.
@@ -217,12 +226,17 @@ class ScalerLinear:
 
 
 def build(
-    estimator: Estimator, lane: int, inputs: Sequence[int], names: Sequence[str], capacity: int
+    estimator: Estimator,
+    lane: int,
+    inputs: Sequence[int],
+    names: Sequence[str],
+    capacity: int,
+    keys: Keys,
 ) -> ScalerLinear | str:
     """The compiled fleet of this pipeline, or why there is none.
 
     `inputs` are the columns of `schedule.x` that this lane uses, in the order in which River would
-    see them; `names` (their names) do not matter to this kind of model.
+    see them; `names` (their names) do not matter to this kind of model. `keys` says who shares one.
     """
     parts = _parts(estimator)
     if isinstance(parts, str):
@@ -243,7 +257,7 @@ def build(
         *inputs,
     ]
     run, fields = _variant(scaler, len(inputs), model.intercept)
-    return ScalerLinear(run, fields, np.array(settings, np.float64), lane, capacity)
+    return ScalerLinear(run, fields, np.array(settings, np.float64), lane, capacity, keys)
 
 
 def _variant(scaler: Any, f: int, intercept: float) -> tuple[Run, list[Field]]:

@@ -41,6 +41,7 @@ class Buffered(Generic[Part]):
         batch: int,
         buffer_bytes: int,
     ) -> None:
+        self.name = name
         self._encode = encode
         self._server = server
         self._clock = clock

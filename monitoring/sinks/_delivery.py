@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Delivery", "GaveUp", "Lot", "Refused"]
+__all__ = ["MALFORMED", "Delivery", "GaveUp", "Lot", "Refused"]
 
 Part = TypeVar("Part")
 Cut_co = TypeVar("Cut_co", covariant=True)

@@ -5,11 +5,15 @@ import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from ipaddress import ip_address
+from typing import Literal
 
 from serving.api.problems import Problem
+from streamgauge.hosts import is_loopback
 
-__all__ = ["KEY_VARIABLE", "Access", "OpenBind", "is_loopback", "refuse_open_bind"]
+__all__ = ["KEY_VARIABLE", "Access", "OpenBind", "Scope", "refuse_open_bind"]
+
+Scope = Literal["read", "write"]
+"""What a key is good for: to ask, or to post readings and labels."""
 
 KEY_VARIABLE = "STREAMGAUGE_API_KEY"
 SESSION_LASTS = 12 * 3600 * 10**6
@@ -21,16 +25,6 @@ ADDRESSES_KEPT = 10_000
 
 class OpenBind(ValueError):
     """The API would be open to the network without a key."""
-
-
-def is_loopback(host: str) -> bool:
-    """True where only this machine can connect: localhost, 127.0.0.0/8, ::1."""
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def refuse_open_bind(host: str, keys: Sequence[str]) -> None:
@@ -47,13 +41,25 @@ def refuse_open_bind(host: str, keys: Sequence[str]) -> None:
 class Access:
     """The keys of the service and the sessions of browsers that showed one.
 
+    `keys` are good for everything, `read_keys` for asking, `write_keys` for posting readings.
     Keys are kept and compared as SHA-256 digests in constant time. A session is a random token that
     ends after twelve hours, at logout, or when the service restarts. After five wrong keys within
     a minute an address has to wait. Used by one event loop only.
     """
 
-    def __init__(self, keys: Sequence[str], clock: Callable[[], int]) -> None:
-        self._digests = [sha256(key.encode()).digest() for key in keys]
+    def __init__(
+        self,
+        keys: Sequence[str],
+        clock: Callable[[], int],
+        *,
+        read_keys: Sequence[str] = (),
+        write_keys: Sequence[str] = (),
+    ) -> None:
+        scopes: dict[str, Sequence[Scope]] = dict.fromkeys(read_keys, ("read",))
+        for key in write_keys:
+            scopes[key] = ("write", *scopes.get(key, ()))
+        scopes |= dict.fromkeys(keys, ("read", "write"))
+        self._digests = [(sha256(key.encode()).digest(), scopes[key]) for key in scopes]
         self._clock = clock
         self._sessions: OrderedDict[bytes, int] = OrderedDict()
         self._guesses: OrderedDict[str, deque[int]] = OrderedDict()
@@ -63,16 +69,16 @@ class Access:
         """True when there are no keys, so that everybody on this machine may ask."""
         return not self._digests
 
-    def knows(self, key: bytes) -> bool:
-        """True when this is one of the keys."""
+    def scopes(self, key: bytes) -> Sequence[Scope]:
+        """What this key is good for; nothing where it is none of the keys."""
         given = sha256(key).digest()
-        matches = [hmac.compare_digest(given, digest) for digest in self._digests]
-        return any(matches)
+        matches = [its for digest, its in self._digests if hmac.compare_digest(given, digest)]
+        return matches[0] if matches else ()
 
     def log_in(self, key: str, address: str) -> str:
         """A new session's token for a browser that showed a key; Problem 401 or 429 otherwise."""
         self._refuse_guessing(address)
-        if not self.knows(key.encode()):
+        if "read" not in self.scopes(key.encode()):
             self._guesses.setdefault(address, deque(maxlen=GUESSES)).append(self._clock())
             while len(self._guesses) > ADDRESSES_KEPT:
                 self._guesses.popitem(last=False)

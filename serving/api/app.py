@@ -16,13 +16,15 @@ from serving.api import (
     metrics,
     page,
     problems,
+    readings,
     rejects,
     stream,
     tasks,
 )
 from serving.api.access import Access
-from serving.api.guard import AnswerHeaders, KnownHosts, RawPaths, authorised
+from serving.api.guard import AnswerHeaders, KnownHosts, RawPaths, authorised, may_write
 from serving.api.history import History
+from serving.api.intake import Intake
 from serving.api.service import Part, Service, States
 from serving.live import Live
 from stream_processor.views import Board
@@ -63,18 +65,22 @@ def create_app(
     states: Callable[[], States] = _no_states,
     hosts: Sequence[str] = (),
     with_page: bool = True,
+    read_keys: Sequence[str] = (),
+    write_keys: Sequence[str] = (),
+    intake: Intake | None = None,
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
     All callables are asked from server threads. `ready` says which parts work, `rejects` gives the
     newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
+    `intake` takes what is posted, None where the configuration has no `http` source.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
     Host header must be loopback or one of `hosts`. Without `with_page` there is neither the page
     nor a login.
     """
     guards = [Middleware(AnswerHeaders)]
-    if hosts or not keys:
+    if hosts or not (keys or read_keys or write_keys):
         guards.append(Middleware(KnownHosts, hosts=hosts))
     guards.append(Middleware(RawPaths))
 
@@ -92,14 +98,15 @@ def create_app(
         middleware=guards,
         lifespan=lifespan,
     )
-    access = Access(keys, clock)
+    access = Access(keys, clock, read_keys=read_keys, write_keys=write_keys)
     app.state.service = Service(
-        board, history, live, ready, rejects, states, access, stream_name, clock
+        board, history, live, ready, rejects, states, access, stream_name, clock, intake
     )
     app.state.metrics = metrics.registry(app.state.service)
     problems.install(app)
     for routes in _GUARDED:
         app.include_router(routes, dependencies=[Depends(authorised)])
+    app.include_router(readings.routes, dependencies=[Depends(may_write)])
     app.include_router(health.health)
     if with_page:
         app.include_router(page.routes)

@@ -32,6 +32,10 @@ class DeviceModel(BaseModel):
     received: Instant | None = Field(description="When the newest reading came.")
     readings: int = Field(description="Readings admitted since the device became known.")
     values: dict[str, Number] = Field(description="Last usable value of each channel.")
+    clock_skew: Number = Field(
+        description="Seconds that the device's clock is ahead of ours; null until that is known."
+    )
+    clock_wrong: bool = Field(description="Whether that is more than devices.max_skew.")
 
 
 class DevicePage(BaseModel):
@@ -83,6 +87,8 @@ def _model(view: DeviceView) -> DeviceModel:
         received=view.received,
         readings=view.readings,
         values=dict(view.values),
+        clock_skew=view.clock_skew,
+        clock_wrong=view.clock_wrong,
     )
 
 

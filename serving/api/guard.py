@@ -2,18 +2,19 @@
 
 from collections.abc import Sequence
 from typing import Annotated
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from fastapi import Request, Security
 from fastapi.security import APIKeyCookie, APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.access import is_loopback
+from serving.api.access import Scope as KeyScope
 from serving.api.problems import Problem, response
-from serving.api.service import Read
+from serving.api.service import Read, Service
+from streamgauge.hosts import is_loopback
 
-__all__ = ["COOKIE", "AnswerHeaders", "KnownHosts", "RawPaths", "authorised"]
+__all__ = ["COOKIE", "AnswerHeaders", "KnownHosts", "RawPaths", "authorised", "may_write"]
 
 COOKIE = "streamgauge_session"
 
@@ -31,25 +32,56 @@ _ANSWER_HEADERS = {
 }
 
 
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)]
+Key = Annotated[str | None, Security(_HEADER)]
+
+
 async def authorised(
-    request: Request,
     service: Read,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
-    key: Annotated[str | None, Security(_HEADER)],
+    bearer: Bearer,
+    key: Key,
     session: Annotated[str | None, Security(_COOKIE)],
 ) -> None:
-    """Problem 401 unless the request shows a key or a session, or the service has no keys."""
-    access = service.access
-    if access.is_open or access.has_session(session):
-        return
+    """Problem 401 unless the request shows a key or a session, or the service has no keys; 403
+    where the key is for posting only."""
+    if not service.access.is_open and not service.access.has_session(session):
+        _require(service, "read", bearer, key, "serve.api_keys or serve.read_keys")
+
+
+async def may_write(request: Request, service: Read, bearer: Bearer, key: Key) -> None:
+    """Problem 401 unless the request shows a key, or the service has none; 403 where the key is for
+    reading only, or where a browser posts for a page of somebody else's.
+
+    A session does not do: what a browser sends along by itself must not teach the models.
+    """
+    origin = request.headers.get("origin")
+    if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
+        raise Problem(
+            403,
+            f"a page of {origin[:100]!r} may not post here; post from a program, with an API key",
+        )
+    if not service.access.is_open:
+        _require(service, "write", bearer, key, "serve.api_keys or serve.write_keys")
+
+
+def _require(
+    service: Service,
+    scope: KeyScope,
+    bearer: HTTPAuthorizationCredentials | None,
+    key: str | None,
+    where: str,
+) -> None:
     given = bearer.credentials if bearer else key
-    if given is not None and access.knows(given.encode("latin-1")):
+    scopes = service.access.scopes(given.encode("latin-1")) if given is not None else ()
+    if scope in scopes:
         return
+    if scopes:
+        raise Problem(403, f"this API key may only {scopes[0]}; use one of {where}")
     found = "no API key came with the request" if given is None else "the API key is unknown"
     raise Problem(
         401,
-        f"{found}; send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY', "
-        "or log in on the page",
+        f"{found}; send one as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+        + (", or log in on the page" if scope == "read" else ""),
         headers={"WWW-Authenticate": 'Bearer realm="streamgauge"'},
     )
 

@@ -39,6 +39,7 @@ _BY = {
 _GAUGES = {
     "devices": "Devices known now.",
     "devices_silent": "Devices silent for longer than devices.silent_after.",
+    "devices_clock_wrong": "Devices whose clock is further from ours than devices.max_skew.",
 }
 _COUNTERS = {
     "predictions": "Predictions made.",
@@ -47,6 +48,7 @@ _COUNTERS = {
     "overflowed": "Predictions pushed out before their label could come.",
     "devices_refused": "Readings of devices beyond the limit.",
 }
+FATES = ("taught", "scored", "duplicate", "late", "unmatched")
 _COUNTED_SCORES = ("labels", "expired", "overflowed")
 
 
@@ -91,6 +93,36 @@ def _scores(service: Service) -> Iterable[Metric]:
     return families.values()
 
 
+def _labels(service: Service) -> Iterable[Metric]:
+    """What became of labels from elsewhere."""
+    names = ["task", "horizon"]
+    fates = CounterMetricFamily(
+        "streamgauge_task_told", "Labels from elsewhere, by their fate.", labels=[*names, "fate"]
+    )
+    covered = GaugeMetricFamily(
+        "streamgauge_task_label_coverage_ratio",
+        "Share of settled predictions that got their label.",
+        labels=names,
+    )
+    lag = GaugeMetricFamily(
+        "streamgauge_task_label_lag_seconds",
+        "How long labels from elsewhere took.",
+        labels=[*names, "quantile"],
+    )
+    for task in sorted({view.task for view in service.board.tasks()}):
+        for view in service.board.scores(task):
+            own, found = [view.task, view.horizon], view.labels
+            for fate in FATES:
+                if fate in found:
+                    fates.add_metric([*own, fate], float(found[fate] or 0.0))
+            if _usable(found.get("coverage")):
+                covered.add_metric(own, float(found["coverage"] or 0.0))
+            for quantile, key in (("0.5", "lag_p50"), ("0.95", "lag_p95")):
+                if _usable(found.get(key)):
+                    lag.add_metric([*own, quantile], float(found[key] or 0.0))
+    return (fates, covered, lag)
+
+
 def _parts(service: Service) -> Iterable[Metric]:
     up = GaugeMetricFamily("streamgauge_part_up", "1 when the part works.", labels=["part"])
     for part in service.ready():
@@ -127,6 +159,7 @@ class _Walk(Collector):
         yield InfoMetricFamily("streamgauge_build", "What runs.", build)
         yield from _counts(self._service.board.counts())
         yield from _scores(self._service)
+        yield from _labels(self._service)
         yield from _parts(self._service)
 
 

@@ -39,7 +39,9 @@ class HttpServer:
 
     def __init__(self, app: ASGIApp, live: Live, *, host: str, port: int) -> None:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family)
+        # Only of a socket that names its protocol does asyncio switch Nagle's delay off: answers on
+        # a connection that is kept open would wait 40 ms.
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             self._socket.bind((host, port))

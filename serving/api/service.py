@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from ingest.rejects import Reject
 from serving.api.access import Access
 from serving.api.history import History
+from serving.api.intake import Intake
 from serving.live import Live
 from stream_processor.views import Board
 
@@ -43,6 +44,7 @@ class Service:
     stream_name: str
     clock: Callable[[], int]
     """Microseconds UTC."""
+    intake: Intake | None = None
 
 
 def _service(request: Request) -> Service:

@@ -31,6 +31,8 @@ class TaskModel(BaseModel):
     compiled: bool
     why: str = Field(description="What was compiled and what was not.")
     inputs: list[str]
+    scope: str = Field(description="Who shares a model: device or fleet.")
+    labels_from: str = Field(description="Where labels come from that are no channel, else empty.")
 
 
 class TaskList(BaseModel):
@@ -50,6 +52,12 @@ class ScoreModel(BaseModel):
         "what the last value scores on the very same labels, rolling_* covers the last labels."
     )
     skill: Number = Field(description="1 - mae / persistence_mae: above 0 beats the last value.")
+    labels: dict[str, Number] = Field(
+        description="Over all devices, where labels come from elsewhere, else empty. taught and "
+        "scored met their prediction (scored: too late to teach); duplicate, late (their "
+        "prediction had expired) and unmatched did not; coverage is the share of settled "
+        "predictions that got a label; lag_p50 and lag_p95 are in seconds."
+    )
 
 
 class ScoreList(BaseModel):
@@ -95,6 +103,7 @@ def _model(view: ScoreView) -> ScoreModel:
         device=view.device or None,
         scores=scores,
         skill=skill(scores),
+        labels=dict(view.labels),
     )
 
 

@@ -1,23 +1,14 @@
 """How times and numbers are written in JSON: ISO 8601 UTC, and null where there is no number."""
 
 import math
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, WithJsonSchema
 
-__all__ = ["Instant", "Number", "finite", "iso"]
+from streamgauge.instants import iso, written
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def iso(microseconds: int) -> str:
-    """A time in microseconds UTC as ISO 8601: "2026-03-01T12:00:00.000000Z"."""
-    return _written(_EPOCH + timedelta(microseconds=microseconds))
-
-
-def _written(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+__all__ = ["Instant", "Number", "finite"]
 
 
 def finite(value: Any) -> Any:
@@ -27,7 +18,7 @@ def finite(value: Any) -> Any:
 
 def _instant(value: Any) -> Any:
     if isinstance(value, datetime):
-        return _written(value.astimezone(UTC))
+        return written(value.astimezone(UTC))
     return iso(value) if isinstance(value, int) else value
 
 

@@ -6,8 +6,10 @@ from stream_processor.features import calendar, rolling
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs
 from stream_processor.settings.kinds import check_name
+from stream_processor.settings.labels import check_label, check_label_channels, check_topics
 from stream_processor.settings.model import Settings, TaskSettings
 from stream_processor.settings.problems import Findings
+from streamgauge.durations import text
 from streamgauge.schema import Kind
 
 __all__ = ["NO_SOURCE", "check_channels", "check_whole"]
@@ -24,8 +26,10 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
             f"more devices than devices.limit = {devices.limit} lets in",
             f"set limit to {devices.expected} or more",
         )
+    _check_arrangement(settings, findings)
     if not for_replay:
         _check_sources(settings, findings)
+        check_topics(settings, findings)
     elif not settings.sources:
         findings.notes.append("no [[source]]: good for replay, not for run")
     for i, entry in enumerate(settings.features.rolling):
@@ -41,9 +45,35 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
         findings.notes.append("no [tasks.NAME]: readings are kept and shown, nothing is predicted")
 
 
+def _check_arrangement(settings: Settings, findings: Findings) -> None:
+    devices, path = settings.devices, ("devices", "assemble")
+    if devices.assemble is not None and not findings.within(*path):
+        use = devices.assemble.use
+        wanted, other = ("within", "up_to") if use == "last" else ("up_to", "within")
+        if getattr(devices.assemble, wanted) is None:
+            findings.add((*path, wanted), f'"{use}" does not say how long', f'add {wanted} = "10s"')
+        if getattr(devices.assemble, other) is not None:
+            findings.add((*path, other), f'means nothing with "{use}"', f"write {wanted} instead")
+    waits = devices.reorder.up_to if devices.reorder else 0
+    waits += (devices.assemble.up_to or 0) if devices.assemble else 0
+    if devices.evict_after is not None and devices.evict_after <= waits:
+        findings.add(
+            ("devices", "evict_after"),
+            "a device would be forgotten while its readings wait for others",
+            f"write more than {text(waits)}",
+        )
+
+
 def _check_sources(settings: Settings, findings: Findings) -> None:
     if not settings.sources and not findings.within("source"):
         findings.add(("source",), NO_SOURCE, 'add [[source]] with use = "mqtt"')
+    posted = [i for i, source in enumerate(settings.sources) if source.use == "http"]
+    for i in posted[1:]:
+        findings.add(
+            ("source", i, "use"),
+            "a second http source, but there is only one POST /v1/readings",
+            "remove one; the other takes what everybody posts",
+        )
     if settings.sources and not settings.channels and not findings.within("channels"):
         findings.add(
             ("channels",),
@@ -71,6 +101,7 @@ def _check_task(name: str, task: TaskSettings, findings: Findings) -> None:
         findings.refuse(path, str(refused))
     if not findings.within(*path, "kind"):
         _check_horizons(task, (*path, "horizons"), findings)
+        check_label(task, path, findings)
     if task.model and not findings.within(*path, "model"):
         _check_model(task, (*path, "model"), findings)
 
@@ -112,6 +143,7 @@ def check_channels(settings: Settings, findings: Findings) -> None:
         return
     _check_references(settings, channels, findings)
     _check_words(settings, findings)
+    check_label_channels(settings, findings)
     for name, task in settings.tasks.items():
         if task.target and task.target not in channels:
             path = ("tasks", name, "target")

@@ -104,7 +104,7 @@ def choose_inputs(
         for pattern in task.inputs:
             if fnmatchcase(name, pattern.removeprefix("!")):
                 wanted = not pattern.startswith("!")
-        if task.kind == "regression" and task.target in channels[column]:
+        if task.kind == "regression" and task.target and task.target in channels[column]:
             wanted = False
         if wanted:
             chosen.append(column)

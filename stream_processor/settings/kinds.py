@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -23,10 +23,13 @@ __all__ = [
     "Horizon",
     "Host",
     "JournalSize",
+    "LabelPlace",
     "Limits",
+    "Match",
     "Name",
     "Port",
     "Raw",
+    "Scope",
     "Size",
     "Span",
     "Steps",
@@ -85,6 +88,37 @@ def _span(value: Any) -> Span:
     if not 0 < readings <= 1_000_000:
         raise ValueError(f"{readings} readings are out of bounds; write a number from 1 to 1000000")
     return Span(f"{readings} reading{'s' if readings > 1 else ''}", 0, readings)
+
+
+def _scope(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith("tag:"):
+        raise ValueError(
+            f"{value!r}: a model for each value of a tag is not possible yet; "
+            'write "fleet" for one model that all devices share, or "device" for one each'
+        )
+    if value not in ("device", "fleet"):
+        raise ValueError(f'{value!r} is no scope; write "device" or "fleet"')
+    return value
+
+
+def _label_place(value: Any) -> str:
+    kind, colon, rest = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if value == "http" or (kind in ("topic", "column") and colon and rest):
+        return str(value)
+    raise ValueError(
+        f'{value!r} is no place of labels; write "topic:labels/+" (a filter of topics), "http" or, '
+        'for a replay, "column:NAME"'
+    )
+
+
+def _match(value: Any) -> int | None:
+    if value == "id":
+        return None
+    if isinstance(value, dict) and set(value) == {"time_within"}:
+        return _duration(value["time_within"])
+    raise ValueError(
+        'not a way to find the prediction of a label; write "id" or { time_within = "5m" }'
+    )
 
 
 def _size(value: Any) -> int:
@@ -203,6 +237,13 @@ Steps = Annotated[str | tuple[str | dict[str, Any], ...], BeforeValidator(_steps
 """Steps of a River pipeline, or "module:function", as `models.spec.build` takes them."""
 AtLeastOne = Annotated[int, Field(ge=1)]
 Port = Annotated[int, Field(ge=0, le=65_535)]
+Scope = Annotated[Literal["device", "fleet"], BeforeValidator(_scope)]
+"""Who shares a model."""
+LabelPlace = Annotated[str, BeforeValidator(_label_place)]
+"""Where labels come from: "topic:FILTER", "http" or "column:NAME"."""
+Match = Annotated[int | None, BeforeValidator(_match)]
+"""How a label finds its prediction: None = by id, else microseconds that times may be apart;
+written "id" or { time_within = "5m" }."""
 Name = Annotated[str, AfterValidator(check_name)]
 """What may stand in a path, a topic and a metric label."""
 Host = Annotated[str, AfterValidator(_host)]

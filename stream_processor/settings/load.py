@@ -86,12 +86,18 @@ def _settings(
     try_sinks(settings, folder, findings)
     if not for_replay:
         try_sources(settings, findings)
-    keys = (*settings.serve.api_keys, env.get(API_KEY, ""))
+    serve = settings.serve
+    keys = (*serve.api_keys, env.get(API_KEY, ""))
     return dataclasses.replace(
         settings,
         document=document,
         state=dataclasses.replace(settings.state, dir=folder / settings.state.dir),
-        serve=dataclasses.replace(settings.serve, api_keys=tuple(filter(None, keys))),
+        serve=dataclasses.replace(
+            serve,
+            api_keys=tuple(filter(None, keys)),
+            read_keys=tuple(filter(None, serve.read_keys)),
+            write_keys=tuple(filter(None, serve.write_keys)),
+        ),
     )
 
 
@@ -117,7 +123,8 @@ def with_channels(settings: Settings, names: Iterable[str]) -> Settings:
     Channels that the file declares keep what it says of them, the others have no range.
     """
     known = settings.channels
-    channels = {name: known.get(name, ChannelSettings()) for name in names}
+    labels = settings.label_columns
+    channels = {n: known.get(n, ChannelSettings()) for n in names if n not in labels}
     settings = dataclasses.replace(settings, channels=channels)
     findings = Findings(settings.document)
     check_channels(settings, findings)

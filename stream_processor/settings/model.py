@@ -11,6 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from stream_processor.arrange.stage import ROOMIEST
+from stream_processor.duplicates import LONGEST_MEMORY, Policy, remembered
 from stream_processor.settings.document import Document, KeyPath
 from stream_processor.settings.kinds import (
     AtLeastOne,
@@ -20,10 +22,13 @@ from stream_processor.settings.kinds import (
     Horizon,
     Host,
     JournalSize,
+    LabelPlace,
     Limits,
+    Match,
     Name,
     Port,
     Raw,
+    Scope,
     Size,
     Span,
     Steps,
@@ -34,13 +39,18 @@ from streamgauge.schema import Channel, Kind, Outside, Schema
 from streamgauge.tags import read_tags
 
 __all__ = [
+    "AssembleSettings",
     "CalendarSettings",
     "ChannelSettings",
     "DeviceSettings",
     "DriftSettings",
+    "DuplicateSettings",
     "FeatureSettings",
+    "LabelFields",
+    "LabelSettings",
     "Options",
     "PluginUse",
+    "ReorderSettings",
     "RollingSettings",
     "ScoreSettings",
     "ServeSettings",
@@ -80,6 +90,50 @@ class StateSettings:
     journal_max: JournalSize = 5 * 10**9
     durability: Literal["process", "power"] = "process"
     """What an acknowledged reading survives: the end of the process, or a loss of power."""
+    wait_for_sinks: Duration = 10 * 60 * 10**6
+    """How long a checkpoint waits for sinks that do not take results: after it, what waits for them
+    is lost if the process is killed. It always waits for the history."""
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateSettings:
+    """devices.duplicates; a plain word means `by`."""
+
+    __shorthand__: ClassVar[str] = "by"
+
+    by: Policy = Policy.TIME
+    """How a reading that came before is recognised: see `stream_processor.duplicates`."""
+    remember: Annotated[int, Field(ge=1, le=LONGEST_MEMORY)] | None = None
+    """Among how many of the device's readings. None: 8 by time, 16 by content, 64 by sequence."""
+
+    @property
+    def kept(self) -> tuple[Policy, int]:
+        """How, and among how many of a device's readings."""
+        return self.by, remembered(self.by, self.remember)
+
+
+@dataclass(frozen=True, slots=True)
+class ReorderSettings:
+    """devices.reorder; a plain duration means `up_to`."""
+
+    __shorthand__: ClassVar[str] = "up_to"
+
+    up_to: Duration = field(default=0, metadata=REQUIRED)
+    """How much older than the device's newest a reading may be and still find its place."""
+    readings: Annotated[int, Field(ge=1, le=ROOMIEST)] = 32
+    """Readings of one device that are held back at most; beyond it the oldest goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssembleSettings:
+    """devices.assemble: how messages about one channel become rows about all of them."""
+
+    use: Literal["last", "wait"] = field(default="last", metadata=REQUIRED)
+    """Each message gives a row with the last known values; or a row waits for all channels."""
+    within: Duration | None = None
+    """With "last": how old a known value may be."""
+    up_to: Duration | None = None
+    """With "wait": how long after its first message a row waits for the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +157,18 @@ class DeviceSettings:
     timezone: Zone = "UTC"
     max_ahead: Duration = 5 * 60 * 10**6
     """How far ahead of our clock an event time may be."""
+    max_skew: Duration = 60 * 10**6
+    """How far a device's clock may be from ours before it counts as wrong."""
     evict_after: Ever = None
     tags: TableSettings | None = None
     """What is known of the devices beforehand: site, type and the like."""
     silent_after: Ever = None
     """How long a device may be quiet before that is an event."""
+    duplicates: DuplicateSettings = DuplicateSettings()
+    reorder: ReorderSettings | None = None
+    """None: a reading that is older than the device's newest is late."""
+    assemble: AssembleSettings | None = None
+    """None: a message has all channels that it will have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,18 +286,69 @@ class FeatureSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelFields:
+    """tasks.NAME.label.fields: where a label message has what; dotted paths."""
+
+    id: str = "id"
+    device: str = "device"
+    """Or "topic:N", a level of the topic."""
+    time: str = "time"
+    label: str = "label"
+    task: str = "task"
+    """Optional: a message that names a task is for that one only."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """tasks.NAME.label: labels that come by themselves, not as a channel of a reading."""
+
+    source: LabelPlace = field(default="", metadata={"key": "from", "required": True})
+    match: Match = field(default=None, metadata={"key": "match"})
+    expire_after: Duration = 7 * 86_400 * 10**6
+    """How long a prediction waits for its label, by our clock."""
+    teach_until: Duration | None = None
+    """Age up to which a label teaches; older ones are only scored. None: `expire_after`."""
+    delay: Horizon | None = None
+    """In a replay: when a column's label becomes known. None: right after its reading."""
+    fields: LabelFields = LabelFields()
+
+    @property
+    def by_id(self) -> bool:
+        """Whether a label names the id of its prediction; a column's is for its own row."""
+        return self.match is None and not self.column
+
+    @property
+    def topic(self) -> str:
+        """The filter of topics that brings them; "" for a column."""
+        kind, _, rest = self.source.partition(":")
+        return HTTP_LABELS if kind == "http" else rest if kind == "topic" else ""
+
+    @property
+    def column(self) -> str:
+        """The column of a recording that holds them; "" where a topic does."""
+        kind, _, rest = self.source.partition(":")
+        return rest if kind == "column" else ""
+
+
+HTTP_LABELS = "http/labels"
+"""The topic under which labels sent over HTTP arrive."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSettings:
     """[tasks.NAME]."""
 
     kind: Literal["forecast", "regression"] = field(default="forecast", metadata=REQUIRED)
-    target: str = field(default="", metadata=REQUIRED)
+    target: str = ""
+    """The channel that is predicted; none where `label` says that labels come by themselves."""
     model: Steps = field(default=(), metadata=REQUIRED)
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
-    scope: Literal["device"] = "device"
+    scope: Scope = "device"
+    label: LabelSettings | None = None
     before_ready: Literal["last", "none"] = "last"
     ready_after: Annotated[int, Field(ge=0)] = 10
     pending: AtLeastOne = 1024
@@ -245,7 +357,8 @@ class TaskSettings:
     @property
     def change(self) -> bool:
         """True when the model learns the target's change rather than its level."""
-        return (self.predict or ("change" if self.kind == "forecast" else "level")) == "change"
+        by_default = "change" if self.kind == "forecast" and self.label is None else "level"
+        return (self.predict or by_default) == "change"
 
     def tolerance_of(self, horizon: Span) -> int:
         """Microseconds after the horizon in which a reading still is the label.
@@ -289,7 +402,12 @@ class ServeSettings:
     host: Bind = "127.0.0.1"
     port: Port = 8000
     api_keys: tuple[str, ...] = field(default=(), repr=False)
-    """From the environment only: references in the file, and STREAMGAUGE_API_KEY."""
+    """From the environment only: references in the file, and STREAMGAUGE_API_KEY. They are good
+    for everything."""
+    read_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Good for asking only."""
+    write_keys: tuple[str, ...] = field(default=(), repr=False)
+    """Good for posting readings and labels only."""
     hosts: tuple[Host, ...] = ()
     """Names in the Host header that are answered although no key is set; loopback always is."""
     page: bool = True
@@ -328,7 +446,14 @@ class Settings:
 
     def schema(self) -> Schema:
         """The channels as the words of the walk."""
-        return Schema(_channel(name, channel) for name, channel in self.channels.items())
+        channels = (_channel(name, channel) for name, channel in self.channels.items())
+        return Schema(channels, self.label_columns)
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns of a recording that hold labels, each once."""
+        columns = (task.label.column for task in self.tasks.values() if task.label is not None)
+        return tuple(dict.fromkeys(filter(None, columns)))
 
 
 def _channel(name: str, channel: ChannelSettings) -> Channel:

@@ -13,7 +13,10 @@ __all__ = ["Findings", "Problem", "Problems", "is_secret", "suggestion"]
 SHOWN = 60
 HIDDEN = "(not shown)"
 _HAS_PASSWORD = re.compile(r"://[^/\s]*:[^/\s]*@")
-SECRET = ("password", "passwd", "secret", "token", "api_key", "api_keys")
+SECRET = (
+    *("password", "passwd", "secret", "token", "authorization", "cookie"),
+    *("api_key", "api_keys", "read_keys", "write_keys", "api-key", "apikey"),
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,8 @@ def try_sources(settings: Settings, findings: Findings) -> None:
             build = partial(codec.build, schema, Devices(1))
             _attempt(build, source.codec.options, path, findings)
         begin = partial(plugin.open, schema, i, lambda: 0, Rejects())
-        _attempt(begin, source.options, path, findings)
+        if _attempt(begin, source.options, path, findings):
+            _tell(plugin, source.options, findings)
 
 
 def try_sinks(settings: Settings, folder: Path, findings: Findings) -> None:
@@ -73,7 +74,28 @@ def try_sinks(settings: Settings, folder: Path, findings: Findings) -> None:
         plugin = _known(SINKS, sink) if sink.use != "store" else None
         if plugin is not None:
             begin = partial(plugin.open, (), settings.stream.name, folder, lambda: 0)
-            _attempt(begin, sink.options, ("sink", i), findings)
+            if _attempt(begin, sink.options, ("sink", i), findings):
+                _tell(plugin, sink.options, findings)
+                _refuse_loop(plugin, i, settings, findings)
+
+
+def _tell(plugin: ModuleType, options: Options, findings: Findings) -> None:
+    """Note what the plug-in thinks may surprise: its `notes(options)`, where it has them."""
+    if hasattr(plugin, "notes"):
+        findings.notes.extend(plugin.notes(options))
+
+
+def _refuse_loop(plugin: ModuleType, place: int, settings: Settings, findings: Findings) -> None:
+    """Refuse a sink whose results a source would read: `comes_back(stream, options, source)` of a
+    sink's file says why a source of the same name would."""
+    sink = settings.sinks[place]
+    for source in settings.sources:
+        if source.use == sink.use and hasattr(plugin, "comes_back"):
+            said = plugin.comes_back(settings.stream.name, sink.options, source.options)
+            if said:
+                key = ("sink", place, "topic")
+                written = findings.document.found(key) is not None
+                findings.refuse(key if written else ("sink", place), said)
 
 
 def _known(package: str, use: Any) -> ModuleType | None:
@@ -84,8 +106,8 @@ def _known(package: str, use: Any) -> ModuleType | None:
         return None
 
 
-def _attempt(build: Build, given: Options, path: KeyPath, findings: Findings) -> None:
-    """Note what the plug-in says of each wrong option, at that option.
+def _attempt(build: Build, given: Options, path: KeyPath, findings: Findings) -> bool:
+    """Note what the plug-in says of each wrong option, at that option; whether none is wrong.
 
     What it refuses is left out, or replaced where it is required, until it takes the rest.
     """
@@ -94,14 +116,16 @@ def _attempt(build: Build, given: Options, path: KeyPath, findings: Findings) ->
     required = [p.name for p in parameters if p.default is p.empty and p.kind is p.KEYWORD_ONLY]
     spare = {name: STAND_INS[hints[name]] for name in required if hints[name] in STAND_INS}
     if any(name not in given and name not in spare for name in required):
-        return
-    options = spare | dict(given)
+        return False
+    options, right = spare | dict(given), True
     while said := _refusal(build, options):
         wrong = _culprit(build, options, spare, said)
         _note(said, wrong, given, path, findings)
+        right = False
         if not wrong:
-            return
+            break
         options = _without(options, wrong, spare)
+    return right
 
 
 def _refusal(build: Build, options: Options) -> str:

@@ -10,6 +10,7 @@ from models.clip import Clip
 from models.learner import Learner, Make
 from models.river_fleet import RiverFleet
 from streamgauge import plugins
+from streamgauge.state import Keys
 from tests.contracts.schedules import ROWS
 
 __all__ = ["INPUTS", "LANE", "NAMES", "RIVER", "SUBJECTS", "Subject", "found", "without_subject"]
@@ -38,12 +39,12 @@ class Subject:
     def id(self) -> str:
         return f"{self.module.removeprefix('models.')}: {self.name}"
 
-    def build(self) -> Learner:
+    def build(self, keys: Keys = Keys.DEVICE) -> Learner:
         """A new fleet of `ROWS` devices; fails where the module does not take the estimator."""
         if self.module == "models.river_fleet":
-            return RiverFleet(self.make, LANE, INPUTS, NAMES)
+            return RiverFleet(self.make, LANE, INPUTS, NAMES, keys)
         module = plugins.load("models.compiled", self.module.rpartition(".")[2])
-        learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS)
+        learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS, keys)
         assert not isinstance(learner, str), f"{self.id}: {learner}"
         return learner
 

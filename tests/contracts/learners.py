@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.learner import Learner, Make
 from streamgauge.calls import Chain, Now
 from streamgauge.schedule import ROW, STEP, TARGET
-from streamgauge.state import put_rows, take_rows
+from streamgauge.state import Keys, put_rows, take_rows
 from streamgauge.words import Step
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
 from tests.contracts.learner_subjects import INPUTS, LANE, NAMES, Subject
@@ -22,6 +22,7 @@ __all__ = [
     "check_cut",
     "check_dirty",
     "check_evict",
+    "check_fleet",
     "check_learning_alone_changes",
     "check_move",
     "check_river",
@@ -180,6 +181,23 @@ def check_evict(build: Build, steps: Steps) -> None:
     fresh = opened(build)
     _same_answers(play(used, steps), play(fresh, steps))
     _same_fleet(used, fresh, rows, devices_only=True)
+
+
+def check_fleet(build: Callable[[Keys], Learner], steps: Steps, cut: Cut = ()) -> None:
+    """One model for all: it fares as that of a single device which had all the steps; no device
+    that is forgotten, and no cut, changes it."""
+    fleet, single = build(Keys.FLEET), opened(lambda: build(Keys.DEVICE))
+    assert fleet.keys is Keys.FLEET
+    assert all(block.keys is Keys.FLEET for block in fleet.blocks.values())
+    alone = steps.moved(np.zeros(ROWS, np.int64))
+    _same_answers(play(fleet, steps.shared(), cut), play(single, alone))
+    fleet.evict(np.arange(ROWS))
+    _same_answers(play(fleet, steps.shared()), play(single, alone))
+    if fleet.blobs is not None:
+        other = build(Keys.FLEET)
+        assert other.blobs is not None
+        other.blobs.load([0], fleet.blobs.dump([0]))
+        _same_answers(play(other, steps.shared()), play(single, alone))
 
 
 def by_river(estimator: Make, steps: Steps) -> Floats:

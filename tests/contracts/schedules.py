@@ -13,6 +13,7 @@ from streamgauge.schedule import (
     LABEL,
     LANE,
     MADE,
+    MODEL,
     RESIDUAL,
     ROW,
     SEQUENCE,
@@ -62,7 +63,13 @@ class Steps:
     def moved(self, target: NDArray[np.int64]) -> "Steps":
         """The same steps, of the devices that live in row `target[row]`."""
         codes = self.codes.copy()
-        codes[:, ROW] = target[codes[:, ROW]]
+        codes[:, ROW] = codes[:, MODEL] = target[codes[:, ROW]]
+        return replace(self, codes=codes)
+
+    def shared(self) -> "Steps":
+        """The same steps, of devices that have one model together."""
+        codes = self.codes.copy()
+        codes[:, MODEL] = 0
         return replace(self, codes=codes)
 
     def schedule(self) -> Schedule:
@@ -129,8 +136,8 @@ def make(
 
 def _codes(n: int, lane: NDArray[np.int64], row: NDArray[np.int64]) -> NDArray[np.int64]:
     """Predict steps; sequence, times and sources tell them apart."""
-    codes = np.zeros((n, 8), np.int64)
-    codes[:, LANE], codes[:, ROW] = lane, row
+    codes = np.zeros((n, 9), np.int64)
+    codes[:, LANE], codes[:, ROW], codes[:, MODEL] = lane, row, row
     for column in (SEQUENCE, SLOT, SOURCE):
         codes[:, column] = np.arange(n)
     codes[:, MADE] = codes[:, DUE] = 1_700_000_000_000_000 + np.arange(n) * 1_000_000

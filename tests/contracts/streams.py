@@ -36,6 +36,7 @@ class Stream:
     row: NDArray[np.int32]
     time: NDArray[np.int64]
     received: NDArray[np.int64]
+    sequence: NDArray[np.int64]
     values: NDArray[np.float64]
     flags: NDArray[np.uint16]
     verdict: NDArray[np.uint8]
@@ -54,6 +55,7 @@ class Stream:
             self.row[which].copy(),
             self.time[which].copy(),
             self.received[which].copy(),
+            self.sequence[which].copy(),
             self.values[which].copy(),
             self.flags[which].copy(),
             self.verdict[which].copy(),
@@ -66,10 +68,11 @@ class Stream:
     def fill(self, batch: Batch, start: int, stop: int) -> None:
         """Put readings start to stop into a batch; behind them stands what must not be read."""
         n = batch.n = stop - start
-        for name in ("row", "time", "received", "values", "flags", "verdict"):
+        for name in ("row", "time", "received", "sequence", "values", "flags", "verdict"):
             getattr(batch, name)[:n] = getattr(self, name)[start:stop]
         batch.row[n:] = self.row[0]
         batch.time[n:] = batch.received[n:] = 2**52
+        batch.sequence[n:] = 7
         batch.values[n:] = 77.0
         batch.flags[n:] = 0
         batch.verdict[n:] = 0
@@ -98,9 +101,8 @@ def make(
     values[rng.random(values.shape) < missing] = np.nan
     strange = rng.random(values.shape) < odd
     values[strange] = rng.choice(_ODD, int(strange.sum()))
-    stream = Stream(
-        row, time, time + 1000, values, np.zeros(values.shape, np.uint16), np.zeros(n, np.uint8)
-    )
+    flags, verdict = np.zeros(values.shape, np.uint16), np.zeros(n, np.uint8)
+    stream = Stream(row, time, time + 1000, np.arange(n) % 256, values, flags, verdict)
     if admitted:
         stream.verdict[rng.random(n) < 0.1] = Verdict.OUT_OF_RANGE
     else:
@@ -122,10 +124,28 @@ def _spoil(stream: Stream, rng: np.random.Generator) -> None:
             stream.time[i] = stream.time[rng.choice(same[-3:])]
         elif len(same):
             stream.time[i] = stream.time[rng.choice(same)] - 1
+    _repeat(stream, rng)
     stream.values[rng.random(n) < 0.05] = np.nan
     wrong = np.isnan(stream.values) & (rng.random(stream.values.shape) < 0.2)
     stream.flags[wrong] = rng.choice([Flag.WRONG_TYPE, Flag.UNIT], int(wrong.sum()))
     stream.verdict[rng.random(n) < 0.02] = Verdict.EMPTY
+
+
+def _repeat(stream: Stream, rng: np.random.Generator) -> None:
+    """Messages that are delivered again, some of them with a new time of arrival, and readings
+    without a count."""
+    n = len(stream)
+    stream.sequence[rng.random(n) < 0.1] = -1
+    fate = rng.random(n)
+    for i in np.flatnonzero(fate < 0.1):
+        same = np.flatnonzero(stream.row[:i] == stream.row[i])
+        if len(same):
+            before = rng.choice(same[-4:])
+            stream.sequence[i], stream.values[i] = stream.sequence[before], stream.values[before]
+            if fate[i] < 0.05:
+                stream.time[i] = stream.time[before]
+    ours = rng.random(n) < 0.2
+    stream.time[ours] = stream.received[ours]
 
 
 @st.composite

@@ -10,6 +10,8 @@ import numpy as np
 
 from stream_processor.admit import Admit
 from stream_processor.clean._range import EXTREME
+from stream_processor.clocks import Clocks
+from stream_processor.duplicates import Policy
 from stream_processor.features import calendar, formula, group, lags, raw, rolling, shape
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
@@ -54,8 +56,13 @@ class Subject:
 def found() -> list[str]:
     """Modules of all operators, from the folders that they live in."""
     clean = "stream_processor.clean"
-    names = ["stream_processor.admit", "stream_processor.flag_counts", f"{clean}._range"]
-    names.append("stream_processor.silence")
+    names = [
+        "stream_processor.admit",
+        "stream_processor.clocks",
+        "stream_processor.flag_counts",
+        "stream_processor.silence",
+        f"{clean}._range",
+    ]
     for folder in (clean, f"{clean}.outlier", f"{clean}.missing", "stream_processor.features"):
         names += [module.__name__ for module in plugins.find(folder).values()]
     return names
@@ -78,8 +85,23 @@ def _depth(layers: int) -> Seen:
     return lambda operator: bool((operator.blocks["ring"].depth == layers).any())
 
 
-def _admit(column: int) -> Operator:
-    return Admit(SCHEMA, CAPACITY, max_ahead_us=MAX_AHEAD)
+def _admit(policy: Policy = Policy.TIME, remember: int = 8) -> Callable[[int], Operator]:
+    return lambda column: Admit(
+        SCHEMA, CAPACITY, max_ahead_us=MAX_AHEAD, duplicates=policy, remember=remember
+    )
+
+
+def _admissions() -> Iterator[Subject]:
+    """One for each way to recognise duplicates."""
+    for policy, remember in zip(Policy, (8, 4, 16, 0), strict=True):
+        words = [word for word in Verdict if remember or word is not Verdict.DUPLICATE]
+        yield Subject(
+            "stream_processor.admit",
+            f"duplicates by {policy}",
+            _admit(policy, remember),
+            admitted=False,
+            outcomes={word.name: _verdict(word) for word in words},
+        )
 
 
 def _rolling(**options: Any) -> Callable[[int], Operator]:
@@ -266,17 +288,22 @@ def _among_devices(name: str, options: Mapping[str, Any], column: int) -> Operat
 _ALL = rolling.STATS
 
 SUBJECTS = (
+    *_admissions(),
     Subject(
-        "stream_processor.admit",
-        "verdicts",
-        _admit,
+        "stream_processor.clocks",
+        "skew",
+        lambda column: Clocks(CAPACITY),
         admitted=False,
-        outcomes={word.name: _verdict(word) for word in Verdict},
+        outcomes={
+            "known": lambda clocks: bool((clocks.blocks["clock"].view("runs") > 0).any()),
+            "renewed": lambda clocks: bool((clocks.blocks["clock"].view("runs") > 7).any()),
+            "wrong": lambda clocks: clocks.wrong(CAPACITY, 10**6) > 0,
+        },
     ),
     Subject(
         "stream_processor.clean._range",
         "flags",
-        _admit,
+        _admit(),
         admitted=False,
         outcomes={str(flag.name): _flag(flag) for flag in Flag if flag < Flag.RATE},
     ),

@@ -19,7 +19,7 @@ from streamgauge.arrays import Ints
 from streamgauge.calls import Call
 from streamgauge.schedule import LANE as LANE_COLUMN
 from streamgauge.schedule import ROW, STEP, Schedule
-from streamgauge.state import Block
+from streamgauge.state import Block, Keys
 from streamgauge.words import Step
 from tests.contracts import learners
 from tests.contracts.invariance import cuts
@@ -120,6 +120,15 @@ def test_evict(subject: Subject, steps: Steps) -> None:
 
 @every
 @calm
+@given(data=st.data())
+def test_fleet(subject: Subject, data: st.DataObject) -> None:
+    """A model that the fleet shares learns from all devices, in the order of the log."""
+    steps = data.draw(lessons())
+    learners.check_fleet(subject.build, steps, data.draw(cuts(len(steps))))
+
+
+@every
+@calm
 @given(steps=lessons())
 def test_river(subject: Subject, steps: Steps) -> None:
     """The answers are those of River's estimators, and nothing is raised on the way."""
@@ -168,13 +177,18 @@ class Broken:
     """A learner with a fault planted after each schedule."""
 
     def __init__(
-        self, fault: Callable[["Broken", Schedule], None] | None, *, river: bool = False
+        self,
+        fault: Callable[["Broken", Schedule], None] | None,
+        *,
+        river: bool = False,
+        keys: Keys = Keys.DEVICE,
     ) -> None:
         make_one = linear_model.LinearRegression
-        fleet = scaler_linear.build(make_one(), LANE, INPUTS, NAMES, ROWS)
+        fleet = scaler_linear.build(make_one(), LANE, INPUTS, NAMES, ROWS, keys)
         assert not isinstance(fleet, str)
-        self.right: Learner = RiverFleet(make_one, LANE, INPUTS, NAMES) if river else fleet
+        self.right: Learner = RiverFleet(make_one, LANE, INPUTS, NAMES, keys) if river else fleet
         self.lane = LANE
+        self.keys = keys
         self.blocks: Mapping[str, Block] = self.right.blocks
         self.blobs: Blobs | None = self.right.blobs
         self.failures: Mapping[str, int] = {}
@@ -263,6 +277,12 @@ def writes_behind_the_end(self: Broken, schedule: Schedule) -> None:
     schedule.answers[schedule.n] = 0.0
 
 
+def sees_devices(self: Broken, schedule: Schedule) -> None:
+    """A shared model that answers each device differently."""
+    for i in self.asked(schedule):
+        schedule.answers[i] += schedule.codes[i, ROW]
+
+
 def marks_nothing(self: Broken, schedule: Schedule) -> None:
     """Models that changed are not dirty."""
     assert self.blobs is not None
@@ -270,7 +290,7 @@ def marks_nothing(self: Broken, schedule: Schedule) -> None:
 
 
 STEPS = make(3, 120, missing=0.1)
-CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
+CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {
     "cut": lambda build: learners.check_cut(build, STEPS, (30, 70)),
     "chain": lambda build: learners.check_chain(build, STEPS, (30, 70)),
     "alone": lambda build: learners.check_alone(build, STEPS),
@@ -279,6 +299,7 @@ CHECKS: dict[str, Callable[[Callable[[], Any]], None]] = {
     "dirty": lambda build: learners.check_dirty(build, STEPS, 60),
     "evict": lambda build: learners.check_evict(build, STEPS),
     "river": lambda build: learners.check_river(build, linear_model.LinearRegression, STEPS),
+    "fleet": lambda build: learners.check_fleet(build, STEPS, (30, 70)),
 }
 PLANTED = [
     (forgets_each_batch, "cut"),
@@ -291,6 +312,7 @@ PLANTED = [
     (counts_outside_its_blocks, "evict"),
     (looks_at_its_neighbour, "alone"),
     (answers_nearly, "river"),
+    (sees_devices, "fleet"),
     (spoils_features, "cut"),
     (writes_behind_the_end, "cut"),
     (marks_nothing, "dirty"),
@@ -301,11 +323,13 @@ PLANTED = [
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_checks_pass_without_a_fault(check: str, river: bool) -> None:
     """The planted faults below are what the checks notice, not the frame around them."""
-    CHECKS[check](lambda: Broken(None, river=river))
+    CHECKS[check](lambda *keys: Broken(None, river=river, keys=Keys(*keys or ("device",))))
 
 
 @pytest.mark.parametrize(("fault", "check"), PLANTED, ids=lambda p: getattr(p, "__name__", p))
 def test_a_planted_fault_is_noticed(fault: Callable[..., None], check: str) -> None:
     """A learner with a fault of each kind fails the check that is meant for it."""
     with pytest.raises(AssertionError):
-        CHECKS[check](lambda: Broken(fault, river=check == "dirty"))
+        CHECKS[check](
+            lambda *keys: Broken(fault, river=check == "dirty", keys=Keys(*keys or ("device",)))
+        )

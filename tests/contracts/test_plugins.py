@@ -17,6 +17,7 @@ from streamgauge import plugins
 from streamgauge.devices import Devices
 from streamgauge.schedule import Lane
 from streamgauge.schema import Schema
+from streamgauge.state import Keys
 
 CLOCK = Callable[[], int]
 POSITIONAL: dict[str, dict[str, Any]] = {
@@ -34,6 +35,7 @@ POSITIONAL: dict[str, dict[str, Any]] = {
         "inputs": Sequence[int],
         "names": Sequence[str],
         "capacity": int,
+        "keys": Keys,
     },
 }
 """What each folder hands to its plug-ins, in this order; everything else is an option."""

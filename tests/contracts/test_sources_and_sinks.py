@@ -49,6 +49,8 @@ def nowhere() -> str:
 
 SINKS: dict[str, Callable[[], dict[str, Any]]] = {
     "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "kafka": lambda: {"bootstrap_servers": nowhere()},
+    "mqtt": lambda: {"url": f"mqtt://{nowhere()}"},
     "sql": lambda: {"url": f"postgresql://plant@{nowhere()}/plant"},
 }
 """Options of the sinks that need some: their server is away."""
@@ -91,12 +93,15 @@ def recording(folder: Path) -> Path:
 SOURCES: dict[str, Callable[[Path], dict[str, Any]]] = {
     "file": lambda folder: {"path": recording(folder), "chunk": 2},
     "folder": lambda folder: {"path": recording(folder).parent, "complete": "rename"},
+    "http": lambda folder: {},
     "influxdb": lambda folder: {
         "url": f"http://{nowhere()}",
         "database": "plant",
         "measurement": "pumps",
     },
+    "kafka": lambda folder: {"topics": ["pumps"], "bootstrap_servers": nowhere()},
     "mqtt": lambda folder: {"topics": ["pumps/#"], "url": f"mqtt://{nowhere()}"},
+    "poll": lambda folder: {"url": f"http://{nowhere()}", "every": "10ms"},
     "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant", "table": "readings"},
     "simulator": lambda folder: {"interval": "1ms", "devices": 4},
 }

@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.services.ports import free_port, listening, program, wait_for
 
@@ -21,16 +22,24 @@ class Mosquitto:
         persistence: bool = False,
         passwords: dict[str, str] | None = None,
         tls: bool = False,
+        require_certificate: bool = False,
+        websockets: bool = False,
         extra: tuple[str, ...] = (),
     ) -> None:
         self._program = program("mosquitto", "mosquitto")
         self._passwd = program("mosquitto_passwd", "mosquitto") if passwords else ""
         self.folder, self.port = folder, free_port()
         folder.mkdir(parents=True, exist_ok=True)
-        self.url = f"{'mqtts' if tls else 'mqtt'}://localhost:{self.port}"
+        scheme = ("ws" if websockets else "mqtt") + ("s" if tls else "")
+        self.url = f"{scheme}://localhost:{self.port}"
         self.ca = folder / "ca.pem"
         self._process: subprocess.Popen[bytes] | None = None
-        lines = [f"listener {self.port} 127.0.0.1", "max_queued_messages 0", "log_type all", *extra]
+        lines = [f"listener {self.port} 127.0.0.1"]
+        if websockets:
+            # Mosquitto 2.0 does not start on websockets alone, nor binds them without a domain.
+            plain = f"listener {free_port()} 127.0.0.1"
+            lines = [plain, *lines, "socket_domain ipv4", "protocol websockets"]
+        lines += ["max_queued_messages 0", "log_type all", *extra]
         # Run by root, Mosquitto would otherwise become a user who may not read this folder.
         lines += ["user root"] if os.geteuid() == 0 else []
         if persistence:
@@ -39,6 +48,8 @@ class Mosquitto:
         if tls:
             certificates(folder)
             lines += [f"certfile {folder}/server.pem", f"keyfile {folder}/server.key"]
+        if require_certificate:
+            lines += [f"cafile {folder}/ca.pem", "require_certificate true"]
         (folder / "mosquitto.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def start(self) -> None:
@@ -76,16 +87,10 @@ class Mosquitto:
 
 
 @contextmanager
-def mosquitto(
-    folder: Path,
-    *,
-    persistence: bool = False,
-    passwords: dict[str, str] | None = None,
-    tls: bool = False,
-    extra: tuple[str, ...] = (),
-) -> Iterator[Mosquitto]:
-    """A running broker for the length of the context; skips the test where there is none."""
-    broker = Mosquitto(folder, persistence=persistence, passwords=passwords, tls=tls, extra=extra)
+def mosquitto(folder: Path, **options: Any) -> Iterator[Mosquitto]:
+    """A running broker for the length of the context, with options as of `Mosquitto`; skips the
+    test where there is none."""
+    broker = Mosquitto(folder, **options)
     try:
         broker.start()
         yield broker
@@ -94,26 +99,19 @@ def mosquitto(
 
 
 def certificates(folder: Path) -> None:
-    """Make ca.pem, server.pem and server.key for "localhost" in a folder."""
+    """Make ca.pem, and server.pem and client.pem with their keys, for "localhost", in a folder."""
     openssl = program("openssl", "openssl")
     new = [openssl, "req", "-newkey", "rsa:2048", "-nodes"]
-    ca = [
-        *new,
-        "-x509",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=test authority",
-        "-keyout",
-        "ca.key",
-        "-out",
-        "ca.pem",
-    ]
-    request = [*new, "-subj", "/CN=localhost", "-keyout", "server.key", "-out", "server.csr"]
+    authority = ["-x509", "-days", "2", "-subj", "/CN=test authority"]
+    commands = [[*new, *authority, "-keyout", "ca.key", "-out", "ca.pem"]]
     (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n", encoding="utf-8")
-    sign = [
-        openssl, "x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
-        "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", "server.pem",
-    ]  # fmt: skip
-    for command in (ca, request, sign):
+    for name in ("server", "client"):
+        commands += [
+            [*new, "-subj", "/CN=localhost", "-keyout", f"{name}.key", "-out", f"{name}.csr"],
+            [
+                openssl, "x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+                "-CAcreateserial", "-days", "2", "-extfile", "names", "-out", f"{name}.pem",
+            ],
+        ]  # fmt: skip
+    for command in commands:
         subprocess.run(command, cwd=folder, check=True, capture_output=True)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ingest.rejects import Reject
 from serving.api.app import create_app
+from serving.api.intake import Intake
 from serving.api.server import HttpServer
 from serving.api.service import Part, States
 from serving.live import Live
@@ -125,6 +126,7 @@ class StandBoard:
             "expired": 5,
             "overflowed": 0,
             "devices": len(self.ids),
+            "devices_clock_wrong": 0,
             "devices_refused": 1,
         }
 
@@ -232,6 +234,9 @@ class Stand:
     keys: Sequence[str] = ()
     hosts: Sequence[str] = ()
     with_page: bool = True
+    read_keys: Sequence[str] = ()
+    write_keys: Sequence[str] = ()
+    intake: Intake | None = None
 
     def app(self) -> Any:
         """The application over this stand."""
@@ -247,6 +252,9 @@ class Stand:
             states=states,
             hosts=self.hosts,
             with_page=self.with_page,
+            read_keys=self.read_keys,
+            write_keys=self.write_keys,
+            intake=self.intake,
         )
 
     @contextmanager

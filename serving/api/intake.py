@@ -1,0 +1,155 @@
+"""What a posted body holds, and what of it the pipeline could not read: found before the 202."""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ingest.rejects import Rejects
+from ingest.source import Codec
+from ingest.sources.http import LABELS, HttpSource
+from stream_processor.settings.model import PluginUse, Settings
+from streamgauge.batch import Batch
+from streamgauge.delivery import Delivery
+from streamgauge.devices import Devices
+from streamgauge.plugins import load
+from streamgauge.schema import Schema
+
+__all__ = ["Fault", "Intake", "Messages", "intake_of"]
+
+LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+JSON = "application/json"
+TRIED_DEVICES = 50_000
+"""Device ids that a trial may gather before it begins anew: anybody may post any."""
+FORGIVEN = "device_limit"
+"""The one reason that a trial cannot know: which devices there are is the worker's to say."""
+
+_elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """The messages of a body. `places` are the numbers of their lines, from 1, or their indexes in
+    an array, from 0; `word` says which, "" where the body is one message."""
+
+    payloads: list[bytes]
+    places: Sequence[int] = (0,)
+    word: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A message that could not become a reading, by its position among the messages."""
+
+    position: int
+    reason: str
+    detail: str
+
+
+class Intake:
+    """The `http` source, and how bodies for its codec are cut and tried. Used by any thread."""
+
+    def __init__(
+        self,
+        source: HttpSource,
+        codec: PluginUse,
+        schema: Schema,
+        clock: Callable[[], int],
+        *,
+        takes_labels: bool,
+    ) -> None:
+        self.source, self.codec, self.takes_labels = source, codec.use, takes_labels
+        module = load("ingest.codecs", codec.use)
+        self.media_types: tuple[str, ...] = getattr(module, "MEDIA_TYPES", (JSON, *LINES))
+        self._array = codec.use == "json" and not codec.options.get("readings")
+        self._build = partial(_Trial, codec, schema, clock)
+        self._trials = threading.local()
+
+    def accepts(self, topic: str) -> tuple[str, ...]:
+        """The media types of bodies that may be posted to a topic."""
+        return (JSON, *LINES) if topic == LABELS else self.media_types
+
+    def messages(self, body: bytes, media_type: str, topic: str) -> Messages:
+        """The messages of a body: its lines, the elements of its array, or all of it. ValueError
+        where it holds none."""
+        if not body.strip():
+            raise ValueError("the body is empty; send a reading")
+        if media_type in LINES:
+            lines = [(k, line) for k, line in enumerate(body.split(b"\n"), 1) if line.strip()]
+            return Messages([line for _, line in lines], [k for k, _ in lines], "line")
+        if (self._array or topic == LABELS) and body.lstrip()[:1] == b"[":
+            try:
+                found = [bytes(element) for element in _elements(body)]
+            except (ValueError, RecursionError):
+                return Messages([body])  # what is wrong with it is told by its trial
+            return Messages(found, range(len(found)), "index")
+        return Messages([body])
+
+    def faults(self, payloads: Sequence[bytes], topic: str) -> list[Fault]:
+        """The messages that the codec would not take, in order. A codec that remembers earlier
+        messages cannot be tried: what it refuses is only found in `GET /v1/rejects`."""
+        if topic == LABELS:
+            return [fault for k, label in enumerate(payloads) for fault in _no_object(k, label)]
+        trial: _Trial | None = getattr(self._trials, "trial", None)
+        if trial is None or trial.worn:
+            trial = self._trials.trial = self._build()
+        return trial.faults(payloads, topic)
+
+
+def _no_object(position: int, label: bytes) -> list[Fault]:
+    try:
+        _object(label)
+    except (ValueError, RecursionError) as wrong:
+        return [Fault(position, "malformed", f"not readable as a JSON object: {wrong}")]
+    return []
+
+
+class _Trial:
+    """The codec once more, decoding into a batch that nobody reads."""
+
+    def __init__(self, codec: PluginUse, schema: Schema, clock: Callable[[], int]) -> None:
+        self._devices = Devices(2 * TRIED_DEVICES)
+        self._codec: Codec = load("ingest.codecs", codec.use).build(
+            schema, self._devices, **codec.options
+        )
+        self._batch, self._clock = Batch(64, len(schema)), clock
+
+    @property
+    def worn(self) -> bool:
+        return self._devices.known > TRIED_DEVICES
+
+    def faults(self, payloads: Sequence[bytes], topic: str) -> list[Fault]:
+        if hasattr(self._codec, "snapshot") or not self._refused(payloads, topic):
+            return []
+        return [
+            Fault(k, reason, detail)
+            for k, payload in enumerate(payloads)
+            for reason, detail in self._refused([payload], topic)[:1]
+        ]
+
+    def _refused(self, payloads: Sequence[bytes], topic: str) -> list[tuple[str, str]]:
+        rejects, n = Rejects(), len(payloads)
+        delivery = Delivery(0, list(payloads), [topic] * n, [self._clock()] * n)
+        self._codec.decode(delivery, self._batch, rejects)
+        return [(one.reason, one.detail) for one in rejects.newest if one.reason != FORGIVEN]
+
+
+def intake_of(
+    settings: Settings, sources: Sequence[Any], clock: Callable[[], int]
+) -> Intake | None:
+    """The intake of the configured `http` source; None where there is none."""
+    for use, source in zip(settings.sources, sources, strict=True):
+        if use.use == "http" and use.codec is not None:
+            schema, labels = settings.schema(), _takes_labels(settings)
+            return Intake(source, use.codec, schema, clock, takes_labels=labels)
+    return None
+
+
+def _takes_labels(settings: Settings) -> bool:
+    """Whether a task says `label = { from = "http" }`."""
+    labels = [getattr(task, "label", None) for task in settings.tasks.values()]
+    return any(getattr(label, "topic", "") == LABELS for label in labels)

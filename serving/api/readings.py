@@ -1,0 +1,258 @@
+"""POST /v1/readings and /v1/labels: what sensors send over HTTP."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+
+from ingest.sources._keys import digest
+from ingest.sources.http import LABELS, READINGS, Full, KeyReused, Post, TooMany
+from serving.api.intake import Fault, Intake, Messages
+from serving.api.problems import Problem, described
+from serving.api.service import Read, Service
+
+__all__ = ["routes"]
+
+routes = APIRouter(tags=["readings"])
+AT_ONCE = 16_384
+"""Bytes of a body that are looked through on the event loop; more would hold others up."""
+SHOWN = 20
+LONGEST_KEY = 255
+RETRY_SECONDS = 1
+NO_SOURCE = (
+    "this service takes nothing over HTTP: its configuration has no such source; "
+    'add [[source]] with use = "http" to the pipeline.toml and start it again'
+)
+NO_LABELS = (
+    'no task takes labels over HTTP; give one label = { from = "http" } in the pipeline.toml '
+    "and start the service again"
+)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        min_length=1,
+        max_length=LONGEST_KEY,
+        description="Any text that is yours for this body: sent again with it, after a timeout or "
+        "a lost answer, the body is answered as before and not learned twice.",
+    ),
+]
+
+
+class RefusedMessage(BaseModel):
+    """A message that cannot be taken."""
+
+    line: int | None = Field(None, description="Its line, from 1, in a body of JSON lines.")
+    index: int | None = Field(None, description="Its index, from 0, in an array.")
+    reason: str
+    detail: str = Field(description="What was found and where.")
+
+
+class Accepted(BaseModel):
+    """What was taken, durably."""
+
+    accepted: int = Field(description="Messages that will be learned from.")
+    refused: int = Field(0, description="Messages that will not be; 0 unless the source says so.")
+    errors: list[RefusedMessage] = Field([], description="The first 20 that were refused.")
+
+
+_ANY: dict[str, Any] = {"schema": {}}
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "description": "One message, an array of them, or one per line; other types by codec.",
+        "content": dict.fromkeys(("application/json", "application/x-ndjson", "*/*"), _ANY),
+    }
+}
+_STATUSES = described(401, 403, 404, 413, 415, 422, 429, 503)
+
+
+@routes.post(
+    "/v1/readings", operation_id="post_readings", status_code=202, response_model=Accepted,
+    responses=_STATUSES, openapi_extra=_BODY,
+)  # fmt: skip
+async def post_readings(
+    request: Request, service: Read, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Take readings: one, an array, or one per line. 202 = they are in the journal, and survive a
+    crash; what is refused later (late, twice, out of range) is counted like any other reading."""
+    return await _take(request, service, READINGS, idempotency_key)
+
+
+@routes.post(
+    "/v1/labels", operation_id="post_labels", status_code=202, response_model=Accepted,
+    responses=_STATUSES, openapi_extra=_BODY,
+)  # fmt: skip
+async def post_labels(
+    request: Request, service: Read, idempotency_key: IdempotencyKey = None
+) -> JSONResponse:
+    """Take labels for tasks with `label = { from = "http" }`, in one order with the readings."""
+    return await _take(request, service, LABELS, idempotency_key)
+
+
+async def _take(request: Request, service: Service, topic: str, given: str | None) -> JSONResponse:
+    intake = service.intake
+    if intake is None:
+        raise Problem(404, NO_SOURCE)
+    if topic == LABELS and not intake.takes_labels:
+        raise Problem(404, NO_LABELS)
+    media_type = _media_type(request, intake.accepts(topic), intake.codec)
+    body = await _body(request, intake.source.max_request)
+    key = digest(topic.encode(), given.encode()) if given else b""
+    content = digest(media_type.encode(), body) if given else b""
+    try:
+        repeated = intake.source.repeats(key, content)
+    except KeyReused:
+        raise Problem(
+            422, "this Idempotency-Key came with another body before; use a new key for a new body"
+        ) from None
+    look = _look if repeated else _look_and_try
+    small = len(body) <= AT_ONCE
+    found = (intake, body, media_type, topic)
+    messages, faults = look(*found) if small else await asyncio.to_thread(look, *found)
+    if repeated or not messages.payloads:
+        return _accepted(messages, faults, repeated=repeated)
+    _refuse(intake, messages, faults)
+    await _durable(intake, _offered(intake, topic, messages, key, content))
+    return _accepted(messages, faults)
+
+
+def _media_type(request: Request, accepted: tuple[str, ...], codec: str) -> str:
+    header = request.headers.get("content-type", accepted[0])
+    media_type, _, parameters = (part.strip().lower() for part in header.partition(";"))
+    charset = parameters.partition("charset=")[2].strip('" ')
+    if media_type not in accepted or charset not in ("", "utf-8", "utf8", "us-ascii"):
+        raise Problem(
+            415,
+            f"Content-Type {header[:100]!r} is not what codec {codec!r} reads; send one of "
+            f"{', '.join(accepted)} in UTF-8",
+            headers={"Accept-Post": ", ".join(accepted)},
+        )
+    encoding = request.headers.get("content-encoding", "identity").lower()
+    if encoding != "identity":
+        raise Problem(
+            415, f"Content-Encoding {encoding[:40]!r} is not read here; send the body as it is",
+            headers={"Accept-Encoding": "identity"},
+        )  # fmt: skip
+    return media_type
+
+
+async def _body(request: Request, most: int) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    parts, size = list[bytes](), int(announced) if announced.isdigit() else 0
+    if size <= most:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                break
+            parts.append(part)
+    if size > most:
+        raise Problem(
+            413,
+            f"the body is longer than max_request = {most:,} bytes; send it in parts, or raise "
+            'max_request of the source "http"',
+            headers={"Connection": "close"},
+        )
+    return b"".join(parts)
+
+
+def _look(intake: Intake, body: bytes, media_type: str, topic: str) -> tuple[Messages, list[Fault]]:
+    try:
+        return intake.messages(body, media_type, topic), []
+    except ValueError as empty:
+        raise Problem(422, str(empty)) from None
+
+
+def _look_and_try(
+    intake: Intake, body: bytes, media_type: str, topic: str
+) -> tuple[Messages, list[Fault]]:
+    messages, _ = _look(intake, body, media_type, topic)
+    most = intake.source.max_bytes
+    for position, payload in enumerate(messages.payloads):
+        if len(payload) > most:
+            where = _where(messages, position)
+            raise Problem(
+                413,
+                f"{where}{len(payload):,} bytes in one message, more than max_bytes = {most:,}; "
+                'send smaller messages, or raise max_bytes of the source "http"',
+            )
+    return messages, intake.faults(messages.payloads, topic)
+
+
+def _where(messages: Messages, position: int) -> str:
+    return f"{messages.word} {messages.places[position]}: " if messages.word else ""
+
+
+def _refuse(intake: Intake, messages: Messages, faults: list[Fault]) -> None:
+    """Problem 422 where there are faults, unless the good messages beside them are wanted."""
+    bad, number = len(faults), len(messages.payloads)
+    if not bad or (intake.source.partial and bad < number):
+        return
+    shown = "; ".join(
+        f"{_where(messages, one.position)}{one.reason}: {one.detail}" for one in faults[:3]
+    )
+    summary = (
+        f"{bad} of {number} messages cannot be read, so none was taken: " if number > 1 else ""
+    )
+    dots = "; ..." if bad > 3 else ""
+    raise Problem(
+        422,
+        f"{summary}{shown}{dots}; correct or leave out what is wrong and send the rest again",
+        more={"refused": bad, "errors": _errors(messages, faults)},
+    )
+
+
+def _errors(messages: Messages, faults: list[Fault]) -> list[dict[str, Any]]:
+    places = messages.places
+    return [
+        ({messages.word: places[one.position]} if messages.word else {})
+        | {"reason": one.reason, "detail": one.detail}
+        for one in faults[:SHOWN]
+    ]
+
+
+def _offered(intake: Intake, topic: str, messages: Messages, key: bytes, content: bytes) -> Post:
+    source = intake.source
+    try:
+        return source.offer(topic, messages.payloads, key, content)
+    except TooMany:
+        raise Problem(
+            413,
+            f"{len(messages.payloads):,} messages, more than could ever wait (queue = "
+            f"{source.queue:,}); send fewer at a time",
+        ) from None
+    except Full:
+        raise Problem(
+            429,
+            f"{source.queue:,} messages wait already; send again after {RETRY_SECONDS} s",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        ) from None
+
+
+async def _durable(intake: Intake, post: Post) -> None:
+    """Return when the messages are in the journal; Problem 503 where that takes too long."""
+    source = intake.source
+    try:
+        async with asyncio.timeout(source.timeout):
+            await asyncio.shield(post.durable)
+    except TimeoutError:
+        nothing = source.withdraw(post)
+        fate = "nothing was taken" if nothing else "whether it was taken is not known"
+        raise Problem(
+            503,
+            f"the pipeline did not journal this within {source.timeout:g} s, see /readyz; {fate}: "
+            "send again later, with the same Idempotency-Key",
+            headers={"Retry-After": str(RETRY_SECONDS)},
+        ) from None
+
+
+def _accepted(messages: Messages, faults: list[Fault], *, repeated: bool = False) -> JSONResponse:
+    number = len(messages.payloads)
+    body: dict[str, Any] = {"accepted": number - len(faults)}
+    if faults:
+        body |= {"refused": len(faults), "errors": _errors(messages, faults)}
+    headers = {"Idempotency-Replayed": "true"} if repeated else None
+    return JSONResponse(body, status_code=202, headers=headers)

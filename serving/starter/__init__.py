@@ -1,0 +1,1 @@
+"""A first pipeline.toml from what a source sends: watch, guess, write."""

@@ -1,0 +1,95 @@
+"""Checks of where a task's labels come from."""
+
+from collections.abc import Iterator
+
+from ingest.labels import overlaps
+from stream_processor.settings.document import KeyPath
+from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.problems import Findings
+
+__all__ = ["check_label", "check_label_channels", "check_topics"]
+
+
+def check_label(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
+    """Keys of one task that must fit each other."""
+    label = task.label
+    if label is None:
+        if not task.target and not findings.within(*path):
+            findings.add(
+                (*path, "target"), "missing", "add target = ..., or label = { from = ... }"
+            )
+        return
+    if task.target:
+        findings.add(
+            (*path, "target"),
+            "the labels come from elsewhere",
+            f'remove it, and name what must not be an input: inputs = ["*", "!*{task.target}*"]',
+        )
+    if task.predict == "change":
+        findings.add(
+            (*path, "predict"),
+            "a label from elsewhere has no last value to start from",
+            'write predict = "level"',
+        )
+    for key, problem, remedy in _refusals(task):
+        findings.add((*path, "label", key), problem, remedy)
+
+
+def _refusals(task: TaskSettings) -> Iterator[tuple[str, str, str]]:
+    label = task.label
+    assert label is not None
+    within = label.column or label.teach_until is None or label.teach_until <= label.expire_after
+    if not within:
+        yield "teach_until", "later than expire_after", "write the same or a shorter time"
+    if label.delay is not None and not label.column:
+        yield "delay", "only a column's labels are delayed", "remove it; labels come when they come"
+    counted = any(horizon.readings for horizon in task.horizons)
+    if counted and not label.by_id:
+        yield (
+            "match",
+            "a horizon in readings is for no time that a label could name",
+            'write match = "id", or horizons in time',
+        )
+
+
+def check_label_channels(settings: Settings, findings: Findings) -> None:
+    """A label is no channel: it would be an input of the very task."""
+    for name, task in settings.tasks.items():
+        if task.label is not None and task.label.column in settings.channels:
+            findings.add(
+                ("tasks", name, "label", "from"),
+                "also a channel, so the task would see its own labels",
+                "remove the channel, or write target instead of label",
+            )
+
+
+def check_topics(settings: Settings, findings: Findings) -> None:
+    """Note labels that no source would bring."""
+    filters = [
+        topic
+        for source in settings.sources
+        for key in ("topics", "topic")
+        for topic in _texts(source.options.get(key))
+    ]
+    for name, task in settings.tasks.items():
+        label = task.label
+        if label is None:
+            continue
+        if label.column:
+            findings.notes.append(
+                f"tasks.{name}: its labels are a column of recordings, so it learns in replays only"
+            )
+        elif filters and label.source != "http" and not _any_overlaps(label.topic, filters):
+            findings.notes.append(
+                f"tasks.{name}: no [[source]] subscribes to {label.topic}, so no label comes; "
+                "add it to its topics"
+            )
+
+
+def _any_overlaps(pattern: str, filters: list[str]) -> bool:
+    return any(overlaps(pattern, topic) for topic in filters)
+
+
+def _texts(value: object) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [text for text in values if isinstance(text, str)]

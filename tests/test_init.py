@@ -1,0 +1,364 @@
+"""`streamgauge init`: what it writes passes `check`, and a service that runs it learns."""
+
+import io
+import json
+import sqlite3
+import threading
+import tomllib
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from ingest.sources.simulator import Fleet, publish
+from serving.check import check
+from serving.init import init
+from serving.run import clock
+from serving.starter.decoded import decoded
+from serving.starter.guess import Guess, guess
+from serving.starter.seen import Sample
+from serving.starter.write import Draft, written
+from stream_processor.pipeline import Pipeline
+from streamgauge import plugins
+from streamgauge.schema import Kind
+from tests.contracts.golden import Golden, goldens
+from tests.recordings import recording
+from tests.services.endpoint import Said, endpoint
+from tests.services.mosquitto import mosquitto
+from tests.services.ports import free_port, wait_for
+from tests.services.service import service
+
+NOW = 1_772_366_400 * 10**6
+
+
+def started(sources: Sequence[str], output: Path, seconds: float = 20.0) -> dict[str, Any]:
+    """What `init` writes, as TOML; it passes `check`."""
+    assert init(sources, output, seconds=seconds, clock=clock) == 0
+    said = io.StringIO()
+    assert check(output, {"STREAMGAUGE_PASSWORD": "word"}, said) == 0, said.getvalue()
+    return tomllib.loads(output.read_text(encoding="utf-8"))
+
+
+def in_background(work: Callable[[], Any]) -> threading.Thread:
+    """The work in a thread of its own."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+def test_a_fleet_on_a_broker(tmp_path: Path) -> None:
+    """From messages of an unknown fleet to a service that has scores for its first forecast."""
+    stop = threading.Event()
+    with mosquitto(tmp_path / "broker") as broker:
+        fleet = Fleet(devices=5, interval=100_000, begin=clock())
+        thread = in_background(lambda: publish(broker.url, fleet, stop, clock))
+        try:
+            found = started([f"{broker.url}/pumps/#"], tmp_path / "first.toml", seconds=3.0)
+            [source] = found["source"]
+            assert (source["use"], source["codec"]) == ("mqtt", "json")
+            assert (source["device"], source["time"]) == ("topic:1", "field:time")
+            assert source["topics"] == ["pumps/#"]
+            assert list(found["channels"]) == [
+                "temperature", "pressure", "flow", "vibration", "power",
+            ]  # fmt: skip
+            text = (tmp_path / "first.toml").read_text(encoding="utf-8")
+            assert "5 devices: pump-001, pump-002" in text
+            assert "a reading each 100ms per device" in text
+            [task] = found["tasks"]
+            with service(tmp_path / "service", text) as running:
+                wait_for(
+                    lambda: (
+                        (running.get(f"/v1/tasks/{task}/scores")["items"] or [{}])[0]
+                        .get("scores", {})
+                        .get("labels")
+                    ),
+                    60.0,
+                    what="a score",
+                )
+                assert len(running.get("/v1/devices")["items"]) == 5
+        finally:
+            stop.set()
+            thread.join()
+
+
+RECORDINGS = {
+    "beijing_air": (8, "PM2.5"),
+    "keti_rooms": (23, "co2"),
+    "occupancy_detection": (1, "Temperature"),
+    "appliances_energy": (1, "Appliances"),
+    "nab": (1, "value"),
+    "elec2": (1, ""),
+    "tep": (1, ""),
+    "cmapss_train": (1, ""),
+    "intel_lab_30min": (50, ""),
+    "steel_energy": (1, "Usage_kWh"),
+}
+"""Devices among the first rows at least, and the first target."""
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_recordings(name: str, tmp_path: Path) -> None:
+    """A start for each real recording: ground truth is no channel, and a replay predicts."""
+    path = recording(f"{name}.csv.gz")
+    found = started([str(path)], tmp_path / "pipeline.toml")
+    devices, target = RECORDINGS[name]
+    [task] = found["tasks"].values()
+    assert target in ("", task["target"])
+    assert not {"label", "split", "device", "time", "part"} & set(found["channels"])
+    rows = pd.read_csv(path, nrows=2_000)
+    predictions = Pipeline.from_toml(tmp_path / "pipeline.toml").replay(rows)
+    assert (predictions.status == "labelled").mean() > 0.5
+    assert f" of {devices} devices" in (tmp_path / "pipeline.toml").read_text() or devices == 1
+
+
+STATIONS = [
+    {"station": f"s{k % 3}", "at": f"2026-03-01T12:{k:02}:00Z", "temp_c": 20 + k / 7, "ok": True}
+    for k in range(30)
+]
+
+
+def test_an_endpoint_with_rows(tmp_path: Path) -> None:
+    """The path of the rows, the device, the time and a unit from a name."""
+    with endpoint(lambda _: Said(json.dumps({"data": {"list": STATIONS}}).encode())) as server:
+        found = started([f"{server.url}/now"], tmp_path / "p.toml", seconds=0.5)
+    [source] = found["source"]
+    assert (source["use"], source["rows"]) == ("poll", "$.data.list[*]")
+    assert (source["device"], source["time"]) == ("field:station", "field:at")
+    assert found["channels"]["temp_c"]["unit"] == "degC"
+    assert found["channels"]["ok"] == {"kind": "boolean"}
+
+
+def test_an_endpoint_with_columns(tmp_path: Path) -> None:
+    """Weather as it usually comes: an array per quantity, and nothing that names a device."""
+    hourly = {
+        "time": [f"2026-03-01T{k:02}:00" for k in range(24)],
+        "wind": [k / 3 for k in range(24)],
+    }
+    with endpoint(lambda _: Said(json.dumps({"lat": 1, "hourly": hourly}).encode())) as server:
+        found = started([f"{server.url}/now?key=1"], tmp_path / "p.toml", seconds=0.5)
+        [source] = found["source"]
+        assert (source["columns"], source["constants"]) == ("$.hourly", {"device": "endpoint"})
+        assert list(found["channels"]) == ["wind"]
+        with service(tmp_path / "service", (tmp_path / "p.toml").read_text()) as running:
+            running.wait_admitted(24)
+
+
+def test_a_page(tmp_path: Path) -> None:
+    """The largest table of a page, its columns named by their headings."""
+    rows = "".join(f"<tr><td>n{k}</td><td>{k}.5 kW</td></tr>" for k in range(1, 6))
+    page = f"<table><tr><th>Node</th><th>Power</th></tr>{rows}</table>"
+    with endpoint(lambda _: Said(page.encode())) as server:
+        found = started([server.url], tmp_path / "p.toml", seconds=0.5)
+    [source] = found["source"]
+    assert source["select"] == "table tr:has(td)"
+    assert source["fields"] == {"Node": "td:nth-child(1)", "Power": "td:nth-child(2)"}
+    assert (source["device"], source["time"]) == ("field:Node", "received")
+    assert list(found["channels"]) == ["Power"]
+
+
+def test_several_sources_feed_one_stream(tmp_path: Path) -> None:
+    """Each `--from` is a table, their channels stand together."""
+    file = tmp_path / "more.csv"
+    file.write_text("id,ts,level\na,1772366400,1.5\na,1772366460,1.7\na,1772366520,1.9\n")
+    with endpoint(lambda _: Said(json.dumps(STATIONS).encode())) as server:
+        found = started([server.url, str(file)], tmp_path / "p.toml", seconds=0.5)
+    assert [source["use"] for source in found["source"]] == ["poll", "file"]
+    assert list(found["channels"]) == ["temp_c", "ok", "level"]
+    assert found["source"][1]["device"] == "id"
+    assert found["source"][1]["time"] == "ts"
+
+
+def test_a_database(tmp_path: Path) -> None:
+    """Table, device, time, and the column that grows; the file is relative to nothing."""
+    path = tmp_path / "plant.db"
+    with closing(sqlite3.connect(path)) as made:
+        made.execute("create table r(id integer primary key, dev text, at text, temp_c real)")
+        rows = [(f"p{k % 3}", f"2026-03-01T12:{k:02}:00Z", 20 + k / 7) for k in range(60)]
+        made.executemany("insert into r(dev, at, temp_c) values(?, ?, ?)", rows)
+        made.commit()
+    found = started([f"sqlite:///{path}#r"], tmp_path / "p.toml")
+    assert found["source"] == [
+        {
+            "use": "sql", "url": f"sqlite:///{path}", "table": "r", "time": "at", "device": "dev",
+            "cursor": "id",
+        }
+    ]  # fmt: skip
+    assert list(found["channels"]) == ["temp_c"]
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    """Files of the first one's kind; where no column names a device, all rows are of one."""
+    (tmp_path / "in").mkdir()
+    lines = "".join(f"{1_772_366_400 + 60 * k},{k}.5\n" for k in range(5))
+    (tmp_path / "in" / "a.csv").write_text("ts,level\n" + lines)
+    [source] = started([str(tmp_path / "in")], tmp_path / "p.toml")["source"]
+    assert source["pattern"] == "*.csv"
+    assert (source["time"], source["device_id"]) == ("ts", "folder")
+
+
+def seen(*messages: Any, topics: Sequence[str] = ("a/b",), keys: Sequence[str] = ("",)) -> Guess:
+    """What messages mean."""
+    samples = [
+        Sample(json.dumps(one).encode(), topics[k % len(topics)], keys[k % len(keys)], NOW + k)
+        for k, one in enumerate(messages)
+    ]
+    return guess(decoded(samples), NOW)
+
+
+OTHERWISE = {
+    "zigbee2mqtt-contact": "json",  # its base topic is not the bridge's own
+    "scalar-esphome": "home_assistant",  # DOMAIN/NAME/state, as that has it
+}
+NOT_TOLD = {
+    "csv-declared",  # nothing in it names the columns
+    "scalar-pump_unit",
+    "scalar-unavailable",
+}
+"""Real payloads that do not tell their codec by themselves."""
+
+
+@pytest.mark.parametrize(
+    "golden",
+    [
+        golden
+        for codec in plugins.find("ingest.codecs")
+        for golden in goldens(codec)
+        if golden.expected["readings"] and not golden.expected.get("rejects")
+    ],
+    ids=str,
+)
+def test_the_codec_is_told_by_trying(golden: Golden, tmp_path: Path) -> None:
+    """Every codec there is, a new one as well, is found by its own real payloads; what is written
+    for them passes `check`."""
+    samples = [
+        Sample(*part)
+        for one in golden.deliveries
+        for part in zip(one.payloads, one.topics, [""], one.received, strict=True)
+    ]
+    if str(golden) in NOT_TOLD:
+        with pytest.raises(ValueError, match="no codec reads these messages"):
+            decoded(samples)
+        return
+    found = decoded(samples)
+    assert found.codec == OTHERWISE.get(str(golden), golden.codec)
+    if str(golden) == "cbor-array":  # it holds one value, which is infinite
+        with pytest.raises(ValueError, match="nothing in what came is a number"):
+            guess(found, NOW)
+        return
+    meaning = guess(found, samples[0].received + 10**6)
+    options = {"topics": ["#"], **found.options}
+    output = tmp_path / "pipeline.toml"
+    output.write_text(written([Draft("mqtt", options, meaning, found.codec)], "x"))
+    said = io.StringIO()
+    assert check(output, {}, said) == 0, said.getvalue() + output.read_text()
+
+
+def test_where_the_device_is() -> None:
+    """A field of that name, else the key, else the level in which topics differ."""
+    assert seen({"deviceId": "x", "v": 1}, {"deviceId": "y", "v": 2}).device == "field:deviceId"
+    assert seen({"v": 1}, {"v": 2}, keys=("k1", "k2")).device == "key"
+    assert seen({"v": 1}, {"v": 2}, topics=("a/p1/x", "a/p2/x")).device == "topic:1"
+    assert seen({"v": 1}, topics=("plant/pump-7/telemetry",)).device == "topic:1"
+    assert seen({"v": 1}, topics=("plant/pump/telemetry",)).device == "topic:1"
+    assert seen({"v": 1, "meta": {"id": 7}}).device == "field:meta\x1fid"
+    assert seen({"v": 1, "id": None}, {"v": 1}, topics=("a",)).device == "topic:0"
+
+
+@pytest.mark.parametrize(
+    ("value", "origin"),
+    [
+        ("2026-03-01T12:00:00Z", "field:ts"), (1_772_366_400, "field:ts"), (5, "received"),
+        (1_772_366_400_123, "field:ts"), ("soon", "received"), (4e12, "received"),
+    ],
+)  # fmt: skip
+def test_where_the_time_is(value: Any, origin: str) -> None:
+    """A field of that name whose values can be times of our days."""
+    found = seen({"ts": value, "v": 1.5})
+    assert found.time == origin
+    assert [one.name for one in found.channels if one.name != "ts"] == ["v"]
+
+
+def test_what_is_measured() -> None:
+    """Nested values get a path, numbers in text are numbers, the rest is left out and told."""
+    message = {
+        "device": "d", "time": NOW, "a": {"temp": 1.5}, "b": {"temp": "2.5", "mode": "on"},
+        "PM2.5": 3, "on": True, "seq": 7, "note": None, "list": [1, 2],
+    }  # fmt: skip
+    found = seen(message, message | {"on": False})
+    assert [(one.name, one.path, one.kind) for one in found.channels] == [
+        ("a_temp", "a\x1ftemp", Kind.NUMBER),
+        ("b_temp", "b\x1ftemp", Kind.NUMBER),
+        ("PM2.5", "PM2.5", Kind.NUMBER),
+        ("on", "on", Kind.BOOLEAN),
+    ]
+    assert found.others == {"b.mode": "'on'", "seq": "7"}
+
+
+def test_readings_inside_a_message() -> None:
+    """An array of objects in a message is where its readings are."""
+    message = {"device": "d", "data": {"rows": [{"time": NOW + k, "v": k} for k in range(3)]}}
+    samples = [Sample(json.dumps(message).encode(), "t", received=NOW)]
+    found = decoded(samples)
+    assert found.options == {"readings": "data.rows"}
+    assert len(found.rows) == 3
+    assert guess(found, NOW + 10).device == "field:device"
+    assert guess(found, NOW + 10).interval == 1
+
+
+def test_what_cannot_be_started_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each is told with what to do, and no file is written."""
+    output, nowhere = tmp_path / "p.toml", free_port()
+    (tmp_path / "empty.csv").write_text("device,time,a\n")
+    (tmp_path / "words.csv").write_text("device,time,a\nd,2026-03-01T12:00:00Z,hello\n")
+    (tmp_path / "timeless.csv").write_text("device,a\nd,1\n")
+    for source, said in (
+        (tmp_path / "none.csv", "there is no such file"),
+        (tmp_path / "empty.csv", "no rows"),
+        (tmp_path / "words.csv", "nothing in what came is a number"),
+        (tmp_path / "timeless.csv", "no column is a time"),
+        (f"mqtt://127.0.0.1:{nowhere}/#", "nothing came"),
+        (f"http://127.0.0.1:{nowhere}/x", "nothing came"),
+        (f"mqtt://me:word@127.0.0.1:{nowhere}/#", "nothing came"),
+    ):
+        assert init([str(source)], output, seconds=0.2, clock=clock) == 1
+        told = capsys.readouterr()
+        assert said in told.err
+        assert "word@" not in told.out + told.err
+        assert not output.exists()
+    output.write_text("mine")
+    assert init([str(tmp_path)], output, seconds=1, clock=clock) == 2
+    assert output.read_text() == "mine"
+    assert "there already" in capsys.readouterr().err
+
+
+def test_a_broker_with_a_password(tmp_path: Path) -> None:
+    """The file has a reference to the environment, not the password that was given."""
+    with mosquitto(tmp_path / "broker", passwords={"me": "w/rd"}) as broker:
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion
+
+        client = Client(CallbackAPIVersion.VERSION2)
+        client.username_pw_set("me", "w/rd")
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        stop = threading.Event()
+
+        def send() -> None:
+            while not stop.wait(0.05):
+                client.publish("a/p1", b'{"v": 1.5}', 1)
+
+        thread = in_background(send)
+        url = broker.url.replace("://", "://me:w%2Frd@")
+        found = started([f"{url}/a/+"], tmp_path / "p.toml", seconds=1.0)
+        stop.set()
+        thread.join()
+        client.disconnect()
+        client.loop_stop()
+    [source] = found["source"]
+    assert (source["username"], source["password"]) == ("me", "${STREAMGAUGE_PASSWORD}")
+    assert "w/rd" not in (tmp_path / "p.toml").read_text()
+    assert source["topics"] == ["a/+"]
+    assert source["time"] == "received"
