@@ -254,7 +254,8 @@ def test_a_checkpoint_is_of_one_moment_for_all_members(configured: Path) -> None
     restore(at_once.walk, capture(made.walk, {}, {}))
     parts: list[Part | None] = []
     facts = begin(made.walk, {}, {}, parts.append)
-    made.feed(Delivery(readings=recorded(40).part(20, 40)))
+    last = recorded(20).received[-1:] + SECOND
+    made.feed(Delivery(readings=Readings(["d0"], last, last, np.ones((1, 2)))))
     made.walk.copied()
     restore(later.walk, Checkpoint(facts, [part for part in parts if part is not None]))
     rows = np.arange(len(at_once.walk.stages.devices))
