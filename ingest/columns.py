@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ingest.codecs._origins import device_name
+from ingest.codecs._tolerant import reader
 from ingest.rejects import Rejects
 from ingest.times import Zone, instant, instants
 from streamgauge.arrays import Floats, Ints
@@ -18,8 +19,6 @@ from streamgauge.delivery import Readings
 from streamgauge.schema import Channel, Kind, Schema
 
 __all__ = ["Columns"]
-
-_TRUE = {"true": 1.0, "false": 0.0, "True": 1.0, "False": 0.0}
 
 
 class Columns:
@@ -101,13 +100,23 @@ def _values(table: pd.DataFrame, channel: Channel) -> Floats:
     if name not in table.columns:
         return np.full(len(table), np.nan)
     column = table[name]
+    if channel.kind in (Kind.CATEGORY, Kind.TEXT) or channel.decimal != ".":
+        return _read_one_by_one(column, channel)
     boolean = channel.kind is Kind.BOOLEAN
     if not boolean and pd.api.types.is_bool_dtype(column):
         return np.full(len(table), np.nan)
     if boolean and not pd.api.types.is_numeric_dtype(column):
-        column = column.astype(object).map(lambda value: _TRUE.get(value, value))
+        return _read_one_by_one(column, channel)
     numbers: Floats = pd.to_numeric(column, errors="coerce").to_numpy(np.float64, na_value=np.nan)
     return np.where((numbers == 0) | (numbers == 1), numbers, np.nan) if boolean else numbers
+
+
+def _read_one_by_one(column: "pd.Series[Any]", channel: Channel) -> Floats:
+    """As a codec reads the channel, each different value once."""
+    places, different = pd.factorize(column.astype(object))
+    read = reader(channel)
+    found = [read(value.item() if isinstance(value, np.generic) else value) for value in different]
+    return np.array([*(number for number, _ in found), np.nan], np.float64)[places]
 
 
 def _times(

@@ -6,8 +6,9 @@ from types import ModuleType
 from typing import TextIO
 
 from serving.starter.write import toml_value
+from streamgauge.devices import Devices
 from streamgauge.plugins import find, options
-from streamgauge.schema import Channel, Schema
+from streamgauge.schema import Channel, Kind, Schema
 from streamgauge.state import Keys
 
 __all__ = ["FOLDERS", "listing"]
@@ -61,17 +62,19 @@ def _option(option: inspect.Parameter) -> str:
 def _state(module: ModuleType) -> str:
     """Bytes of a device with the plug-in's EXAMPLE, which has what has no default."""
     example = getattr(module, "EXAMPLE", {})
-    schema = Schema([Channel("value"), Channel("other")])
+    words = Channel("mode", kind=Kind.CATEGORY, values=("idle", "run"))
+    schema = Schema([Channel("value"), Channel("other"), words, Channel("code", kind=Kind.TEXT)])
+    given = (Devices(1),) if "devices" in inspect.signature(module.build).parameters else ()
     try:
-        blocks = module.build(schema, 1, 0, **example).blocks.values()
+        blocks = module.build(schema, 1, 0, *given, **example).blocks.values()
     except (TypeError, ValueError):
         return "depends on the options"
     own = [block for block in blocks if block.keys is Keys.DEVICE]
     least = sum(block.bytes_per_row for block in own)
     most = sum(block.bytes_per_row * block.layers for block in own)
     size = f"{least:,} bytes" if least == most else f"{least:,} to {most:,} bytes"
-    given = ", ".join(f"{key.rstrip('_')} = {toml_value(value)}" for key, value in example.items())
-    return f"{size if most else 'none'} per device{f' with {given}' if given else ''}"
+    shown = ", ".join(f"{key.rstrip('_')} = {toml_value(value)}" for key, value in example.items())
+    return f"{size if most else 'none'} per device{f' with {shown}' if shown else ''}"
 
 
 def _references(module: ModuleType) -> list[str]:

@@ -1,4 +1,5 @@
-"""What a live listener is told: one JSON object per prediction, outcome, drift or score."""
+"""What a live listener is told: one JSON object per prediction, outcome, drift, event
+of a device, or score."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +18,9 @@ from streamgauge.schedule import Lane
 
 __all__ = ["KINDS", "Message", "Wanted", "newest"]
 
-KINDS = ("prediction", "outcome", "drift", "scores")
+KINDS = ("prediction", "outcome", "drift", "event", "scores")
+
+_DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def newest(output: Output, wanted: Wanted, limit: int, number: int) -> tuple[lis
     room = max(0, limit - len(events) - len(scores))
     data = [
         *(record(output, i) for i in records[len(records) - min(room, len(records)) :].tolist()),
-        *(("drift", event(output, one)) for one in events),
+        *(_event(output, one) for one in events),
         *(_score(output, score, i) for score, i in scores),
     ][-limit:]
     first = found - len(data)
@@ -98,12 +101,11 @@ def _fits(output: Output, wanted: Wanted, row: int, lane: int) -> bool:
 
 
 def _events(output: Output, wanted: Wanted) -> list[Event]:
-    if "drift" not in wanted.kinds:
-        return []
     return [
         one
         for one in output.events
-        if one.kind is not EventKind.EVICTED and _fits(output, wanted, one.row, one.lane)
+        if ("drift" if one.kind in _DRIFTS else "event") in wanted.kinds
+        and _fits(output, wanted, one.row, one.lane)
     ]
 
 
@@ -120,6 +122,18 @@ def _scores(output: Output, wanted: Wanted) -> list[tuple[Scores, int]]:
             if _fits(output, wanted, int(scores.row[i]), int(scores.lane[i]))
         ]
     return found
+
+
+def _event(output: Output, one: Event) -> tuple[str, dict[str, Any]]:
+    if one.kind in _DRIFTS:
+        return "drift", event(output, one)
+    return "event", {
+        "time": iso(one.time),
+        "device": output.device(one.row),
+        "channel": one.channel or None,
+        "kind": one.kind.name.lower(),
+        "seconds": one.size,
+    }
 
 
 def _score(output: Output, scores: Scores, i: int) -> tuple[str, dict[str, Any]]:

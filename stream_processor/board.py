@@ -183,6 +183,8 @@ class LiveBoard:
             fleet = self._stages.scorer.cell(-1).sum(axis=1)
             known, rows = self._stages.devices.known, len(self._stages.devices)
             wrong = self._stages.clocks.wrong(rows, self._settings.devices.max_skew)
+            silent = self._stages.silence.silent(rows)
+            silences = self._stages.silence.totals()
         failures = sum(sum(k.failures.values()) for k in self._stages.learners)
         return {
             "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
@@ -195,6 +197,8 @@ class LiveBoard:
             "not_finite": int(fleet[_FIELD["not_finite"]]),
             "model_failures": failures,
             "devices": known,
+            "devices_silent": silent,
+            "silences": silences,
             "devices_clock_wrong": wrong,
             "devices_refused": self._rejects.counts["device_limit"],
         }

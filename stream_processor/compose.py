@@ -19,8 +19,8 @@ from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
-from stream_processor.walk import Stages
-from streamgauge.devices import Devices
+from stream_processor.silence import Silence
+from stream_processor.walk import PART, Stages
 from streamgauge.plugins import load
 from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
@@ -36,7 +36,8 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     """The stages that the settings describe, and for each lane how its model was compiled."""
     schema = settings.schema()
     limit = settings.devices.limit
-    features = build_features(settings, schema, limit)
+    devices = settings.known_devices(limit)
+    features = build_features(settings, schema, limit, devices)
     names = [name for operator in features for name in operator.names]
     lanes = list(_lanes(settings, schema, features))
     pending = max(map(most_pending, settings.tasks.values()), default=1)
@@ -58,8 +59,15 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     duplicates, remember = settings.devices.duplicates.kept if arrange is None else nothing
     stages = Stages(
         schema=schema,
-        devices=Devices(limit),
+        devices=devices,
         clocks=Clocks(limit),
+        silence=Silence(
+            schema,
+            limit,
+            device=settings.devices.silent_after,
+            channels=[channel.silent_after for channel in settings.channels.values()],
+            part=PART,
+        ),
         admit=Admit(
             schema,
             limit,

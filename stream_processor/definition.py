@@ -12,6 +12,7 @@ from inspect import signature
 from typing import Any
 
 from stream_processor.compose import AT_ONCE, most_pending
+from stream_processor.operator import FeatureOperator
 from stream_processor.settings.features import feature_options
 from stream_processor.settings.model import PluginUse, Settings, SourceSettings
 from stream_processor.settings.problems import redacted
@@ -45,14 +46,17 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
     """
     options = feature_options(settings, stages.schema)
     return {
-        "channels": [[name, str(channel.kind)] for name, channel in settings.channels.items()],
+        "channels": [
+            [name, _text([channel.kind, channel.values]) if channel.values else str(channel.kind)]
+            for name, channel in settings.channels.items()
+        ],
         "cleaning": [
             [f"{name}.{key}", _text([use.use, _seen(package, use, settings)])]
             for name, channel in settings.channels.items()
             for key, package, use in channel.cleaners()
         ],
         "features": [
-            [list(operator.names), _text([path[1], _ordered(chosen)])]
+            [list(operator.names), _text([path[1], _ordered(chosen), *_made_for(operator)])]
             for operator, (path, chosen) in zip(stages.features, options, strict=True)
         ],
         "lanes": [[name, _text(shown)] for name, shown in _lanes(settings, stages)],
@@ -67,6 +71,11 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
             ARRANGED: _text([_shown(settings.devices.reorder), _shown(settings.devices.assemble)]),
         },
     }
+
+
+def _made_for(operator: FeatureOperator) -> list[Any]:
+    """What an operator's state depends on beside its options, such as the groups that there are."""
+    return [operator.made_for] if hasattr(operator, "made_for") else []
 
 
 def _shown(table: Any) -> dict[str, Any] | None:

@@ -13,8 +13,8 @@ from streamgauge.words import Flag
 __all__ = ["FlagCounts"]
 
 _FLAGS = len(Flag)
-_FIRST = int(Flag.RATE).bit_length() - 1
-"""Flags before this one are set by codecs and admission, which counts them."""
+_CLEANED = Flag.RATE | Flag.STUCK | Flag.SPIKE | Flag.OUTLIER | Flag.CAPPED | Flag.FILLED
+"""The others are set by codecs and admission, which counts them."""
 
 
 @kernel
@@ -61,7 +61,7 @@ class FlagCounts:
     def totals(self) -> Ints:
         """int64[f]: values so far by flag, of those that only cleaning sets."""
         counts: Ints = self.blocks["fleet"].view("counts")[0].sum(axis=0).astype("int64")
-        counts[:_FIRST] = 0
+        counts[[flag not in _CLEANED for flag in Flag]] = 0
         return counts
 
     def by_channel(self, row: int = -1) -> dict[str, dict[str, int]]:

@@ -35,6 +35,10 @@ class FeatureOperator(Operator, Protocol):
     `capacity` devices at most, `column` is the first column of `features.x` that it writes. It
     writes one column per name, NaN where the feature is absent and in readings not admitted, and
     never any other non-finite value.
+
+    One that looks at more than the device of a reading takes `devices` after `column`. Where it
+    keeps state that several devices share it has `evict(rows)`, called before the rows of devices
+    are forgotten; where that depends on more than its options, `made_for` says on what, JSON-able.
     """
 
     @property

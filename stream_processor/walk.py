@@ -22,11 +22,12 @@ from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelBatch, LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
 from stream_processor.retained import Retained
+from stream_processor.silence import Silence
 from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
 from streamgauge.devices import Devices
-from streamgauge.events import EventKind, Events
+from streamgauge.events import Event, EventKind, Events
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions
 from streamgauge.schedule import Lane, Schedule
@@ -49,6 +50,7 @@ class Stages:
     devices: Devices
     clocks: Clocks
     admit: Admit
+    silence: Silence
     cleaners: Mapping[str, Operator]
     """By a name that says channel and policy, in the order in which they work."""
     flags: FlagCounts
@@ -73,6 +75,7 @@ class Stages:
         """Every state block of the walk, by a name that stays the same between versions."""
         named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
         named["admit"] = self.admit.blocks
+        named["silence"] = self.silence.blocks
         named["retained"] = self.retained.blocks
         if self.arrange is not None:
             named["arrange"] = self.arrange.blocks
@@ -110,10 +113,12 @@ class Walk:
         """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
         self._events = Events(room)
+        self._told: list[Event] = []
         self._codes = np.zeros((room, 8), np.int64)
         self._numbers = np.zeros((room, 4))
         self._now = np.zeros(len(Now), np.int64)
-        self._ordered = 0
+        self._leave = [op.evict for op in stages.features if hasattr(op, "evict")]
+        """A device that is forgotten first leaves what knows it beside its own state."""
         self._sealed: list[Output] = []
         self._scores: list[Scores] = []
         self._chain()
@@ -122,7 +127,9 @@ class Walk:
         """Bind every kernel call to the arrays above, once."""
         stages, schedule, now = self.stages, self._schedule, self._now
         given = (self._columns, self._features)
-        vetting: list[Operator] = [stages.clocks, stages.admit]
+        # Before cleaning, which may fill in what was not heard.
+        hearing = [stages.silence] if stages.silence.watching else []
+        vetting: list[Operator] = [stages.clocks, stages.admit, *hearing]
         vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
         before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
@@ -212,6 +219,9 @@ class Walk:
 
     def _part(self, n: int) -> int:
         """Walk the first n readings of the bound columns; returns how many were refused."""
+        if self._leave:
+            # Such an operator may change the state of any device.
+            self.copied()
         self.touch(self._columns.row[:n])
         self._run(self._first, self._next, n)
         return int(self._now[Now.REFUSED])
@@ -232,24 +242,27 @@ class Walk:
                 for learner in self._in_python:
                     learner.run(self._schedule)
                 self._judge.run()
-            if self._events.count[0] > self._ordered:
-                self._order()
-            if now[Now.AT] >= ROOM:
-                self._seal()
+            self._tell(int(now[Now.DONE]))
             if now[Now.DONE] >= n:
                 return
             chain = following
 
-    def _order(self) -> None:
-        self._events.order(self._ordered)
-        self._ordered = len(self._events)
+    def _tell(self, until: int) -> None:
+        """Gather what the steps of one schedule, up to reading `until`, say beside their records,
+        in the order of the readings; seal what has become much."""
+        told = self.stages.silence.told(until)
+        if self._events.count[0] or told:
+            self._events.order(0)
+            self._told += sorted([*told, *self._events], key=lambda event: event.source)
+            self._events.clear()
+        if self._now[Now.AT] >= ROOM or len(self._told) >= ROOM:
+            self._seal()
 
     def _expired(self) -> None:
         """Judge what the label join found to be overdue."""
         self._now[Now.STEPS] = self._schedule.n
         self._judge.run()
-        if self._now[Now.AT] >= ROOM:
-            self._seal()
+        self._tell(-1)
 
     def tick(self, clock: int) -> None:
         """Our clock moved: settle what silent devices owe, evict those long idle.
@@ -264,6 +277,10 @@ class Walk:
         while done < rows:
             done = self.stages.join.expire(clock, done, rows, self._schedule)
             self._expired()
+        for event in self.stages.silence.tick(clock, rows):
+            self._told.append(event)
+            if len(self._told) >= ROOM:
+                self._seal()
         self._forget_refused(rows)
         if self.evict_after is not None:
             idle = self._idle(rows, clock - self.evict_after)
@@ -300,10 +317,14 @@ class Walk:
             while done <= row:
                 done = self.stages.join.drop(self.clock, done, self._schedule)
                 self._expired()
-            self._events.append(EventKind.EVICTED, row=row, time=self.clock)
-            self._ordered = len(self._events)
+            nothing = float("nan")
+            self._told.append(
+                Event(EventKind.EVICTED, row, -1, self.clock, -1, nothing, nothing, nothing)
+            )
         self._seal()
         counts = self.stages.join.blocks["head"].view("pushed")[rows].astype(np.int64).tolist()
+        for leave in self._leave:
+            leave(rows)
         reset_rows(self.blocks, rows)
         for learner in self.stages.learners:
             learner.evict(rows)
@@ -319,15 +340,14 @@ class Walk:
 
     def _seal(self) -> None:
         n = self.gathered
-        if not (n or len(self._events) or self._scores):
+        if not (n or self._told or self._scores):
             return
         codes: Ints = self._codes[:n].copy()
         numbers: Floats = self._numbers[:n].copy()
         records = Predictions(codes, numbers, self.stages.devices.ids, self.stages.lanes)
-        self._sealed.append(Output(records, tuple(self._events), tuple(self._scores)))
+        self._sealed.append(Output(records, tuple(self._told), tuple(self._scores)))
         self._now[Now.AT] = 0
-        self._events.clear()
-        self._ordered = 0
+        self._told = []
         self._scores = []
 
     def sealed(self) -> list[Output]:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.tags import Tags
+
 __all__ = ["Devices"]
 
 REFUSED = -1
@@ -17,10 +19,14 @@ class Devices:
     Rows are handed out in order of arrival, smallest free row first, so the same stream gives the
     same rows however it was cut into batches. At most `limit` devices are known at a time; the
     readings of a device beyond it get row -1 and are counted by the codec.
+
+    `tags` are what is known of devices beforehand.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, tags: Tags | None = None) -> None:
         self.limit = limit
+        self.tags = tags or Tags((), {})
+        self._watched: dict[str, NDArray[np.int64]] = {}
         self.row_of: dict[str, int] = {}
         self.ids: list[str | None] = []
         self.retired: dict[str, int] = {}
@@ -62,7 +68,19 @@ class Devices:
             self.ids.append(device)
         self.row_of[device] = row
         self._fresh.append(row)
+        self._moved_in(row, device)
         return row
+
+    def _moved_in(self, row: int, device: str) -> None:
+        self.tags.place(row, device)
+        if device in self._watched:
+            self._watched[device][0] = row
+
+    def watch(self, device: str) -> NDArray[np.int64]:
+        """int64[1]: the row of this device as long as it has one, else -1; kept from now on."""
+        place = self._watched.setdefault(device, np.full(1, REFUSED, np.int64))
+        place[0] = self.row_of.get(device, REFUSED)
+        return place
 
     def fresh(self) -> NDArray[np.int64]:
         """Rows handed out since the last call: their state must be opened before it is used."""
@@ -87,6 +105,8 @@ class Devices:
                 del self.row_of[device]
                 self.ids[row] = None
                 self._free.append(row)
+                if device in self._watched:
+                    self._watched[device][0] = REFUSED
                 if count:
                     self.retired[device] = count
         while len(self.retired) > self.limit:
@@ -109,3 +129,7 @@ class Devices:
         self._free = [row for row, device in enumerate(self.ids) if device is None]
         self._free.sort(reverse=True)
         self._fresh = list(self.row_of.values())
+        for place in self._watched.values():
+            place[0] = REFUSED
+        for device, row in self.row_of.items():
+            self._moved_in(row, device)

@@ -1,4 +1,4 @@
-"""What no single row can say: a drift began, a device was evicted."""
+"""What no single row can say: a drift began, a device fell silent or was evicted."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +23,10 @@ class EventKind(IntEnum):
     """A detector says that the mean of its signal fell (an error that fell is good news)."""
     EVICTED = 3
     """A device was idle for longer than `devices.evict_after`; its state was dropped."""
+    SILENT = 4
+    """Nothing was heard of a device or a channel for longer than its `silent_after`."""
+    RETURNED = 5
+    """A device or channel that had fallen silent is heard of again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,10 @@ class Event:
     before: float
     after: float
     size: float
-    """Number of values that the newer statistic rests on."""
+    """Number of values that the newer statistic rests on; of a silence, how many seconds nothing
+    was heard."""
+    channel: str = ""
+    """Which channel fell silent or returned, "" for the device as a whole."""
 
 
 class Events:
@@ -59,16 +66,6 @@ class Events:
 
     def __len__(self) -> int:
         return int(self.count[0])
-
-    def append(self, kind: EventKind, *, row: int, time: int) -> None:
-        """Add an event that concerns a device as a whole."""
-        i = len(self)
-        if i == len(self.codes):
-            self.codes = np.concatenate([self.codes, np.zeros_like(self.codes)])
-            self.numbers = np.concatenate([self.numbers, np.zeros_like(self.numbers)])
-        self.codes[i] = (kind, row, -1, time, -1, -1)
-        self.numbers[i] = np.nan
-        self.count[0] = i + 1
 
     def __iter__(self) -> Iterator[Event]:
         n = len(self)

@@ -16,7 +16,11 @@ class Kind(StrEnum):
 
     NUMBER = "number"
     BOOLEAN = "boolean"
-    """true/false, read as 1 and 0."""
+    """true/false, yes/no, on/off and the like, read as 1 and 0."""
+    CATEGORY = "category"
+    """One of the words in `values`, read as its place among them; after the last: unknown."""
+    TEXT = "text"
+    """Any text, read as a number that stands for it."""
 
 
 class Outside(StrEnum):
@@ -40,6 +44,12 @@ class Channel:
     outside: Outside = Outside.MISSING
     path: str = ""
     """Where the value stands in a message (`"data.temp"`); the channel's name when empty."""
+    values: tuple[str, ...] = ()
+    """The vocabulary of a category."""
+    similarity: float = 85.0
+    """How like a word of the vocabulary a misspelt one must be, percent, to be taken for it."""
+    decimal: str = "."
+    """What stands before the decimals of a number that is written as text."""
 
 
 class Schema:

@@ -19,6 +19,7 @@ __all__ = [
     "mean_and_deviation",
     "median_deviation",
     "most_frequent",
+    "place",
     "push",
     "push_unordered",
     "quantile",
@@ -47,7 +48,7 @@ def clear(row: Floats) -> None:
 
 
 @kernel
-def _place(ordered: Floats, n: int, value: float) -> int:
+def place(ordered: Floats, n: int, value: float) -> int:
     """How many of the first n values are smaller than this one."""
     low, high = 0, n
     while low < high:
@@ -64,7 +65,7 @@ def drop_oldest(row: Floats, window: int) -> None:
     """Let the oldest value of a window that is not empty leave."""
     ordered, n = row[_RING + window :], int(row[SIZE]) - 1
     head = int(row[HEAD])
-    for k in range(_place(ordered, n + 1, row[_RING + head]), n):
+    for k in range(place(ordered, n + 1, row[_RING + head]), n):
         ordered[k] = ordered[k + 1]
     row[SIZE] = n
     row[HEAD] = head + 1 if head + 1 < window else 0
@@ -73,16 +74,16 @@ def drop_oldest(row: Floats, window: int) -> None:
 @kernel
 def _replace(ordered: Floats, n: int, old: float, value: float) -> None:
     """Put a value where another one leaves: only those between the two move."""
-    place = _place(ordered, n, old)
+    slot = place(ordered, n, old)
     if value > old:
-        while place + 1 < n and ordered[place + 1] < value:
-            ordered[place] = ordered[place + 1]
-            place += 1
+        while slot + 1 < n and ordered[slot + 1] < value:
+            ordered[slot] = ordered[slot + 1]
+            slot += 1
     else:
-        while place > 0 and ordered[place - 1] > value:
-            ordered[place] = ordered[place - 1]
-            place -= 1
-    ordered[place] = value
+        while slot > 0 and ordered[slot - 1] > value:
+            ordered[slot] = ordered[slot - 1]
+            slot -= 1
+    ordered[slot] = value
 
 
 @kernel
@@ -95,14 +96,14 @@ def push(row: Floats, window: int, value: float) -> int:
         row[_RING + head] = value
         row[HEAD] = head + 1 if head + 1 < window else 0
         return head
-    at = _place(ordered, n, value)
+    at = place(ordered, n, value)
     for k in range(n, at, -1):
         ordered[k] = ordered[k - 1]
     ordered[at] = value
-    place = head + n if head + n < window else head + n - window
-    row[_RING + place] = value
+    slot = head + n if head + n < window else head + n - window
+    row[_RING + slot] = value
     row[SIZE] = n + 1
-    return place
+    return slot
 
 
 @kernel
@@ -135,7 +136,7 @@ def median_deviation(row: Floats, window: int, middle: float) -> float:
     """The median of the distances from `middle`, without sorting them: on either side of it they
     are sorted already, and a binary search finds how many of the smaller half are to the left."""
     ordered, n = row[_RING + window :], size(row, window)
-    right = _place(ordered, n, middle)
+    right = place(ordered, n, middle)
     half = n // 2 + 1
     low, high = max(0, half - (n - right)), min(half, right)
     while low < high:

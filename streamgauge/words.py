@@ -51,6 +51,10 @@ class Flag(IntFlag):
     """Replaced by a limit or by the expected value."""
     FILLED = 1024
     """Was missing: the value is made up by the channel's policy."""
+    CORRECTED = 2048
+    """A misspelt category: taken by the codec for the word that it is most like."""
+    UNKNOWN_CATEGORY = 4096
+    """A category that is not in the channel's vocabulary: counted by the codec as unknown."""
 
 
 class Step(IntEnum):

@@ -16,11 +16,13 @@ CONFIG = """
 [devices]
 limit = {limit}
 evict_after = "{evict_after}"
+silent_after = "10s"
 [channels.load]
 range = [-50, 50]
 [channels.heat]
 range = [-50, 50]
 outside = "reject"
+silent_after = "30s"
 [features]
 lags = {{ load = [1, 2], heat = [1] }}
 rolling = [

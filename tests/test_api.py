@@ -166,6 +166,16 @@ def test_an_unknown_task_is_told_which_there_are(client: Client) -> None:
     assert client.get("/v1/tasks/power/scores?device=nobody").status_code == 404
 
 
+def test_events_name_device_and_channel(client: Client) -> None:
+    """Silences and evictions with null where there is nothing to say."""
+    items = client.get("/v1/events").json()["items"]
+    assert [one["kind"] for one in items] == ["evicted", "silent"]
+    assert (items[0]["channel"], items[0]["seconds"]) == (None, None)
+    assert (items[1]["channel"], items[1]["seconds"]) == ("power", 600.0)
+    own = client.get("/v1/events", params={"device": SLASHED, "limit": 1}).json()["items"]
+    assert [one["device"] for one in own] == [SLASHED]
+
+
 def test_drift_names_its_device(client: Client) -> None:
     """Drift of the fleet has no device; `device` and `limit` narrow the list."""
     items = client.get("/v1/drift").json()["items"]
@@ -297,7 +307,7 @@ def test_a_service_without_a_store_has_no_past() -> None:
     """The empty history answers every question with nothing."""
     none = NoHistory()
     assert none.predictions("a", "b", None, 1) == []
-    assert none.drift(1, None) == []
+    assert none.drift(1, None) == none.events(1, None) == []
     assert none.score_history("a", "b", 0, 1) == []
 
 

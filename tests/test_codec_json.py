@@ -181,11 +181,13 @@ def test_values_of_a_number_channel(value: Any, read: float, flag: int) -> None:
     ("value", "read", "flag"),
     [
         (True, 1.0, 0), (False, 0.0, 0), (1, 1.0, 0), (0, 0.0, 0), (1.0, 1.0, 0),
-        (None, math.nan, 0), (2, math.nan, Flag.WRONG_TYPE), ("true", math.nan, Flag.WRONG_TYPE),
+        (None, math.nan, 0), (2, math.nan, Flag.WRONG_TYPE), ("true", 1.0, 0),
+        (" Off ", 0.0, 0), ("Ja", 1.0, 0),
+        ("", math.nan, 0), ("maybe", math.nan, Flag.WRONG_TYPE), ([], math.nan, Flag.WRONG_TYPE),
     ],
 )  # fmt: skip
 def test_values_of_a_boolean_channel(value: Any, read: float, flag: int) -> None:
-    """true, false, 1 and 0 are read, nothing else."""
+    """true, false, 1, 0 and the words for them are read, nothing else."""
     bench = Bench().decode(message(running=value))
     assert same(bench.values[0][2], read)
     assert bench.flags[0][2] == flag

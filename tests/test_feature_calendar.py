@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import holidays
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,7 +47,7 @@ def test_numbers_equal_datetime(zone: str, seconds: list[int]) -> None:
     moments = [EPOCH + timedelta(seconds=s) for s in seconds]
     local = [m.astimezone(ZoneInfo(zone)) for m in moments]
     wanted = [[m.hour, m.weekday(), m.month, 60 * m.hour + m.minute] for m in local]
-    np.testing.assert_array_equal(features(zone, moments, of=list(calendar.FIELDS)), wanted)
+    np.testing.assert_array_equal(features(zone, moments, of=list(calendar.FIELDS[:4])), wanted)
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -109,6 +110,55 @@ def test_cyclic_has_no_step_at_new_year() -> None:
         assert math.dist(got.iloc[0], got.iloc[1]) < 1e-4
 
 
+@pytest.mark.parametrize(
+    ("zone", "where"),
+    [
+        ("Europe/Berlin", {"country": "DE", "subdivision": "BY"}),
+        ("Asia/Riyadh", {"country": "SA"}),
+        ("America/New_York", {"country": "US"}),
+    ],
+)
+def test_holidays_are_those_of_the_local_day(zone: str, where: dict[str, str]) -> None:
+    """Holidays, the days before them and workdays as the package says, hour by hour."""
+    begin = datetime(2026, 3, 20, tzinfo=UTC)
+    moments = [begin + timedelta(hours=h) for h in range(24 * 300)]
+    local = [m.astimezone(ZoneInfo(zone)).date() for m in moments]
+    known = holidays.country_holidays(
+        where["country"], subdiv=where.get("subdivision"), years=range(2025, 2029)
+    )
+    got = features(zone, moments, of=["holiday", "day_before_holiday", "workday"], **where)
+    wanted = [
+        [day in known, day + timedelta(days=1) in known, known.is_working_day(day)] for day in local
+    ]
+    np.testing.assert_array_equal(got, np.array(wanted, float))
+    assert set(got["holiday"]) == {0.0, 1.0}
+
+
+def test_holidays_stay_numbers_among_cyclic_fields() -> None:
+    """In the order asked for; and NaN in years of which no calendar is known."""
+    moments = [datetime(y, 12, 25, 6, tzinfo=UTC) for y in (1989, 1991, 2039, 2040)]
+    got = features("UTC", moments, of=["holiday", "hour", "workday"], as_="cyclic", country="DE")
+    assert list(got.columns) == ["holiday", "hour_sin", "hour_cos", "workday"]
+    np.testing.assert_array_equal(got["holiday"], [math.nan, 1.0, 1.0, math.nan])
+    np.testing.assert_allclose(got["hour_sin"], 1.0)
+    # Sunday, 25 December 2039.
+    np.testing.assert_array_equal(got["workday"], [math.nan, 0.0, 0.0, math.nan])
+
+
+def test_years_without_a_calendar_have_no_holidays() -> None:
+    """A country that was founded later has none before, which is not the same as no holiday."""
+    moments = [datetime(y, 7, 9, 6, tzinfo=UTC) for y in (2010, 2012, 2026)]
+    got = features("UTC", moments, of=["holiday", "workday"], country="SS")["holiday"]
+    np.testing.assert_array_equal(got, [math.nan, 1.0, 1.0])
+
+
+def test_what_the_package_warns_of_is_no_noise() -> None:
+    """Feasts that the moon fixes are known for some decades; the other holidays are there."""
+    moments = [datetime(y, 1, 26, 6, tzinfo=UTC) for y in (1995, 2026)]
+    got = features("UTC", moments, of=["holiday"], country="IN")
+    np.testing.assert_array_equal(got["holiday"], [1.0, 1.0])
+
+
 def test_refused_readings_have_no_features() -> None:
     """NaN where the reading was not admitted; and the features come from no channel."""
     operator = calendar.build(SCHEMA, 1, 0, of=["hour"])
@@ -126,6 +176,11 @@ def test_refused_readings_have_no_features() -> None:
         ({"of": ["hour"], "as_": "sine"}, '\'sine\'; write "number" or "cyclic"'),
         ({"of": ["hour"], "zone": "Mars/Base"}, "'Mars/Base' is no time zone; write an IANA name"),
         ({"of": ["hour"], "zone": "../etc"}, "is no time zone"),
+        ({"of": ["holiday"]}, "need a country"),
+        ({"of": ["hour"], "country": "DE"}, "the others have none"),
+        ({"of": ["hour"], "subdivision": "BY"}, "the others have none"),
+        ({"of": ["holiday"], "country": "XX"}, 'Country XX not available.*country = "DE"'),
+        ({"of": ["workday"], "country": "DE", "subdivision": "QQ"}, "subdivision QQ"),
     ],
 )
 def test_wrong_options_are_explained(options: dict[str, Any], message: str) -> None:

@@ -90,17 +90,27 @@ def test_points_arrive_with_values_and_times(tmp_path: Path) -> None:
         assert sink.state()["backlog"] == 0
 
 
-def test_scores_and_drift_arrive(tmp_path: Path) -> None:
-    """Scores per lane over all devices and per device; drift with its direction."""
+def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
+    """Scores per lane over all devices and per device; drift with its direction; silences."""
     events = [
         Event(EventKind.DRIFT_UP, 1, 0, made(3), 0, 0.5, 2.25, 30.0),
         Event(EventKind.DRIFT_DOWN, -1, 2, made(4), 0, 4.0, math.nan, 32.0),
         Event(EventKind.EVICTED, 0, -1, made(4), -1, math.nan, math.nan, math.nan),
+        Event(EventKind.SILENT, 1, -1, made(5), -1, math.nan, math.nan, 600.0),
+        Event(EventKind.RETURNED, 1, -1, made(6), 0, math.nan, math.nan, 660.0, "flow"),
     ]
     with victoria_metrics(tmp_path) as server, opened(server.url) as sink:
         delivered(sink, output([], events=events, scores=[scores(7, (-1, 0))]))
         common = ("stream=pumps", "task=power")
-        wait_for(lambda: len(server.points("iot_.*")) == 2 * 3 * 12 + 5)
+        wait_for(lambda: len(server.points("iot_.*")) == 2 * 3 * 12 + 5 + 2)
+        silences = without_db(server.points("iot_silence_.*"))
+        who = ("iot_silence_seconds", "device=pump 2, hall=3")
+        assert silences == {
+            (*who, "event=silent", "stream=pumps"): {made(5) // 1000: 600.0},
+            ("iot_silence_seconds", "channel=flow", *who[1:], "event=returned", "stream=pumps"): {
+                made(6) // 1000: 660.0
+            },
+        }
         models = without_db(server.points("iot_model_.*"))
         fleet = {key for key in models if not any(k.startswith("device=") for k in key)}
         assert len(models) == 2 * len(fleet) == 2 * 3 * (len(SCORE_COLUMNS) - 1)

@@ -13,6 +13,7 @@ import pytest
 
 from serving.live import Client, Full, Live
 from serving.messages import KINDS, Message, Wanted, newest
+from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from tests.services.stand import DEVICES, EVIL, SLASHED, Stand, drift, identity, output, served
 
@@ -74,6 +75,26 @@ def test_a_listener_gets_what_it_asked_for(wanted: Wanted, kinds: list[str]) -> 
     events = (drift("pump-1", 5), drift(SLASHED, 6))
     source = output(events=events, scores=(scores(row),))
     assert [message.kind for message in told(source, wanted)] == kinds
+
+
+def test_silences_and_evictions_are_events_of_devices() -> None:
+    """They are no drift, and no task's."""
+    nothing = (math.nan, math.nan)
+    events = (
+        drift("pump-1", 5),
+        Event(EventKind.SILENT, 0, -1, 10**15, 0, *nothing, 600.0, "flow"),
+        Event(EventKind.EVICTED, 0, -1, 10**15, -1, *nothing, math.nan),
+    )
+    source = output(events=events)
+    found = told(source, Wanted(kinds=frozenset({"event"})))
+    assert [(one.data["kind"], one.data["channel"]) for one in found] == [
+        ("silent", "flow"),
+        ("evicted", None),
+    ]
+    assert json.loads(found[1].json())["seconds"] is None
+    assert found[0].data["seconds"] == 600.0
+    assert len(told(source, Wanted(kinds=frozenset({"drift"})))) == 1
+    assert told(source, Wanted(task="power", kinds=frozenset({"event"}))) == []
 
 
 def test_scores_are_of_the_device_that_was_asked_for() -> None:
@@ -369,4 +390,4 @@ async def until_told(messages: AsyncIterator[Message | None]) -> AsyncIterator[M
 
 def test_the_kinds_are_those_that_the_documentation_names() -> None:
     """Each kind can be asked for by itself."""
-    assert KINDS == ("prediction", "outcome", "drift", "scores")
+    assert KINDS == ("prediction", "outcome", "drift", "event", "scores")

@@ -301,3 +301,14 @@ def test_every_configuration_in_the_readme_loads_and_the_example_is_the_files() 
         load_text(block, root / "pipeline.toml", {})
     example = (root / "examples" / "beijing.toml").read_text()
     assert blocks[1].removeprefix("# examples/beijing.toml\n") == example
+
+
+def test_a_calendar_may_have_a_country() -> None:
+    """Holidays by country and subdivision, in the zone of the devices; a wrong one is explained."""
+    text = BASE + '[features.calendar]\nof = ["hour", "holiday"]\ncountry = "DE"\n'
+    found = replayed(text + 'subdivision = "BY"\n').features.calendar
+    assert found is not None
+    assert (found.country, found.subdivision) == ("DE", "BY")
+    refused = problem(text.replace('"DE"', '"Atlantis"'))
+    assert refused.key.startswith("features.calendar")
+    assert "ISO 3166" in str(refused)

@@ -48,7 +48,7 @@ use = "mqqt"
 [channels.temperature]
 range = [125, -40]
 [channels.power]
-kind = "text"
+kind = "texts"
 [features]
 lags = { temprature = [1] }
 rolling = [
@@ -74,7 +74,7 @@ def test_all_problems_are_reported_at_once() -> None:
         (7, "devices.timezone", "Europe/Berlin"),
         (9, "source[0].use", "mqtt"),
         (11, "channels.temperature.range", "lowest value"),
-        (13, "channels.power.kind", "'number' or 'boolean'"),
+        (13, "channels.power.kind", "'category' or 'text'"),
         (15, "features.lags.temprature", "'temperature'"),
         (18, "features.rolling[1].stats[1]", "mean"),
         (22, "tasks.ahead.target", "'power'"),

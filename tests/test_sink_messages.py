@@ -15,8 +15,10 @@ def test_every_result_is_an_object_with_its_prediction_s_id() -> None:
     drift = Event(EventKind.DRIFT_UP, 0, 1, START, 0, 1.0, 2.0, 30.0)
     gone = Event(EventKind.EVICTED, 1, -1, START, -1, np.nan, np.nan, np.nan)
     rows = [predicted(1), told(1), predicted(2, 1, 2), told(3, expired=True)]
-    found = list(encoded(output(rows, events=[drift, gone])))
-    kinds = ["prediction", "outcome", "prediction", "outcome", "event", "event"]
+    quiet = Event(EventKind.SILENT, 1, -1, START, -1, np.nan, np.nan, 60.0)
+    channel = Event(EventKind.SILENT, 1, -1, START, -1, np.nan, np.nan, 90.0, "flow")
+    found = list(encoded(output(rows, events=[drift, gone, quiet, channel])))
+    kinds = ["prediction", "outcome", "prediction", "outcome", *["event"] * 4]
     assert [kind for kind, *_ in found] == kinds
     content = [json.loads(text) for *_, text in found]
     for (_, device, task, name, _), data in zip(found, content, strict=True):
@@ -25,6 +27,8 @@ def test_every_result_is_an_object_with_its_prediction_s_id() -> None:
     assert content[1]["residual"] == content[1]["label"] - content[1]["prediction"]
     assert content[3]["label"] is None
     assert content[4]["kind"] == "drift_up"
+    assert [(one["channel"], one["seconds"]) for one in content[6:]] == [("", 60.0), ("flow", 90.0)]
+    assert len({name for *_, name, _ in found[4:]}) == 4
     assert content[5] | {"before": None, "after": None} == content[5]
 
 

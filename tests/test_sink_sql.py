@@ -134,13 +134,18 @@ def test_events_and_scores(target: Target) -> None:
         Event(EventKind.DRIFT_UP, 1, 0, made(3), 0, 0.5, 2.25, 30.0),
         Event(EventKind.DRIFT_DOWN, -1, 2, made(4), 0, 4.0, math.nan, 32.0),
         Event(EventKind.EVICTED, 0, -1, made(4), -1, math.nan, math.nan, math.nan),
+        Event(EventKind.SILENT, 0, -1, made(5), -1, math.nan, math.nan, 60.0),
+        Event(EventKind.SILENT, 0, -1, made(5), -1, math.nan, math.nan, 90.0, "flow"),
     ]
     target.write(output([], events=events, scores=[scores(7, (-1, 0))]))
     found = {row["kind"]: row for row in target.rows("events")}
     assert found["drift_up"] == {
         "stream": "pumps", "task": "power", "horizon": "10m", "device": DEVICES[1],
-        "kind": "drift_up", "time": moment(3), "before": 0.5, "after": 2.25, "size": 30.0,
+        "kind": "drift_up", "channel": "", "time": moment(3),
+        "before": 0.5, "after": 2.25, "size": 30.0,
     }  # fmt: skip
+    silent = [row for row in target.rows("events") if row["kind"] == "silent"]
+    assert {(row["channel"], row["size"]) for row in silent} == {("", 60.0), ("flow", 90.0)}
     assert (found["drift_down"]["device"], found["drift_down"]["after"]) == ("", None)
     assert (found["evicted"]["task"], found["evicted"]["device"]) == ("", "pump-1")
     kept = target.rows("scores")

@@ -341,6 +341,46 @@ def test_what_was_stored_twice_is_answered_once(tmp_path: Path) -> None:
         assert len(kept.score_history("power", "10m", 0, 10)) == 1
 
 
+def test_events_of_devices_come_back_newest_first(tmp_path: Path) -> None:
+    """Silences with channel and length, and evictions; drift is in a list of its own."""
+    nothing = (math.nan, math.nan)
+    events = [
+        Event(EventKind.SILENT, 0, -1, made(1), -1, *nothing, 600.0),
+        Event(EventKind.DRIFT_UP, 0, 0, made(2), 0, 0.5, 2.0, 30.0),
+        Event(EventKind.RETURNED, 1, -1, made(3), 7, *nothing, 900.5, "flow"),
+        Event(EventKind.EVICTED, 0, -1, made(4), -1, *nothing, math.nan),
+    ]
+    with opened(tmp_path) as kept:
+        committed(kept, output([], events=events), output([], events=events))
+        found = kept.events(10, None)
+        assert [one["kind"] for one in found] == ["evicted", "returned", "silent"]
+        assert found[1] == {
+            "time": made(3),
+            "device": "pump 2, hall=3",
+            "channel": "flow",
+            "kind": "returned",
+            "seconds": 900.5,
+        }
+        assert [one["time"] for one in kept.events(10, "pump-1")] == [made(4), made(1)]
+        assert len(kept.events(1, None)) == 1
+        assert kept.events(10, "unknown") == []
+        assert len(kept.drift(10, None)) == 1
+
+
+def test_a_file_of_an_earlier_version_gets_its_new_columns(tmp_path: Path) -> None:
+    """Events that were stored before channels were named are still there, and new ones fit."""
+    before = Event(EventKind.EVICTED, 0, -1, made(1), -1, math.nan, math.nan, math.nan)
+    with opened(tmp_path) as kept:
+        committed(kept, output([], events=[before]))
+        [path] = tmp_path.rglob("history.duckdb")
+    with duckdb.connect(str(path)) as file:
+        file.execute("alter table events drop column channel")
+    after = Event(EventKind.SILENT, 0, -1, made(2), -1, math.nan, math.nan, 60.0, "flow")
+    with opened(tmp_path) as kept:
+        committed(kept, output([], events=[after]))
+        assert [one["channel"] for one in kept.events(10, None)] == ["flow", ""]
+
+
 def test_drift_comes_back_newest_first(tmp_path: Path) -> None:
     """Of the fleet, of a device or of all; an eviction is no drift."""
     events = [

@@ -32,7 +32,7 @@ def told(outputs: list[Output]) -> tuple[bytes, bytes, list[object]]:
     codes = np.concatenate([output.predictions.codes for output in outputs])
     numbers = np.concatenate([output.predictions.numbers for output in outputs])
     events = [
-        (e.kind, o.device(e.row), e.lane, e.time, e.before, e.after, e.size)
+        (e.kind, o.device(e.row), e.lane, e.time, e.before, e.after, e.size, e.channel)
         for o in outputs
         for e in o.events
     ]

@@ -1,6 +1,6 @@
 """Columns of many readings become rows of a batch at once, as they would one by one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,21 @@ from ingest.codecs._origins import (
 from ingest.codecs._row import NO_SEQUENCE, sequence_number, write_row
 from ingest.codecs._typed import Columns, repeated
 from ingest.codecs._units import Units, convert
+from ingest.codecs._words import codes, text
 from ingest.times import Zone, instant, instants
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
+from streamgauge.schema import Channel, Kind, Schema
 
 __all__ = ["ColumnRows"]
+
+
+def _code_of(channel: Channel) -> Callable[[Any], float]:
+    """The number of a word that the typed parser let through."""
+    if channel.kind is Kind.CATEGORY:
+        return codes(channel).__getitem__
+    return lambda value: text(value)[0]
 
 
 class ColumnRows:
@@ -30,6 +39,7 @@ class ColumnRows:
 
     def __init__(
         self,
+        schema: Schema,
         devices: Devices,
         *,
         device: Origin,
@@ -41,6 +51,11 @@ class ColumnRows:
         self._devices, self._topic_devices = devices, TopicDevices(device.level)
         self._device, self._device_by_field = device, device.where == "field"
         self._time, self._zone, self._sequence = time, zone, sequence
+        self._worded = [
+            (column, _code_of(channel))
+            for column, channel in enumerate(schema.channels)
+            if channel.kind in (Kind.CATEGORY, Kind.TEXT)
+        ]
         self._conversions = list(units.declared.items())
         self._head = [device.where, time.where, sequence.where].count("field")
 
@@ -70,7 +85,7 @@ class ColumnRows:
         batch.received[start:stop] = repeated(delivery.received[first:last], counts)
         batch.sequence[start:stop] = self._sequences(leaves, counts, delivery, first, last)
         values = batch.values[start:stop].T
-        for channel, column in enumerate(leaves[self._head :]):
+        for channel, column in enumerate(self._coded(leaves[self._head :])):
             values[channel] = column
         batch.flags[start:stop] = 0
         for channel, conversion in self._conversions:
@@ -99,11 +114,23 @@ class ColumnRows:
         head = [(leaf,) for leaf in leaves[: self._head]]
         sequence = self._sequences(head, None, delivery, i, i + 1)
         number = sequence if isinstance(sequence, int) else sequence[0]
-        write_row(batch, row, time, delivery.received[i], number, leaves[self._head :], 0)
+        values = leaves[self._head :]
+        if self._worded:
+            values = tuple(column[0] for column in self._coded([(one,) for one in values]))
+        write_row(batch, row, time, delivery.received[i], number, values, 0)
         last = slice(batch.n - 1, batch.n)
         for channel, conversion in self._conversions:
             convert(batch.values[last, channel], batch.flags[last, channel], conversion)
         return True
+
+    def _coded(self, columns: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
+        """The channels' columns, with numbers in place of words."""
+        if not self._worded:
+            return columns
+        coded = list(columns)
+        for channel, code_of in self._worded:
+            coded[channel] = list(map(code_of, columns[channel]))
+        return coded
 
     def _ids(self, delivery: Delivery, start: int, stop: int) -> Sequence[Any]:
         """The devices of messages that name them outside their payloads, "" or None for unfit."""

@@ -57,7 +57,7 @@ class Rows:
     ) -> None:
         self._devices = devices
         self._device, self._time, self._sequence, self._zone = device, time, sequence, zone
-        self._channels = [(path_to(channel), reader(channel.kind)) for channel in schema.channels]
+        self._channels = [(path_to(channel), reader(channel)) for channel in schema.channels]
         self._units = units
         # Only numbers have a unit.
         self._measured = [

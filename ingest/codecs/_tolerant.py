@@ -8,12 +8,18 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.schema import Kind
+from ingest.codecs._words import category, spelled_boolean, text
+from streamgauge.schema import Channel, Kind
 from streamgauge.words import Flag
 
-__all__ = ["boolean", "number", "parse", "reader"]
+__all__ = ["boolean", "number", "number_with_comma", "parse", "reader"]
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_WITH_COMMA = re.compile(
+    r"[+-]?(\d+|\d{1,3}(([.' \u00a0\u202f\u2019])\d{3})(\3\d{3})*)?(,\d*)?([eE][+-]?\d+)?", re.ASCII
+)
+"""As people write numbers where the comma stands before the decimals: 1.234,5 or 1 234,5."""
+_GROUPING = re.compile(r"[.' \u00a0\u202f\u2019]")
 _LONGEST_NUMBER = 64
 _NON_FINITE = (math.nan, int(Flag.NON_FINITE))
 _WRONG_TYPE = (math.nan, int(Flag.WRONG_TYPE))
@@ -95,9 +101,25 @@ def boolean(value: Any) -> tuple[float, int]:
             return float(value), 0
         if isinstance(value, float) and not math.isfinite(value):
             return _NON_FINITE
-    return _WRONG_TYPE
+    return spelled_boolean(value) if isinstance(value, str) else _WRONG_TYPE
 
 
-def reader(kind: Kind) -> Callable[[Any], tuple[float, int]]:
-    """How values of that kind are read."""
-    return boolean if kind is Kind.BOOLEAN else number
+def number_with_comma(value: Any) -> tuple[float, int]:
+    """The same as `number`, where a text has a comma before its decimals."""
+    if not isinstance(value, str):
+        return number(value)
+    written = value.strip()
+    if len(written) > _LONGEST_NUMBER or not _WITH_COMMA.fullmatch(written):
+        return _WRONG_TYPE
+    return number(_GROUPING.sub("", written).replace(",", "."))
+
+
+def reader(channel: Channel) -> Callable[[Any], tuple[float, int]]:
+    """How values of that channel are read."""
+    if channel.kind is Kind.CATEGORY:
+        return category(channel)
+    if channel.kind is Kind.TEXT:
+        return text
+    if channel.kind is Kind.BOOLEAN:
+        return boolean
+    return number if channel.decimal == "." else number_with_comma

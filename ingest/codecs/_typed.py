@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from ingest.codecs._rows import MOST_READINGS
-from streamgauge.schema import Kind
+from ingest.codecs._words import LONGEST
+from streamgauge.schema import Channel, Kind
 
 __all__ = [
     "DEVICE",
@@ -37,9 +38,13 @@ TIME: Any = int | float | str | None
 SEQUENCE: Any = int | str | None
 
 
-def channel_type(kind: Kind) -> Any:
-    """What a channel of that kind may hold without a second look."""
-    return bool | Literal[0, 1] | None if kind is Kind.BOOLEAN else float | None
+def channel_type(channel: Channel) -> Any:
+    """What a channel may hold without a second look."""
+    if channel.kind is Kind.CATEGORY:
+        return Literal[channel.values] | None
+    if channel.kind is Kind.TEXT:
+        return Annotated[str, msgspec.Meta(max_length=LONGEST)] | None
+    return bool | Literal[0, 1] | None if channel.kind is Kind.BOOLEAN else float | None
 
 
 class TypedParser:

@@ -103,7 +103,7 @@ def build(
     )  # fmt: skip
     look = bounded_bytes(partial(second_look, readings=array, max_depth=max_depth), max_bytes)
     columns = ColumnRows(
-        devices, device=at, time=when, sequence=count, zone=clock_zone, units=conversion
+        schema, devices, device=at, time=when, sequence=count, zone=clock_zone, units=conversion
     )
     typed = _typed_parser(schema, at, when, count, array)
     return _JsonCodec(columns, typed, partial(rows.append, look), max_bytes)
@@ -204,7 +204,7 @@ def _typed_parser(
     shared = len(leaves)
     leaves += [(sequence.path, SEQUENCE, None)] if sequence.where == "field" else []
     for channel in schema.channels:
-        leaves.append((channel_path(channel), channel_type(channel.kind), math.nan))
+        leaves.append((channel_path(channel), channel_type(channel), math.nan))
     try:
         return GroupedParser(array, leaves, shared) if array else TypedParser(leaves)
     except ValueError:

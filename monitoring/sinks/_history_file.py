@@ -36,10 +36,13 @@ TABLES = {
     "outcomes": """lane smallint, device integer, sequence bigint, made bigint, due bigint,
         label double, residual double, status utinyint, written bigint""",
     "events": """kind utinyint, device integer, lane smallint, time bigint, before double,
-        after double, size double, written bigint""",
+        after double, size double, written bigint, channel varchar""",
     "scores": f"""lane smallint, device integer, time bigint, written bigint,
         {", ".join(f"{name} double" for name in SCORE_COLUMNS)}""",
 }
+
+ADDED = ("events add column if not exists channel varchar",)
+"""Columns that a file of an earlier version may lack."""
 
 
 class StoreDamaged(Exception):
@@ -125,6 +128,8 @@ class HistoryFile:
                 f"program writes format {FORMAT}; run the version that wrote it, or move it away: "
                 "a new history is begun"
             )
+        for column in ADDED:
+            cursor.execute(f"alter table {column}")
 
     @contextmanager
     def reader(self) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -10,7 +10,7 @@ from streamgauge.predictions import prediction_id
 from streamgauge.schedule import Lane
 from streamgauge.words import Status
 
-__all__ = ["drift", "predictions", "score_history"]
+__all__ = ["drift", "events", "predictions", "score_history"]
 
 WINDOW = 10 * 10**6
 """Microseconds of the newest rows that are searched first; then four times as many, and so on."""
@@ -46,6 +46,12 @@ select time, {", ".join(f"any_value({name}) {name}" for name in SCORE_COLUMNS)} 
 where device = -1 and lane = $lane and time >= $since
 group by time order by time desc limit $limit
 """  # noqa: S608 - the names are our own constants
+EVENTS = """
+select distinct time, device, channel, kind, size from events
+where list_contains($kinds::utinyint[], kind) and ($device is null or device = $device)
+order by time desc, device, channel, kind limit $limit
+"""
+ABOUT_DEVICES = (int(EventKind.SILENT), int(EventKind.RETURNED), int(EventKind.EVICTED))
 DRIFTS = (int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN))
 
 
@@ -122,6 +128,23 @@ def drift(
             }
         )
     return found
+
+
+def events(
+    file: HistoryFile, devices: Mapping[int, str], limit: int, device: int | None
+) -> list[dict[str, Any]]:
+    """The newest silences, returns and evictions, of one device (its code) or of all."""
+    values = {"kinds": list(ABOUT_DEVICES), "device": device, "limit": limit}
+    return [
+        {
+            "time": time,
+            "device": devices.get(code, ""),
+            "channel": channel or "",
+            "kind": EventKind(kind).name.lower(),
+            "seconds": seconds,
+        }
+        for time, code, channel, kind, seconds in _rows(file, EVENTS, values)
+    ]
 
 
 def score_history(file: HistoryFile, lane: int, since: int, limit: int) -> list[dict[str, Any]]:

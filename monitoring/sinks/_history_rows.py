@@ -1,8 +1,10 @@
 """Outputs into the columns of the history: numbers only, one pass, no Python per record."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitoring.sinks._history_file import ROWS
 from streamgauge.arrays import Floats, Ints
@@ -27,7 +29,7 @@ from streamgauge.words import Step
 
 __all__ = ["OUTCOMES", "PREDICTIONS", "Columns", "DeviceCodes", "Staged", "stage"]
 
-Columns = dict[str, Ints | Floats]
+Columns = dict[str, NDArray[Any]]
 
 PREDICTIONS, OUTCOMES = range(2)
 INTS = ("lane", "device", "sequence", "made", "due", "status", "version", "written")
@@ -167,6 +169,7 @@ class Staged:
         numbers = np.array([(e.before, e.after, e.size) for e, _, _ in self._events], np.float64)
         names = ("kind", "device", "lane", "time", "written")
         named: Columns = dict(zip(names, np.array(kept, np.int64).T.copy(), strict=True))
+        named["channel"] = np.array([e.channel for e, _, _ in self._events], object)
         return named | dict(zip(("before", "after", "size"), numbers.T.copy(), strict=True))
 
     def scores(self) -> Columns:

@@ -20,6 +20,7 @@ from streamgauge.schedule import Lane
 
 __all__ = ["Lines", "LinesEncoder", "tag"]
 
+SILENCES = (EventKind.SILENT, EventKind.RETURNED)
 DIRECTIONS = {EventKind.DRIFT_UP: "up", EventKind.DRIFT_DOWN: "down"}
 _SPECIAL = re.compile(r"([,= ])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -62,14 +63,16 @@ class LinesEncoder:
       join the same point, at the time when the prediction was made
     - `iot_model`: the scores over all devices, and those of single devices
     - `iot_drift`: `before`, `after`, `size`, by `direction`
+    - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
 
-    Without `per_device` there are no single predictions and no tag `device`.
+    Without `per_device` there are no single predictions, no silences and no tag `device`.
     """
 
     def __init__(self, lanes: Sequence[Lane], stream: str, *, per_device: bool) -> None:
         self._per_device = per_device
         horizons = [f",horizon={tag(lane.horizon)}" if lane.horizon else "" for lane in lanes]
-        rest = [f",stream={tag(stream)},task={tag(lane.task)}" for lane in lanes]
+        self._stream = f",stream={tag(stream)}"
+        rest = [f"{self._stream},task={tag(lane.task)}" for lane in lanes]
         self._tags = [f"{horizon}{more}" for horizon, more in zip(horizons, rest, strict=True)]
 
     def encode(self, outputs: Sequence[Output]) -> Lines:
@@ -82,6 +85,9 @@ class LinesEncoder:
             drifts = [event for event in output.events if event.kind in DIRECTIONS]
             if drifts:
                 arrays.append(self._drifts(output, drifts))
+            silences = [event for event in output.events if event.kind in SILENCES]
+            if silences and self._per_device:
+                arrays.append(self._silences(output, silences))
         return Lines(arrays)
 
     def _predictions(self, output: Output) -> list[pa.Array]:
@@ -123,6 +129,15 @@ class LinesEncoder:
             "size": np.array([one.size for one in drifts]),
         }
         return _lines(pa.array(prefixes), fields, np.array([one.time for one in drifts]))
+
+    def _silences(self, output: Output, silences: Sequence[Event]) -> pa.Array:
+        prefixes = []
+        for one in silences:
+            channel = f",channel={tag(one.channel)}" if one.channel else ""
+            who = f",device={tag(output.device(one.row))},event={one.kind.name.lower()}"
+            prefixes.append(f"iot_silence{channel}{who}{self._stream}")
+        fields = {"seconds": np.array([one.size for one in silences])}
+        return _lines(pa.array(prefixes), fields, np.array([one.time for one in silences]))
 
     def _series(
         self, measurement: str, output: Output, lane: int, row: int, direction: str = ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.events import Event
+from streamgauge.events import Event, EventKind
 from streamgauge.instants import iso
 from streamgauge.output import Output
 from streamgauge.predictions import (
@@ -49,7 +49,7 @@ def encoded(output: Output) -> Iterator[Encoded]:
         yield kind, data["device"], data["task"], data["id"], _json(data)
     for one in output.events:
         data = event(output, one)
-        where = output.predictions.lanes[one.lane].name if one.lane >= 0 else ""
+        where = output.predictions.lanes[one.lane].name if one.lane >= 0 else one.channel
         name = f"{data['kind']}/{where}/{data['device'] or ''}/{one.time}"
         yield "event", data["device"] or "", data["task"], name, _json({"id": name, **data})
 
@@ -81,6 +81,7 @@ def record(output: Output, i: int) -> tuple[str, dict[str, Any]]:
 def event(output: Output, one: Event) -> dict[str, Any]:
     """Content of an event; `device` is None where it concerns all."""
     lane = output.predictions.lanes[one.lane] if one.lane >= 0 else None
+    silence = {"channel": one.channel, "seconds": one.size}
     return {
         "time": iso(one.time),
         "device": output.device(one.row) or None,
@@ -89,4 +90,5 @@ def event(output: Output, one: Event) -> dict[str, Any]:
         "kind": one.kind.name.lower(),
         "before": one.before,
         "after": one.after,
+        **(silence if one.kind in (EventKind.SILENT, EventKind.RETURNED) else {}),
     }

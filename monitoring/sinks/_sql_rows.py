@@ -121,6 +121,7 @@ class RowsEncoder:
         return {
             **self._place(event.lane, output.device(event.row)),
             "kind": event.kind.name.lower(),
+            "channel": event.channel,
             "time": _time(event.time),
             "before": _known(event.before),
             "after": _known(event.after),

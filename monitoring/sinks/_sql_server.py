@@ -54,7 +54,8 @@ def tables(prefix: str) -> dict[str, sa.Table]:
             sa.Column("model_version", sa.BigInteger, nullable=False),
         ),
         EVENTS: sa.Table(
-            f"{start}events", metadata, *where(), key("kind", 16), moment("time"),
+            f"{start}events", metadata, *where(), key("kind", 16), key("channel", 100),
+            moment("time"),
             *numbers("before", "after", "size"),
         ),
         SCORES: sa.Table(

@@ -141,6 +141,13 @@ class Store:
             return []
         return read.drift(self._file, self._names, self._devices.ids, limit, code)
 
+    def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
+        """The newest events of one device or of all; see `History`."""
+        code = None if device is None else self._devices.code_of.get(device)
+        if device is not None and code is None:
+            return []
+        return read.events(self._file, self._devices.ids, limit, code)
+
     def score_history(
         self, task: str, horizon: str, since_us: int, limit: int
     ) -> list[dict[str, Any]]:

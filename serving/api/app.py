@@ -11,6 +11,7 @@ from ingest.rejects import Reject
 from serving.api import (
     devices,
     drift,
+    events,
     health,
     metrics,
     page,
@@ -35,6 +36,7 @@ _GUARDED = (
     devices.routes,
     tasks.routes,
     drift.routes,
+    events.routes,
     rejects.routes,
     stream.routes,
     health.status,

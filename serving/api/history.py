@@ -19,6 +19,11 @@ class History(Protocol):
         """Keys: time, device ("" = the fleet), task, horizon, kind, before, after."""
         ...
 
+    def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
+        """Silences, returns and evictions. Keys: time, device, channel ("" = the device as a
+        whole), kind, seconds."""
+        ...
+
     def score_history(
         self, task: str, horizon: str, since_us: int, limit: int
     ) -> list[dict[str, Any]]:
@@ -35,6 +40,9 @@ class NoHistory:
         return []
 
     def drift(self, limit: int, device: str | None) -> list[dict[str, Any]]:
+        return []
+
+    def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
         return []
 
     def score_history(

@@ -34,9 +34,11 @@ _BY = {
     "readings": ("verdict", "Readings by what was decided about them."),
     "flags": ("flag", "Values that cleaning changed, by what it did."),
     "rejected": ("reason", "Messages and readings that were not admitted."),
+    "silences": ("event", "Devices and channels that fell silent, and that returned."),
 }
 _GAUGES = {
     "devices": "Devices known now.",
+    "devices_silent": "Devices silent for longer than devices.silent_after.",
     "devices_clock_wrong": "Devices whose clock is further from ours than devices.max_skew.",
 }
 _COUNTERS = {

@@ -142,12 +142,14 @@ def check_channels(settings: Settings, findings: Findings) -> None:
     if not channels:
         return
     _check_references(settings, channels, findings)
+    _check_words(settings, findings)
     check_label_channels(settings, findings)
     for name, task in settings.tasks.items():
         if task.target and task.target not in channels:
             path = ("tasks", name, "target")
             findings.unknown(path, "no such channel", channels, task.target)
-    if not findings.within("features") and not findings.within("channels"):
+    broken = findings.within("devices", "tags")
+    if not (broken or findings.within("features") or findings.within("channels")):
         _check_inputs(settings, findings)
     boundless = [
         name
@@ -158,6 +160,23 @@ def check_channels(settings: Settings, findings: Findings) -> None:
         findings.notes.append(
             f"no range for {', '.join(boundless)}: only values beyond 1e24 are taken for faults"
         )
+
+
+def _check_words(settings: Settings, findings: Findings) -> None:
+    """A category has its words, and nothing else has."""
+    for name, channel in settings.channels.items():
+        path: KeyPath = ("channels", name, "values")
+        is_category = channel.kind is Kind.CATEGORY
+        if findings.within(*path) or findings.within("channels", name, "kind"):
+            continue
+        folded = {" ".join(word.casefold().split()) for word in channel.values}
+        if not is_category and channel.values:
+            findings.add(path, f"a {channel.kind} has no words", 'set kind = "category"')
+        elif is_category and not channel.values:
+            findings.add(path, "missing", 'add the words, such as values = ["idle", "run"]')
+        elif is_category and (len(folded) < len(channel.values) or "" in folded):
+            remedy = "name each once; case and whitespace make no difference"
+            findings.add(path, "a word stands here twice, or is empty", remedy)
 
 
 def _check_references(settings: Settings, channels: list[str], findings: Findings) -> None:

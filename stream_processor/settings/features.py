@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
+from inspect import signature
+from types import ModuleType
 from typing import Any
 
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings, TaskSettings
+from streamgauge.devices import Devices
 from streamgauge.plugins import load
-from streamgauge.schema import Schema
+from streamgauge.schema import Kind, Schema
 
-__all__ = ["Refused", "build_features", "choose_inputs", "feature_options"]
+__all__ = ["Refused", "build_features", "choose_inputs", "feature_options", "knows_devices"]
 
 
 class Refused(ValueError):
@@ -27,7 +30,10 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
     The plug-in's name is the second part of the key: `("features", "rolling", 0)`.
     """
     features = settings.features
-    of = schema.names if features.raw is None else features.raw
+    # A category's code is no quantity, unless someone says that it is.
+    words = (Kind.CATEGORY, Kind.TEXT)
+    plain = tuple(one.name for one in schema.channels if one.kind not in words)
+    of = plain if features.raw is None else features.raw
     if of:
         yield ("features", "raw"), {"of": of}
     if features.lags:
@@ -43,25 +49,31 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
             },
         )
     if features.calendar is not None:
-        of, encoding = features.calendar.of, features.calendar.encoding
-        zone = settings.devices.timezone
-        yield ("features", "calendar"), {"of": of, "as_": encoding, "zone": zone}
+        clock, zone = features.calendar, settings.devices.timezone
+        where = {"country": clock.country, "subdivision": clock.subdivision}
+        options = {"of": clock.of, "as_": clock.encoding, "zone": zone, **where}
+        yield ("features", "calendar"), options
     for key, use in features.uses():
         yield key, use.options
 
 
-def build_features(settings: Settings, schema: Schema, capacity: int) -> list[FeatureOperator]:
+def build_features(
+    settings: Settings, schema: Schema, capacity: int, devices: Devices | None = None
+) -> list[FeatureOperator]:
     """All feature operators, each writing its columns after those of the one before.
 
-    `Refused` where one of them does not take its options.
+    A plug-in whose `build` has a parameter `devices` looks at more than the device of a reading:
+    it is given them. `Refused` where one of them does not take its options.
     """
     built: list[FeatureOperator] = []
     taken: set[str] = set()
     column = 0
+    devices = settings.known_devices(1) if devices is None else devices
     for path, options in feature_options(settings, schema):
         plugin = load("stream_processor.features", str(path[1]))
         try:
-            operator: FeatureOperator = plugin.build(schema, capacity, column, **options)
+            given = (schema, capacity, column, *([devices] * knows_devices(plugin)))
+            operator: FeatureOperator = plugin.build(*given, **options)
         except ValueError as refused:
             raise Refused(path, str(refused)) from refused
         twice = [name for name in operator.names if name in taken]
@@ -71,6 +83,11 @@ def build_features(settings: Settings, schema: Schema, capacity: int) -> list[Fe
         built.append(operator)
         column += len(operator.names)
     return built
+
+
+def knows_devices(plugin: ModuleType) -> bool:
+    """Whether a feature's `build` takes the devices."""
+    return "devices" in signature(plugin.build).parameters
 
 
 def choose_inputs(

@@ -14,6 +14,7 @@ from stream_processor.settings.problems import Findings, Problem, Problems
 from stream_processor.settings.read import read
 from stream_processor.settings.trial import try_cleaners, try_detector, try_sinks, try_sources
 from stream_processor.settings.uses import check_uses
+from streamgauge.tags import read_tags
 
 __all__ = ["load", "load_text", "with_channels"]
 
@@ -76,6 +77,7 @@ def _settings(
     refuse_secrets(document.tree, (), findings)
     tree = resolve(document.tree, env, (), findings, spare="source" if for_replay else "")
     settings: Settings = read(Settings, tree, (), findings)
+    settings = _with_table(settings, folder, findings)
     settings = check_uses(settings, folder, findings)
     check_whole(settings, findings, for_replay=for_replay)
     check_channels(settings, findings)
@@ -97,6 +99,22 @@ def _settings(
             write_keys=tuple(filter(None, serve.write_keys)),
         ),
     )
+
+
+def _with_table(settings: Settings, folder: Path, findings: Findings) -> Settings:
+    """The settings with an absolute path to the table of devices, and none where it is unfit."""
+    table = settings.devices.tags
+    if table is None or not table.file.parts:
+        return dataclasses.replace(
+            settings, devices=dataclasses.replace(settings.devices, tags=None)
+        )
+    table = dataclasses.replace(table, file=folder / table.file)
+    try:
+        read_tags(table.file)
+    except ValueError as refused:
+        findings.refuse(("devices", "tags"), str(refused))
+        table = None
+    return dataclasses.replace(settings, devices=dataclasses.replace(settings.devices, tags=table))
 
 
 def with_channels(settings: Settings, names: Iterable[str]) -> Settings:

@@ -34,7 +34,9 @@ from stream_processor.settings.kinds import (
     Steps,
     Zone,
 )
+from streamgauge.devices import Devices
 from streamgauge.schema import Channel, Kind, Outside, Schema
+from streamgauge.tags import read_tags
 
 __all__ = [
     "AssembleSettings",
@@ -57,6 +59,7 @@ __all__ = [
     "StateSettings",
     "StoreSettings",
     "StreamSettings",
+    "TableSettings",
     "TaskSettings",
 ]
 
@@ -134,6 +137,17 @@ class AssembleSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TableSettings:
+    """devices.tags; a plain path means `file`."""
+
+    __shorthand__: ClassVar[str] = "file"
+
+    file: Path = field(default=Path(), metadata=REQUIRED)
+    """CSV with a column `device` and one per tag. Relative to the file's folder; absolute once
+    loaded."""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceSettings:
     """[devices]."""
 
@@ -146,6 +160,10 @@ class DeviceSettings:
     max_skew: Duration = 60 * 10**6
     """How far a device's clock may be from ours before it counts as wrong."""
     evict_after: Ever = None
+    tags: TableSettings | None = None
+    """What is known of the devices beforehand: site, type and the like."""
+    silent_after: Ever = None
+    """How long a device may be quiet before that is an event."""
     duplicates: DuplicateSettings = DuplicateSettings()
     reorder: ReorderSettings | None = None
     """None: a reading that is older than the device's newest is late."""
@@ -194,6 +212,14 @@ class ChannelSettings:
     range: Limits | None = None
     outside: Outside = Outside.MISSING
     path: str = ""
+    values: tuple[str, ...] = ()
+    """The words of a category."""
+    similarity: Annotated[float, Field(ge=0, le=100)] = 85.0
+    """How like one of them, percent, a misspelt word must be to be taken for it; 100 = none is."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the decimals of numbers that are written as text."""
+    silent_after: Ever = None
+    """How long the channel may be absent before that is an event."""
     rate: Options | None = None
     """Cleaning, in the order in which it is done: see the files of `stream_processor/clean`."""
     spike: Options | None = None
@@ -231,6 +257,9 @@ class CalendarSettings:
 
     of: Names = field(default=(), metadata=REQUIRED)
     encoding: Literal["number", "cyclic"] = field(default="number", metadata={"key": "as"})
+    country: str = ""
+    """Whose holidays these are, such as "DE"; and of which part of it, such as "BY"."""
+    subdivision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -409,6 +438,12 @@ class Settings:
     )
     """The text it came from, for the lines of problems found later."""
 
+    def known_devices(self, limit: int) -> Devices:
+        """No devices yet, and what is known of them beforehand; ValueError where that cannot be
+        read."""
+        table = self.devices.tags
+        return Devices(limit, read_tags(table.file) if table else None)
+
     def schema(self) -> Schema:
         """The channels as the words of the walk."""
         channels = (_channel(name, channel) for name, channel in self.channels.items())
@@ -423,4 +458,15 @@ class Settings:
 
 def _channel(name: str, channel: ChannelSettings) -> Channel:
     low, high = channel.range or (float("-inf"), float("inf"))
-    return Channel(name, channel.unit, channel.kind, low, high, channel.outside, channel.path)
+    return Channel(
+        name,
+        channel.unit,
+        channel.kind,
+        low,
+        high,
+        channel.outside,
+        channel.path,
+        channel.values,
+        channel.similarity,
+        channel.decimal,
+    )

@@ -25,8 +25,10 @@ __all__ = [
     "check_alone",
     "check_cut",
     "check_finite",
+    "check_left",
     "check_move",
     "check_reset",
+    "check_restart",
     "play",
     "unseen",
 ]
@@ -135,6 +137,31 @@ def check_reset(build: Build, stream: Stream) -> None:
     assert_same_state(used.blocks, fresh.blocks, stream.rows, devices_only=True)
     assert_same_bits(play(used, stream), play(fresh, stream))
     assert_same_state(used.blocks, fresh.blocks, stream.rows, devices_only=True)
+
+
+def check_restart(build: Build, stream: Stream, at: int, cut: Cut = ()) -> None:
+    """An instance that was given all state of another goes on as that one does."""
+    here, there = build(COLUMN), build(COLUMN)
+    every = np.arange(CAPACITY)
+    if at:
+        play(here, stream.chosen(slice(0, at)))
+    put_rows(there.blocks, every, take_rows(here.blocks, every))
+    rest = stream.chosen(slice(at, len(stream)))
+    if len(rest):
+        stayed = play(here, rest)
+        inside = tuple(place for place in cut if place < len(rest))
+        assert_same_bits(play(there, rest, inside), stayed)
+    assert_same_state(here.blocks, there.blocks, every)
+
+
+def check_left(build: Any, stream: Stream) -> None:
+    """Devices that are evicted leave nothing in what they have in common with others."""
+    used, fresh = build(COLUMN), build(COLUMN)
+    play(used, stream)
+    for rows in (stream.rows[1::2], stream.rows[::2]):
+        getattr(used, "evict", lambda _: None)(rows)
+        reset_rows(used.blocks, rows)
+    assert_same_state(used.blocks, fresh.blocks, np.arange(CAPACITY))
 
 
 def unseen(subject: Subject, streams: Iterable[Stream]) -> set[str]:

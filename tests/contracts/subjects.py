@@ -12,12 +12,17 @@ from stream_processor.admit import Admit
 from stream_processor.clean._range import EXTREME
 from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
-from stream_processor.features import calendar, formula, lags, raw, rolling, shape
+from stream_processor.features import calendar, formula, group, lags, raw, rolling, shape
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
+from stream_processor.silence import Silence
 from streamgauge import plugins
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
+from streamgauge.devices import Devices
+from streamgauge.schema import Channel, Kind, Schema
+from streamgauge.state import Keys
+from streamgauge.tags import Tags
 from streamgauge.words import Flag, Verdict
 from tests.contracts.streams import CAPACITY, MAX_AHEAD, SCHEMA
 
@@ -37,6 +42,8 @@ class Subject:
     module: str
     name: str
     build: Callable[[int], Operator]
+    keys: Keys = Keys.DEVICE
+    """DEVICE where no device has an influence on another; else what they have in common."""
     admitted: bool = True
     """Whether it works on streams as admission leaves them, or as devices send them."""
     outcomes: Mapping[str, Seen] = field(default_factory=dict)
@@ -53,6 +60,7 @@ def found() -> list[str]:
         "stream_processor.admit",
         "stream_processor.clocks",
         "stream_processor.flag_counts",
+        "stream_processor.silence",
         f"{clean}._range",
     ]
     for folder in (clean, f"{clean}.outlier", f"{clean}.missing", "stream_processor.features"):
@@ -133,6 +141,33 @@ class _Counted:
         return Call(run, (Now.N,))
 
 
+class _Heard:
+    """Silences, told after each batch."""
+
+    def __init__(self) -> None:
+        limits = [5 * 10**6, None, 30 * 10**6]
+        self.silence = Silence(SCHEMA, CAPACITY, device=10**7, channels=limits, part=1_000)
+        self.blocks = self.silence.blocks
+        self.kinds: set[tuple[str, bool]] = set()
+
+    def call(self, batch: Batch, features: Features) -> Call:
+        inner = self.silence.call(batch, features)
+
+        def run(n: int) -> None:
+            values = batch.values[:n]
+            values[~(np.abs(values) <= EXTREME)] = np.nan
+            inner.run(n=n)
+            events = self.silence.told(n)
+            assert [event.source for event in events] == sorted(event.source for event in events)
+            self.kinds |= {(event.kind.name, bool(event.channel)) for event in events}
+
+        return Call(run, (Now.N,))
+
+
+def _heard(kind: str, of_channel: bool, operator: _Heard) -> bool:
+    return (kind, of_channel) in operator.kinds
+
+
 _FEW = {"window": 9, "ready_after": 3, "accept_after": 3}
 _CLEANERS: tuple[tuple[str, int, Mapping[str, Any], Flag], ...] = (
     ("rate", 0, {"per_second": 0.5, "action": "drop"}, Flag.RATE),
@@ -201,6 +236,57 @@ def _feature(name: str, options: Mapping[str, Any], column: int) -> Operator:
     return operator
 
 
+_WORDED = Schema(
+    [
+        Channel("temperature", kind=Kind.CATEGORY, values=tuple(f"w{k}" for k in range(23))),
+        Channel("load"),
+        Channel("free", kind=Kind.TEXT),
+    ]
+)
+_OF_WORDS: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("onehot", {"of": ["temperature"]}),
+    ("ordinal", {"of": ["temperature"]}),
+    ("frequency", {"of": ["temperature"]}),
+    ("target_mean", {"of": ["temperature"], "target": "load", "weight": 2.0}),
+    ("hashing", {"of": ["free"], "buckets": 5}),
+)
+
+
+def _of_words(name: str, options: Mapping[str, Any], column: int) -> Operator:
+    plugin = import_module(f"{_FEATURES}.{name}")
+    operator: Operator = plugin.build(_WORDED, CAPACITY, column, **options)
+    return operator
+
+
+_AMONG_DEVICES: tuple[tuple[str, Keys, Mapping[str, Any]], ...] = (
+    ("tags", Keys.FLEET, {}),
+    ("joined", Keys.FLEET, {"of": _BOTH, "device": "d7", "at_most": "20s", "readings_max": 3}),
+    ("group", Keys.GROUP, {"of": _BOTH, "by": "site", "stats": group.STATS, "at_most": "20s"}),
+    ("group", Keys.FLEET, {"of": ["free"], "stats": ["median", "mean"], "members_max": 2}),
+)
+"""File, key space and options of features that look at more than the device of a reading."""
+
+
+def _known_devices() -> Devices:
+    """A device in each row: of site a or b, or of none, with a depth."""
+    ids = [f"d{row}" for row in range(CAPACITY)]
+    table = {id_: [("a", "b", "a", "")[k % 4], str(k)] for k, id_ in enumerate(ids)}
+    return Devices(CAPACITY, Tags(["site", "depth"], table))
+
+
+def _remembers(operator: Operator) -> bool:
+    shared = [block for block in operator.blocks.values() if block.keys is not Keys.DEVICE]
+    return any(block.array.any() for block in shared)
+
+
+def _among_devices(name: str, options: Mapping[str, Any], column: int) -> Operator:
+    devices = _known_devices()
+    plugin = import_module(f"{_FEATURES}.{name}")
+    operator: Operator = plugin.build(SCHEMA, CAPACITY, column, devices, **options)
+    devices.rows([f"d{row}" for row in range(CAPACITY)])
+    return operator
+
+
 _ALL = rolling.STATS
 
 SUBJECTS = (
@@ -225,6 +311,16 @@ SUBJECTS = (
     ),
     Subject(
         "stream_processor.flag_counts", "all", lambda column: _Counted(FlagCounts(SCHEMA, CAPACITY))
+    ),
+    Subject(
+        "stream_processor.silence",
+        "device and channels",
+        lambda column: _Heard(),
+        outcomes={
+            f"{kind} {of_channel}": partial(_heard, kind, of_channel)
+            for kind in ("SILENT", "RETURNED")
+            for of_channel in (False, True)
+        },
     ),
     *_cleaners(),
     Subject(
@@ -280,6 +376,20 @@ SUBJECTS = (
         )
         for name, options in _OTHER_FEATURES
     ),
+    *(
+        Subject(f"{_FEATURES}.{name}", ", ".join(options), partial(_of_words, name, options))
+        for name, options in _OF_WORDS
+    ),
+    *(
+        Subject(
+            f"{_FEATURES}.{name}",
+            f"{keys}, {', '.join(options)}",
+            partial(_among_devices, name, options),
+            keys,
+            outcomes={"remembers": _remembers} if name != "tags" else {},
+        )
+        for name, keys, options in _AMONG_DEVICES
+    ),
     Subject(
         f"{_FEATURES}.formula",
         "three",
@@ -293,11 +403,17 @@ SUBJECTS = (
     Subject(
         f"{_FEATURES}.calendar",
         "number",
-        _calendar(of=calendar.FIELDS, zone="Europe/Berlin"),
+        _calendar(of=calendar.FIELDS, zone="Europe/Berlin", country="DE"),
     ),
     Subject(
         f"{_FEATURES}.calendar",
         "cyclic",
-        _calendar(of=["month", "hour"], as_="cyclic", zone="Australia/Lord_Howe"),
+        _calendar(
+            of=["month", "holiday", "hour"],
+            as_="cyclic",
+            zone="Australia/Lord_Howe",
+            country="AU",
+            subdivision="NSW",
+        ),
     ),
 )

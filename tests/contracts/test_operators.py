@@ -11,13 +11,19 @@ from hypothesis import strategies as st
 from stream_processor.features import lags
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
-from streamgauge.state import Block
+from streamgauge.state import Block, Keys
 from tests.contracts import operators
 from tests.contracts.invariance import cuts
 from tests.contracts.streams import CAPACITY, SCHEMA, Stream, make, streams
 from tests.contracts.subjects import SUBJECTS, Subject, found, without_subject
 
 every = pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.id)
+alone = pytest.mark.parametrize(
+    "subject", [one for one in SUBJECTS if one.keys is Keys.DEVICE], ids=lambda one: one.id
+)
+together = pytest.mark.parametrize(
+    "subject", [one for one in SUBJECTS if one.keys is not Keys.DEVICE], ids=lambda one: one.id
+)
 calm = settings(deadline=None, max_examples=30, derandomize=True)
 
 
@@ -46,7 +52,7 @@ def test_finite(subject: Subject, data: st.DataObject) -> None:
     operators.check_finite(subject.build, data.draw(streams(admitted=subject.admitted)))
 
 
-@every
+@alone
 @calm
 @given(data=st.data())
 def test_alone(subject: Subject, data: st.DataObject) -> None:
@@ -54,7 +60,7 @@ def test_alone(subject: Subject, data: st.DataObject) -> None:
     operators.check_alone(subject.build, data.draw(streams(admitted=subject.admitted)))
 
 
-@every
+@alone
 @calm
 @given(data=st.data())
 def test_move(subject: Subject, data: st.DataObject) -> None:
@@ -64,7 +70,25 @@ def test_move(subject: Subject, data: st.DataObject) -> None:
     operators.check_move(subject.build, stream, at, data.draw(cuts(len(stream))))
 
 
-@every
+@together
+@calm
+@given(data=st.data())
+def test_restart(subject: Subject, data: st.DataObject) -> None:
+    """A snapshot of the whole fleet goes on where it was taken."""
+    stream = data.draw(streams(admitted=subject.admitted))
+    at = data.draw(st.integers(0, len(stream)))
+    operators.check_restart(subject.build, stream, at, data.draw(cuts(len(stream))))
+
+
+@together
+@calm
+@given(data=st.data())
+def test_left(subject: Subject, data: st.DataObject) -> None:
+    """Evicted devices leave no trace among the others."""
+    operators.check_left(subject.build, data.draw(streams(admitted=subject.admitted)))
+
+
+@alone
 @calm
 @given(data=st.data())
 def test_reset(subject: Subject, data: st.DataObject) -> None:

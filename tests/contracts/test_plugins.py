@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from ingest.rejects import Rejects
 from models.learner import Estimator
 from serving.listing import FOLDERS
+from stream_processor.settings.features import knows_devices
 from streamgauge import plugins
 from streamgauge.devices import Devices
 from streamgauge.schedule import Lane
@@ -65,7 +66,10 @@ def test_purpose(package: str, module: ModuleType) -> None:
 def test_signature(package: str, module: ModuleType) -> None:
     """A plug-in takes what its folder gives, then options that a TOML file can hold."""
     assert FUNCTION[package] in getattr(module, "__all__", ()), "its function is not in __all__"
-    check_signature(getattr(module, FUNCTION[package]), POSITIONAL[package])
+    function, given = getattr(module, FUNCTION[package]), POSITIONAL[package]
+    if package == "stream_processor.features" and knows_devices(module):
+        given = {**given, "devices": Devices}
+    check_signature(function, given)
 
 
 def check_purpose(text: str | None) -> None:

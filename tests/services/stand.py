@@ -164,6 +164,11 @@ class StandHistory:
         devices = [device] if device else ["pump-1", ""]
         return [{"time": START + 88 * MINUTE, "device": name, **one} for name in devices][:limit]
 
+    def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
+        one = {"time": START + 90 * MINUTE, "device": device or "pump-1"}
+        gone = {**one, "channel": "", "kind": "evicted", "seconds": math.nan}
+        return [gone, {**one, "channel": "power", "kind": "silent", "seconds": 600.0}][:limit]
+
     def score_history(
         self, task: str, horizon: str, since_us: int, limit: int
     ) -> list[dict[str, Any]]:

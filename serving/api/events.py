@@ -1,0 +1,45 @@
+"""/v1/events: devices and channels that fell silent or returned, devices that were evicted."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from serving.api.problems import described
+from serving.api.service import Read
+from serving.api.values import Instant, Number
+
+__all__ = ["routes"]
+
+routes = APIRouter(tags=["events"])
+
+
+class EventModel(BaseModel):
+    """Something that happened to a device."""
+
+    time: Instant
+    device: str
+    channel: str | None = Field(description="null = the device as a whole")
+    kind: str = Field(description="silent, returned or evicted.")
+    seconds: Number = Field(description="How long nothing was heard; null for an eviction.")
+
+
+class EventList(BaseModel):
+    """Events, newest first."""
+
+    items: list[EventModel]
+
+
+@routes.get("/v1/events", operation_id="list_events", responses=described(401, 422))
+def list_events(
+    service: Read,
+    device: Annotated[str | None, Query(description="Of this device.")] = None,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+) -> EventList:
+    """Events of devices, newest first. Drift has a list of its own."""
+    found = service.history.events(limit, device)
+    return EventList(
+        items=[
+            EventModel.model_validate({**one, "channel": one["channel"] or None}) for one in found
+        ]
+    )
