@@ -11,7 +11,7 @@ RUN install --directory --owner streamgauge /var/cache/streamgauge
 
 # The libraries first: a change of the product's own code does not install them again.
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" >requirements.txt
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['sql'], sep='\n')" >requirements.txt
 RUN pip install -c constraints.txt -r requirements.txt setuptools
 COPY . .
 RUN pip install -c constraints.txt --no-build-isolation --no-deps .

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from stream_processor.settings.load import load
+from stream_processor.settings.load import load, load_text
 from stream_processor.settings.model import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,6 +126,19 @@ def test_pipeline_addresses_are_services_on_their_ports() -> None:
     listener = re.search(r"^listener (\d+)", broker, re.MULTILINE)
     assert listener is not None
     assert int(listener[1]) == urlsplit(urls[0]).port
+
+
+def test_the_kafka_of_compose_can_be_read() -> None:
+    """The source that stands in the configuration as a comment is valid, and names the listener
+    that Kafka has for the other services."""
+    text = (ROOT / "deploy/pipeline.toml").read_text()
+    live = re.sub(r"^# (\[\[source\]\]|\w+ = .*)$", r"\1", text, flags=re.MULTILINE)
+    env = {"INFLUXDB_TOKEN": "a-secret-of-this-test", "STREAMGAUGE_API_KEY": "another"}
+    settings = load_text(live, ROOT / "deploy/pipeline.toml", env)
+    [_, source] = settings.sources
+    assert source.use == "kafka"
+    listeners = _compose()["services"]["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"]
+    assert f"INSIDE://{source.options['bootstrap_servers']}," in listeners
 
 
 def test_sink_writes_where_compose_sets_influxdb_up() -> None:
