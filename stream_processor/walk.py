@@ -122,6 +122,15 @@ class Walk:
         self._sealed: list[Output] = []
         self._scores: list[Scores] = []
         self._chain()
+        self._compile()
+
+    def _compile(self) -> None:
+        """Call what only some messages and ticks call, on nothing: it is compiled, or read from the
+        cache, before the stream runs and not while it waits."""
+        self.stages.join.expire(0, 0, 0, self._schedule)
+        self.stages.retained.keep(self._columns.part(0, 0))
+        list(self.stages.silence.tick(0, 0))
+        list(self.overdue(0))
 
     def _chain(self) -> None:
         """Bind every kernel call to the arrays above, once."""
