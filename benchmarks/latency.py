@@ -69,7 +69,8 @@ def watch(running: Running) -> list[float]:
     sent, count = admit.view("last")[:DEVICES, 0], admit.view("count")[:DEVICES]
     seen, found = 0.0, []
     quiet_since = time.time()
-    while time.time() - quiet_since < 3.0:
+    # The publisher's process takes a while to start.
+    while time.time() - quiet_since < (3.0 if found else 60.0):
         with running.pipeline.lock:
             total, newest = float(count.sum()), float(np.nan_to_num(sent).max())
         if total > seen:

@@ -72,8 +72,9 @@ def open(  # noqa: A001  # the contract of a source's file
       name, url and topics, and stays the same over restarts
     - `qos`: 0, 1 or 2. What is sent again after a crash is sent again at 1 and at 2
     - `clean`: false = the broker keeps what comes while we are away
-    - `connections`: more than one are processes of their own, for a broker that limits each, or
-      where cores are idle; each filter belongs to one, so there must be as many, and none overlap
+    - `connections`: more than one are processes of their own, for more messages than one core can
+      read, where cores are idle; each filter belongs to one of them, so there must be as many, and
+      none may overlap
     - `will`: { topic = "...", payload = "offline", online = "online", retain = true }: what the
       broker publishes when we are gone, and what we publish when we are there
     - `silent_after`: connect anew when nothing has come for so long, such as "10m"
