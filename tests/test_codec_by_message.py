@@ -138,7 +138,7 @@ def test_a_message_that_cannot_be_read_harms_no_other() -> None:
 
 def test_names_may_be_whole() -> None:
     """Where a format's names are whole, dots in a path or a field part nothing."""
-    parse = gives(Reading({"in.t": 3, "dev.id": "x", "PM2.5": 1, "on": "ON"}))
+    parse = gives(Reading({"in.t": 3, "dev.id": "x", "PM2.5": 1, "on": "maybe"}))
     bench = Bench(parse, device="field:dev.id", path_to=channel_name).decode(b"")
     assert bench.ids == ["x"]
     assert bench.batch.values[0, :2].tolist() == [3.0, 1.0]
