@@ -61,11 +61,19 @@ class Node:
         """Whether something before this message did not come: its births are wanted."""
         if not content.HasField("seq"):
             return device not in self.alive
+        gap = self.skipped(content, first=first)
+        unknown = any(self._known(metric, device) is None for metric in content.metrics)
+        return gap or unknown or device not in self.alive
+
+    def skipped(self, content: Any, *, first: bool) -> bool:
+        """Whether the sequence, which the node and all its devices share, has a gap before this
+        message. The death of a node counts nothing: it was written before all else was."""
+        if not content.HasField("seq"):
+            return False
         expected = (self.sequence + 1) % _SEQUENCE
         gap = not first and self.sequence >= 0 and content.seq != expected
         self.sequence = int(content.seq) % _SEQUENCE
-        unknown = any(self._known(metric, device) is None for metric in content.metrics)
-        return gap or unknown or device not in self.alive
+        return gap
 
     def readings(self, content: Any, device: str) -> Iterator[Reading | DecodeError]:
         """A reading for each time that the metrics have, oldest first."""

@@ -81,7 +81,9 @@ def number(value: Any) -> tuple[float, int]:
     if isinstance(value, bool):
         return _WRONG_TYPE
     if isinstance(value, str):
-        if len(value) > _LONGEST_NUMBER or not _NUMBER.fullmatch(value.strip()):
+        # float() does not take all that strip() does, such as "\\x1f".
+        value = value.strip() if len(value) <= _LONGEST_NUMBER else ""
+        if not _NUMBER.fullmatch(value):
             return _WRONG_TYPE
     elif not isinstance(value, int):
         return _WRONG_TYPE

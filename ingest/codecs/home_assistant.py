@@ -7,6 +7,7 @@ from ingest.codecs._by_message import by_message
 from ingest.codecs._documents import no_reading, plain
 from ingest.codecs._origins import channel_name
 from ingest.codecs._reading import DecodeError, Message, Reading
+from ingest.codecs._tolerant import parse
 from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
@@ -78,9 +79,14 @@ class _Entities:
         yield Reading({"state": state, entity: state}, device=name, units=units)
 
     def _learn(self, name: str, text: str) -> None:
-        # Attributes are written as JSON, so a unit has quotes around it.
-        if name in self._units or len(self._units) < MOST_ENTITIES:
-            self._units[name] = text.strip().strip('"')
+        # Attributes are JSON, which may escape a unit's signs: "\\u00b0C".
+        try:
+            unit = parse(text.encode(), 1)
+        except ValueError:
+            unit = text.strip()
+        known = name in self._units or len(self._units) < MOST_ENTITIES
+        if known and isinstance(unit, str) and unit.isprintable():
+            self._units[name] = unit
 
     def snapshot(self) -> dict[str, Any]:
         """See `ingest.source.Remembering`."""

@@ -72,6 +72,8 @@ def _readings(nodes: Nodes, message: Message) -> Iterator[Reading | DecodeError]
     node = nodes.at("/".join(place))
     if kind in _DEATHS:
         node.died(content, device, whole=kind == "NDEATH")
+        if kind == "DDEATH" and node.skipped(content, first=False):
+            nodes.ask("/".join(place), message.received)
         raise DecodeError("no_reading", f"{device[:80]} has gone")
     if kind in _BIRTHS:
         node.born(content, device, whole=kind == "NBIRTH")

@@ -59,4 +59,4 @@ def _readings(base: str, message: Message) -> Iterator[Reading]:
 
 def _last_seen(value: Any) -> Any:
     # "disable" is how some versions say that they do not know.
-    return None if value in {"", "disable", None} else value
+    return None if value in ("", "disable", None) else value
