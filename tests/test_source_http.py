@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,13 @@ import pytest
 from httpx import Client, Response
 
 from ingest.journal import Journal
+from ingest.labels import LabelCodec
 from ingest.rejects import Rejects
 from ingest.sources import http
 from ingest.sources._keys import Keys, digest
 from serving.api.intake import Intake
 from serving.api.problems import MEDIA_TYPE
-from stream_processor.settings.model import PluginUse
+from stream_processor.settings.model import LabelFields, PluginUse
 from streamgauge.schema import Channel, Schema
 from tests.services.ports import wait_for
 from tests.services.service import Service, environment, service
@@ -285,6 +287,7 @@ def test_partial_takes_the_good_messages(tmp_path: Path) -> None:
 
 
 SCHEMA = Schema([Channel("a")])
+LABELS = LabelCodec(asdict(LabelFields(label="a")), "UTC")
 
 
 @contextmanager
@@ -292,7 +295,7 @@ def posted(**options: Any) -> Iterator[tuple[Client, http.HttpSource]]:
     """A real server over a source that no worker empties, and a client of it."""
     source = http.open(SCHEMA, 0, lambda: NOW, Rejects(), **options)
     use = PluginUse("json", {"time": "received"})
-    intake = Intake(source, use, SCHEMA, lambda: NOW, takes_labels=True)
+    intake = Intake(source, use, SCHEMA, lambda: NOW, labels=[LABELS])
     with Stand(intake=intake).served() as server, Client(base_url=server.url) as client:
         yield client, source
 
@@ -399,7 +402,7 @@ def test_other_codecs(
     """A body is read as what the source's codec reads, by its own media type; it stays whole."""
     source = http.open(SCHEMA, 0, lambda: NOW, Rejects(), timeout="50ms")
     use = PluginUse(codec, options)
-    intake = Intake(source, use, SCHEMA, lambda: NOW, takes_labels=False)
+    intake = Intake(source, use, SCHEMA, lambda: NOW)
     with Stand(intake=intake).served() as server, Client(base_url=server.url) as client:
         post = partial(client.post, "/v1/readings")
         refused = post(content=bad, headers={"Content-Type": media_type})
@@ -419,11 +422,9 @@ def test_other_codecs(
 def test_labels_come_in_one_order_with_readings() -> None:
     """One delivery, its topics tell them apart."""
     with posted() as (client, source):
-        threads = []
+        threads, body = [], {"device": "d", "time": 1, "a": 1}
         for path in ("readings", "labels", "readings"):
-            threads.append(
-                in_background(partial(client.post, f"/v1/{path}", json={"device": "d", "a": 1}))
-            )
+            threads.append(in_background(partial(client.post, f"/v1/{path}", json=body)))
             wait_for(lambda: source.state()["queued"] == len(threads))
         delivery = source.take(10, 0.0)
         assert delivery is not None

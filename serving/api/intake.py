@@ -2,12 +2,13 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 import msgspec
 
+from ingest.labels import LabelCodec
 from ingest.rejects import Rejects
 from ingest.source import Codec
 from ingest.sources.http import LABELS, HttpSource
@@ -51,7 +52,10 @@ class Fault:
 
 
 class Intake:
-    """The `http` source, and how bodies for its codec are cut and tried. Used by any thread."""
+    """The `http` source, and how bodies for its codec are cut and tried. Used by any thread.
+
+    `labels` are the codecs of the tasks that listen to posted labels, each different one once.
+    """
 
     def __init__(
         self,
@@ -60,14 +64,19 @@ class Intake:
         schema: Schema,
         clock: Callable[[], int],
         *,
-        takes_labels: bool,
+        labels: Sequence[LabelCodec] = (),
     ) -> None:
-        self.source, self.codec, self.takes_labels = source, codec.use, takes_labels
+        self.source, self.codec, self._labels = source, codec.use, labels
         module = load("ingest.codecs", codec.use)
         self.media_types: tuple[str, ...] = getattr(module, "MEDIA_TYPES", (JSON, *LINES))
         self._array = codec.use == "json" and not codec.options.get("readings")
         self._build = partial(_Trial, codec, schema, clock)
         self._trials = threading.local()
+
+    @property
+    def takes_labels(self) -> bool:
+        """Whether a task listens to posted labels."""
+        return bool(self._labels)
 
     def accepts(self, topic: str) -> tuple[str, ...]:
         """The media types of bodies that may be posted to a topic."""
@@ -93,11 +102,23 @@ class Intake:
         """The messages that the codec would not take, in order. A codec that remembers earlier
         messages cannot be tried: what it refuses is only found in `GET /v1/rejects`."""
         if topic == LABELS:
-            return [fault for k, label in enumerate(payloads) for fault in _no_object(k, label)]
+            return [fault for k, label in enumerate(payloads) for fault in self._no_label(k, label)]
         trial: _Trial | None = getattr(self._trials, "trial", None)
         if trial is None or trial.worn:
             trial = self._trials.trial = self._build()
         return trial.faults(payloads, topic)
+
+    def _no_label(self, position: int, label: bytes) -> list[Fault]:
+        """Why no task could read it; what a prediction is there for is the worker's to say."""
+        faults = _no_object(position, label)
+        if faults:
+            return faults
+        for codec in self._labels:
+            rejects = Rejects()
+            if any(True for _ in codec.decode(label, LABELS, 0, rejects)):
+                return []
+            faults += [Fault(position, one.reason, one.detail) for one in rejects.newest]
+        return faults[:1]
 
 
 def _no_object(position: int, label: bytes) -> list[Fault]:
@@ -144,12 +165,12 @@ def intake_of(
     """The intake of the configured `http` source; None where there is none."""
     for use, source in zip(settings.sources, sources, strict=True):
         if use.use == "http" and use.codec is not None:
-            schema, labels = settings.schema(), _takes_labels(settings)
-            return Intake(source, use.codec, schema, clock, takes_labels=labels)
+            return Intake(source, use.codec, settings.schema(), clock, labels=_labels(settings))
     return None
 
 
-def _takes_labels(settings: Settings) -> bool:
-    """Whether a task says `label = { from = "http" }`."""
-    labels = [getattr(task, "label", None) for task in settings.tasks.values()]
-    return any(getattr(label, "topic", "") == LABELS for label in labels)
+def _labels(settings: Settings) -> list[LabelCodec]:
+    """The codecs of tasks that say `label = { from = "http" }`."""
+    labels = [task.label for task in settings.tasks.values() if task.label is not None]
+    fields = dict.fromkeys(label.fields for label in labels if label.topic == LABELS)
+    return [LabelCodec(asdict(one), settings.devices.timezone) for one in fields]
