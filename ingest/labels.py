@@ -16,7 +16,7 @@ from ingest.codecs._tolerant import number, parse
 from ingest.rejects import Rejects
 from ingest.times import instant, zone_named
 
-__all__ = ["LabelCodec", "Told", "matches", "overlaps"]
+__all__ = ["LabelCodec", "Told", "matches"]
 
 MOST_BYTES = 1_000_000
 MOST_NESTED = 16
@@ -139,15 +139,3 @@ def matches(pattern: str, topic: str) -> bool:
         if k == len(levels) or word not in ("+", levels[k]):
             return False
     return len(wanted) == len(levels)
-
-
-def overlaps(one: str, other: str) -> bool:
-    """Whether some topic fits both filters."""
-    for a, b in zip(one.split("/"), other.split("/"), strict=False):
-        if "#" in (a, b):
-            return True
-        if a != b and "+" not in (a, b):
-            return False
-    longer = max(one.split("/"), other.split("/"), key=len)
-    shorter = min(one.count("/"), other.count("/")) + 1
-    return len(longer) == shorter or longer[shorter:] == ["#"]

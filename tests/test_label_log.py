@@ -13,12 +13,13 @@ from httpx import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.labels import LabelCodec, Told, matches, overlaps
+from ingest.labels import LabelCodec, Told, matches
 from ingest.rejects import Rejects
 from stream_processor import checkpoint as files
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Problems, load, load_text
 from stream_processor.snapshot import capture, restore
+from streamgauge.brokers import meet
 from streamgauge.delivery import Delivery
 from streamgauge.output import Output
 from tests.services.stand import Stand
@@ -397,6 +398,11 @@ def test_labels_that_nobody_would_bring_are_noted() -> None:
     notes = "\n".join(load_text(text, HERE, {}).notes)
     assert "tasks.named: no [[source]] subscribes to labels/+" in notes
     plain = CONFIG.format(compiled=COMPILED, river=RIVER)
+    posted = "its labels come over HTTP, but there is no"
+    lonely = plain.replace('"topic:labels/+"', '"http"')
+    assert any(posted in note for note in load_text(lonely, HERE, {}).notes)
+    served = lonely + '\n[[source]]\nuse = "http"\n'
+    assert not any(posted in note for note in load_text(served, HERE, {}).notes)
     assert not any("subscribes" in note for note in load_text(plain, HERE, {}).notes)
 
 
@@ -461,9 +467,9 @@ def test_no_payload_raises(payload: bytes) -> None:
     ],
 )
 def test_filters_are_those_of_mqtt(pattern: str, topic: str, fits: bool) -> None:
-    """A `+` is one level, a last `#` any number; a filter overlaps with each topic that fits it."""
+    """A `+` is one level, a last `#` any number; a filter meets each topic that fits it."""
     assert matches(pattern, topic) is fits
-    assert overlaps(pattern, topic) is overlaps(topic, pattern) is fits
+    assert meet(pattern, topic) is meet(topic, pattern) is fits
 
 
 def test_the_api_and_the_metrics_tell_what_became_of_labels() -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from ingest.labels import overlaps
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings, TaskSettings
 from stream_processor.settings.problems import Findings
+from streamgauge.brokers import meet
 
 __all__ = ["check_label", "check_label_channels", "check_topics"]
 
@@ -71,6 +71,7 @@ def check_topics(settings: Settings, findings: Findings) -> None:
         for key in ("topics", "topic")
         for topic in _texts(source.options.get(key))
     ]
+    posted = any(source.use == "http" for source in settings.sources)
     for name, task in settings.tasks.items():
         label = task.label
         if label is None:
@@ -78,6 +79,11 @@ def check_topics(settings: Settings, findings: Findings) -> None:
         if label.column:
             findings.notes.append(
                 f"tasks.{name}: its labels are a column of recordings, so it learns in replays only"
+            )
+        elif label.source == "http" and not posted:
+            findings.notes.append(
+                f"tasks.{name}: its labels come over HTTP, but there is no [[source]] with "
+                'use = "http", so no label comes; add one'
             )
         elif filters and label.source != "http" and not _any_overlaps(label.topic, filters):
             findings.notes.append(
@@ -87,7 +93,7 @@ def check_topics(settings: Settings, findings: Findings) -> None:
 
 
 def _any_overlaps(pattern: str, filters: list[str]) -> bool:
-    return any(overlaps(pattern, topic) for topic in filters)
+    return any(meet(pattern, topic) for topic in filters)
 
 
 def _texts(value: object) -> list[str]:
