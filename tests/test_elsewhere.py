@@ -29,7 +29,7 @@ from streamgauge.schedule import (
     Schedule,
 )
 from streamgauge.words import Step
-from tests.test_labels import lane as channel_lane
+from tests.test_own_labels import lane as channel_lane
 
 SECOND = 10**6
 BEGIN = 10**15
