@@ -234,8 +234,10 @@ def new_topic(
 ) -> str:
     """Make a topic of a name that no other test has."""
     name = f"readings-{uuid.uuid4().hex[:12]}"
+    # Records of an old time stay: the broker would delete them a week after their time.
+    configs = {"retention.ms": "-1", **(settings or {})}
     with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
-        admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(settings or {}))])
+        admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
     return name
 
 
