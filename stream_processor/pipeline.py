@@ -5,12 +5,10 @@ import threading
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
-from ingest.frames import frame, numeric_names
 from ingest.rejects import Rejects
 from ingest.source import Codec
 from stream_processor.board import LiveBoard
@@ -19,13 +17,15 @@ from stream_processor.label_log import Label, LabelLog
 from stream_processor.recorded import ColumnLabel, LabelColumn, RecordedLabels
 from stream_processor.settings import load, with_channels
 from stream_processor.settings.model import Settings
-from stream_processor.table import Table
 from stream_processor.walk import PART, Stages, Walk
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Readings
 from streamgauge.output import Output
 from streamgauge.plugins import load as load_plugin
 from streamgauge.words import Verdict
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Pipeline", "deliveries"]
 
@@ -191,13 +191,17 @@ class Pipeline:
         with self.lock:
             return self.walk.sealed()
 
-    def replay(self, data: pd.DataFrame) -> pd.DataFrame:
+    def replay(self, data: "pd.DataFrame") -> "pd.DataFrame":
         """Feed recorded readings in; a row per prediction out (see `table.COLUMNS`).
 
         `data` has the columns `device`, `time` and the channels, in time order over all devices.
         Call it again with later readings to go on. A clock that runs ahead is told by the rows
         that follow, so the last row is taken as it is.
         """
+        # A live service needs no pandas, whose import takes a third of a second.
+        from ingest.frames import frame, numeric_names
+        from stream_processor.table import Table
+
         if not self.settings.channels:
             self._build(with_channels(self.settings, numeric_names(data)))
         table = Table(self.walk.stages.lanes)
