@@ -58,13 +58,27 @@ def selected(table: str, query: str) -> Any:
 
 
 def first_rows(engine: Any, source: Any, rows: int) -> pd.DataFrame:
-    """The first rows as they are."""
+    """The first rows as they are; OSError with what the database says where it refuses."""
+    names, found = _asked(engine, _all_of(source).limit(rows))
+    return pd.DataFrame(found, columns=names, dtype=object)
+
+
+def _all_of(source: Any) -> Any:
     import sqlalchemy
 
-    chosen: Any = sqlalchemy.select(sqlalchemy.literal_column("*")).select_from(source).limit(rows)
-    with engine.connect() as connection:
-        result = connection.execute(chosen)
-        return pd.DataFrame([tuple(row) for row in result], columns=_names(result), dtype=object)
+    return sqlalchemy.select(sqlalchemy.literal_column("*")).select_from(source)
+
+
+def _asked(engine: Any, statement: Any) -> tuple[list[str], list[tuple[Any, ...]]]:
+    import sqlalchemy
+
+    _must_exist(engine.url)
+    try:
+        with engine.connect() as connection:
+            result = connection.execute(statement)
+            return _names(result), [tuple(row) for row in result]
+    except sqlalchemy.exc.SQLAlchemyError as failed:
+        raise OSError(database.why(engine, failed)) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,16 +158,9 @@ class CursorRows:
     def _page(self, low: Any, limit: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         import sqlalchemy
 
-        _must_exist(self._engine.url)
         cursor: Any = sqlalchemy.column(self._cursor)
-        chosen: Any = sqlalchemy.select(sqlalchemy.literal_column("*")).select_from(self._source)
-        chosen = chosen.where(cursor.is_not(None) if low is None else cursor >= low)
-        try:
-            with self._engine.connect() as connection:
-                result = connection.execute(chosen.order_by(cursor).limit(limit))
-                return _names(result), [tuple(row) for row in result]
-        except sqlalchemy.exc.SQLAlchemyError as failed:
-            raise OSError(database.why(self._engine, failed)) from None
+        chosen = _all_of(self._source).where(cursor.is_not(None) if low is None else cursor >= low)
+        return _asked(self._engine, chosen.order_by(cursor).limit(limit))
 
     def _behind(
         self, place: _Place, names: list[str], fresh: Sequence[tuple[tuple[Any, ...], Any]]

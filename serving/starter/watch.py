@@ -4,6 +4,8 @@ import secrets
 import time as wall
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -217,7 +219,7 @@ def _database(source: str, clock: Clock) -> Draft:
 def _influxdb(source: str, clock: Clock) -> Draft:
     address, login, shown = _login(source)
     parts = urlsplit(address)
-    database, _, measurement = parts.path.strip("/").partition("/")
+    database, _, measurement = map(unquote, parts.path.strip("/").partition("/"))
     if not measurement:
         raise NotUnderstood(f"{address}: write influxdb://host:8086/database/measurement")
     options: dict[str, Any] = {"url": f"http://{parts.netloc}", "database": database}
@@ -240,8 +242,11 @@ def _sampled(
     try:
         module = plugins.load("ingest.sources", use)
         frame = module.sample(rows=4 * ENOUGH, **options, **given)
-    except (ValueError, OSError) as refused:
+    except ValueError as refused:
         raise NotUnderstood(f"{options['url']}: {refused}") from None
+    except OSError as refused:
+        # It names the server itself.
+        raise NotUnderstood(str(refused)) from None
     return _table(use, options | {name: shown[name] for name in given}, frame, clock)
 
 
@@ -280,9 +285,11 @@ def _table(
 
 
 def _plain(value: Any) -> Any:
-    """numpy's and pandas' values as Python's."""
-    if isinstance(value, pd.Timestamp):
+    """Values of numpy, pandas and databases as JSON has them."""
+    if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
     return value.item() if hasattr(value, "item") else value
 
 

@@ -67,16 +67,19 @@ class InfluxDB1:
         except OSError:
             return False
 
-    def does(self, query: str) -> None:
-        """Run a statement."""
-        data = urllib.parse.urlencode({"q": query}).encode()
-        with urllib.request.urlopen(f"{self.url}/query", data, timeout=10) as answer:
+    def does(self, query: str, **login: str) -> None:
+        """Run a statement; `u` and `p` are a user and its password."""
+        data, where = (urllib.parse.urlencode(one) for one in ({"q": query}, login))
+        with urllib.request.urlopen(
+            f"{self.url}/query?{where}", data.encode(), timeout=10
+        ) as answer:
             assert b"error" not in answer.read()
 
-    def write(self, lines: str, database: str = "plant") -> None:
-        """Points in line protocol, their times in nanoseconds."""
+    def write(self, lines: str, database: str = "plant", **login: str) -> None:
+        """Points in line protocol, their times in nanoseconds; see `does`."""
+        where = urllib.parse.urlencode({"db": database} | login)
         with urllib.request.urlopen(
-            f"{self.url}/write?db={database}", lines.encode(), timeout=10
+            f"{self.url}/write?{where}", lines.encode(), timeout=10
         ) as answer:
             assert answer.status == 204
 
