@@ -1,5 +1,6 @@
 """POST /v1/readings: 202 once durable, never half, never twice; and what is refused, with why."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -368,6 +369,29 @@ def test_the_same_key_twice_at_once_is_queued_once() -> None:
         first.join()
         second.join()
         assert [answers[0].status_code, more[0].status_code] == [202, 202]
+
+
+def test_a_key_that_came_while_a_large_body_was_looked_at() -> None:
+    """A body that takes long to look at is compared again before it is queued: another one with
+    its key is refused, not taken for it, and one that has become durable is not learned twice."""
+    source = http.open(Schema([Channel("a")]), 0, lambda: NOW, Rejects())
+
+    async def came() -> None:
+        assert not source.repeats(b"k", b"one")
+        assert not source.repeats(b"k", b"two")
+        first = source.offer("readings", [b"1"], b"k", b"one")
+        with pytest.raises(http.KeyReused):
+            source.offer("readings", [b"2"], b"k", b"two")
+        delivery = source.take(10, 0.0)
+        assert delivery is not None
+        assert (delivery.payloads, delivery.tokens) == ([b"1"], [first])
+        source.acknowledge(delivery.tokens)
+        assert source.offer("readings", [b"1"], b"k", b"one") is None
+        with pytest.raises(http.KeyReused):
+            source.offer("readings", [b"2"], b"k", b"two")
+        assert source.take(10, 0.0) is None
+
+    asyncio.run(came())
 
 
 def test_what_is_too_large() -> None:

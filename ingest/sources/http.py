@@ -134,24 +134,33 @@ class HttpSource:
     def repeats(self, key: bytes, content: bytes) -> bool:
         """Whether this key's content is durable already; KeyReused where it came with another."""
         with self._lock:
-            earlier = self._unsettled.get(key) if key else None
-            known = self._keys.content(key, self._clock()) if key else None
-            if (earlier is not None and earlier.content != content) or (
-                known is not None and known != content
-            ):
-                raise KeyReused
-            self._counts["repeated"] += known is not None
-            return known is not None
+            return self._repeats(key, content)
 
-    def offer(self, topic: str, payloads: Sequence[bytes], key: bytes, content: bytes) -> Post:
-        """Queue the messages of one request; the same key joins what is under way already.
+    def _repeats(self, key: bytes, content: bytes) -> bool:
+        earlier = self._unsettled.get(key) if key else None
+        known = self._keys.content(key, self._clock()) if key else None
+        if (earlier is not None and earlier.content != content) or (
+            known is not None and known != content
+        ):
+            raise KeyReused
+        self._counts["repeated"] += known is not None
+        return known is not None
 
-        `Post.durable` is done once they are journaled. Full, TooMany: nothing was queued.
+    def offer(
+        self, topic: str, payloads: Sequence[bytes], key: bytes, content: bytes
+    ) -> Post | None:
+        """Queue the messages of one request; the same key joins what is under way already, and
+        None stands for a key whose content has become durable since `repeats` was asked.
+
+        `Post.durable` is done once they are journaled. Full, TooMany, KeyReused: nothing was
+        queued.
         """
         size = sum(map(len, payloads))
         if len(payloads) > self.queue or size > QUEUE_BYTES:
             raise TooMany
         with self._lock:
+            if self._repeats(key, content):
+                return None
             if key and key in self._unsettled:
                 post = self._unsettled[key]
                 post.waiting += 1

@@ -1,7 +1,9 @@
 """POST /v1/readings and /v1/labels: what sensors send over HTTP."""
 
 import asyncio
-from typing import Annotated, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Header, Request
 from fastapi.responses import JSONResponse
@@ -15,6 +17,7 @@ from serving.api.service import Read, Service
 
 __all__ = ["routes"]
 
+Answer = TypeVar("Answer")
 routes = APIRouter(tags=["readings"])
 AT_ONCE = 16_384
 """Bytes of a body that are looked through on the event loop; more would hold others up."""
@@ -102,12 +105,7 @@ async def _take(request: Request, service: Service, topic: str, given: str | Non
     body = await _body(request, intake.source.max_request)
     key = digest(topic.encode(), given.encode()) if given else b""
     content = digest(media_type.encode(), body) if given else b""
-    try:
-        repeated = intake.source.repeats(key, content)
-    except KeyReused:
-        raise Problem(
-            422, "this Idempotency-Key came with another body before; use a new key for a new body"
-        ) from None
+    repeated = _keyed(partial(intake.source.repeats, key, content))
     look = _look if repeated else _look_and_try
     small = len(body) <= AT_ONCE
     found = (intake, body, media_type, topic)
@@ -115,8 +113,21 @@ async def _take(request: Request, service: Service, topic: str, given: str | Non
     if repeated or not messages.payloads:
         return _accepted(messages, faults, repeated=repeated)
     _refuse(intake, messages, faults)
-    await _durable(intake, _offered(intake, topic, messages, key, content))
-    return _accepted(messages, faults)
+    # A large body was looked at in a thread: the same key may have come with another meanwhile.
+    post = _keyed(partial(_offered, intake, topic, messages, key, content))
+    if post is not None:
+        await _durable(intake, post)
+    return _accepted(messages, faults, repeated=post is None)
+
+
+def _keyed(ask: Callable[[], Answer]) -> Answer:
+    """What the source says; Problem 422 where the key came with another body."""
+    try:
+        return ask()
+    except KeyReused:
+        raise Problem(
+            422, "this Idempotency-Key came with another body before; use a new key for a new body"
+        ) from None
 
 
 def _media_type(request: Request, accepted: tuple[str, ...], codec: str) -> str:
@@ -214,7 +225,9 @@ def _errors(messages: Messages, faults: list[Fault]) -> list[dict[str, Any]]:
     ]
 
 
-def _offered(intake: Intake, topic: str, messages: Messages, key: bytes, content: bytes) -> Post:
+def _offered(
+    intake: Intake, topic: str, messages: Messages, key: bytes, content: bytes
+) -> Post | None:
     source = intake.source
     try:
         return source.offer(topic, messages.payloads, key, content)

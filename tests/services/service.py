@@ -37,12 +37,14 @@ class Service:
     `text` is a pipeline.toml without [state] and [serve]; `every` is how often it checkpoints.
     """
 
-    def __init__(self, folder: Path, text: str, *, every: str = "1s") -> None:
+    def __init__(
+        self, folder: Path, text: str, *, every: str = "1s", wait_for_sinks: str = "10m"
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.config, self.state = folder, folder / "pipeline.toml", folder / "state"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.every = every
+        self.every, self.wait_for_sinks = every, wait_for_sinks
         self.configure(text)
         self.options: tuple[str, ...] = ()
         """Of the command, from the next start on."""
@@ -51,6 +53,7 @@ class Service:
     def configure(self, text: str) -> None:
         """Write the configuration; it counts from the next start on."""
         state = f'\n[state]\ndir = "state"\ncheckpoint_every = "{self.every}"\n'
+        state += f'wait_for_sinks = "{self.wait_for_sinks}"\n'
         serve = f"\n[serve]\nport = {self.port}\n"
         self.config.write_text(text + state + serve, encoding="utf-8")
 
