@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 
-from streamgauge.hosts import is_loopback
+from streamgauge.hosts import exposed
 
 __all__ = ["Answer", "Endpoint", "Failed", "checked_url"]
 
@@ -51,7 +51,7 @@ def checked_url(url: str, tls: bool | None) -> httpx.URL:
             "url: a password in the url would show in logs; use headers = "
             '{ Authorization = "Basic ${NAME}" }'
         )
-    if parsed.scheme == "http" and tls is not False and (tls or not is_loopback(parsed.host)):
+    if exposed(parsed.scheme, parsed.host, tls):
         raise ValueError(
             f"url: what {parsed.host} answers could be read and forged on the way; write https://, "
             "or tls = false where the network is safe"

@@ -11,6 +11,7 @@ from ingest.columns import Columns
 from ingest.rejects import Rejects
 from ingest.sources._table_reader import Piece
 from streamgauge.delivery import Position
+from streamgauge.hosts import web_server
 
 __all__ = ["Points", "Server", "quoted"]
 
@@ -28,14 +29,19 @@ class Server:
     """One database of one server."""
 
     def __init__(
-        self, url: str, database: str, login: tuple[str, str], token: str, timeout: float
+        self,
+        url: str,
+        database: str,
+        login: tuple[str, str],
+        token: str,
+        timeout: float,
+        tls: bool | None,
     ) -> None:
         import httpx
 
+        scheme, host = web_server(url, tls)
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("url is no address of a server; write http://HOST:8086")
-        self._where = f"{parts.scheme}://{parts.hostname}:{parts.port or 8086}"
+        self._where = f"{scheme}://{host}:{parts.port or 8086}"
         self._url, self._database = url.rstrip("/"), database
         self._secrets = [text for text in (login[1], token, parts.password) if text]
         self._client = httpx.Client(

@@ -6,7 +6,8 @@ a database (`influx v1 dbrp create`), and InfluxDB 3 has again. Tested with Infl
 lines but does not answer InfluxQL: it cannot be read here.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -17,9 +18,10 @@ from ingest.sources._influx_query import Points, Server, quoted
 from ingest.sources._table_reader import TableReader, rows_at_once
 from ingest.times import instant, zone_named
 from streamgauge import durations
+from streamgauge.hosts import unencrypted
 from streamgauge.schema import Schema
 
-__all__ = ["READS", "open", "sample"]
+__all__ = ["READS", "notes", "open", "sample"]
 
 READS = ("url", "database", "retention", "measurement", "where")
 """Options that say what is read: a position holds for these rows."""
@@ -48,6 +50,7 @@ def open(  # noqa: A001 - the name that every source has
     until: str = "now",
     page: int = 0,
     timeout: str = "30s",
+    tls: bool | None = None,
 ) -> Source:
     """Read a measurement in the order of time, then be finished. With `first = true` beside it
     nothing is taken from other sources before.
@@ -60,6 +63,7 @@ def open(  # noqa: A001 - the name that every source has
     - `since`, `until`: a time such as 2026-01-31T12:00:00Z, or how long ago, such as "30d"; all
       there is, up to the moment when reading began, unless given. Points that come later are not
       read, nor any of them again after a restart.
+    - `tls`: left out, https is expected except on this machine; false allows http
     - `page`: points at a time; 0 = 4096, fewer where there are many channels
 
     ValueError on options that mean nothing.
@@ -69,7 +73,7 @@ def open(  # noqa: A001 - the name that every source has
     if page < 0:
         raise ValueError(f"page = {page} reads nothing; write at least 2, or 0")
     server = Server(
-        url, database, (username, password), token, durations.microseconds(timeout) / 1e6
+        url, database, (username, password), token, durations.microseconds(timeout) / 1e6, tls
     )
     columns = Columns(schema, device, "time", zone_named("UTC"), device_id)
     channels = [channel.path or channel.name for channel in schema.channels]
@@ -82,6 +86,11 @@ def open(  # noqa: A001 - the name that every source has
     return TableReader(points, columns.none(), source_index, clock, rejects, every=None)
 
 
+def notes(options: Mapping[str, Any]) -> list[str]:
+    """What is allowed but may surprise."""
+    return unencrypted("influxdb", options, "read")
+
+
 def sample(
     *,
     rows: int = 1_000,
@@ -92,9 +101,10 @@ def sample(
     username: str = "",
     password: str = "",
     token: str = "",
+    tls: bool | None = None,
 ) -> pd.DataFrame:
     """The newest points, as they are."""
-    server = Server(url, database, (username, password), token, 30.0)
+    server = Server(url, database, (username, password), token, 30.0, tls)
     try:
         names = _from(retention, measurement)
         table = server.ask(

@@ -9,7 +9,7 @@ gives nothing.
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -28,9 +28,10 @@ from ingest.sources._rows import (
 )
 from streamgauge.delivery import Delivery, Position
 from streamgauge.durations import microseconds
+from streamgauge.hosts import unencrypted
 from streamgauge.schema import Schema
 
-__all__ = ["open"]
+__all__ = ["notes", "open"]
 
 CODEC = "json"
 """What reads the messages where the configuration names nothing else."""
@@ -103,6 +104,11 @@ def open(  # noqa: A001  # the contract of a source's file
     )
     chance = random.Random()
     return _PollSource(endpoint, cut, source_index, clock, topic, between / 1e6, chance)
+
+
+def notes(options: Mapping[str, Any]) -> list[str]:
+    """What is allowed but may surprise."""
+    return unencrypted("poll", options, "read")
 
 
 def _cut(

@@ -4,7 +4,8 @@ New rows are found by a column that grows, such as an id or the time of insertio
 SQLite and PostgreSQL (driver pg8000, which the extra `sql` brings); others need their own driver.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -15,10 +16,10 @@ from ingest.sources._sql_rows import CursorRows, first_rows, lag_of, selected
 from ingest.sources._table_reader import TableReader, rows_at_once
 from ingest.times import zone_named
 from streamgauge import durations
-from streamgauge.database import engine
+from streamgauge.database import engine, notes_of
 from streamgauge.schema import Schema
 
-__all__ = ["READS", "open", "sample"]
+__all__ = ["READS", "notes", "open", "sample"]
 
 READS = ("url", "table", "query", "cursor")
 """Options that say what is read: a position holds for these rows."""
@@ -44,6 +45,8 @@ def open(  # noqa: A001 - the name that every source has
     device_id: str = "",
     time: str = "time",
     zone: str = "UTC",
+    tls: bool | None = None,
+    ca: str = "",
 ) -> Source:
     """Read the rows of a table or query in the order of a column, and those that are added.
 
@@ -60,10 +63,13 @@ def open(  # noqa: A001 - the name that every source has
     - `fetch`: rows at a time; 0 = 4096, fewer where there are many channels
     - `device`, `time`: names of the columns; `device_id`: the one device of all rows instead
     - `zone`: of times without one
+    - `tls`, `ca`: a PostgreSQL elsewhere is read with TLS and its certificate checked, against the
+      file `ca` or what this machine trusts; `tls = false` allows it without. Of other databases
+      the url says so.
 
     ValueError on options that mean nothing, or a package that is missing.
     """
-    found = engine(url, password)
+    found = engine(url, password, tls=tls, ca=ca)
     source = selected(table, query)
     if not cursor:
         raise ValueError("cursor names no column; name one that grows with every row")
@@ -79,11 +85,23 @@ def open(  # noqa: A001 - the name that every source has
     return TableReader(rows, columns.none(), source_index, clock, rejects, every=wait)
 
 
+def notes(options: Mapping[str, Any]) -> list[str]:
+    """What is allowed but may surprise."""
+    return notes_of("sql", options)
+
+
 def sample(
-    *, rows: int = 1_000, url: str, password: str = "", table: str = "", query: str = ""
+    *,
+    rows: int = 1_000,
+    url: str,
+    password: str = "",
+    table: str = "",
+    query: str = "",
+    tls: bool | None = None,
+    ca: str = "",
 ) -> pd.DataFrame:
     """The first rows, as they are."""
-    found = engine(url, password)
+    found = engine(url, password, tls=tls, ca=ca)
     try:
         return first_rows(found, selected(table, query), rows)
     finally:

@@ -4,17 +4,18 @@ Points carry event time and fixed float fields, so whatever is sent twice overwr
 written, and under which tags: see `_lines.LinesEncoder`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._influx_server import Server
 from monitoring.sinks._lines import LinesEncoder
 from streamgauge import durations
+from streamgauge.hosts import unencrypted, web_server
 from streamgauge.schedule import Lane
 
-__all__ = ["open"]
+__all__ = ["notes", "open"]
 
 
 def open(  # noqa: A001 - what opens a plug-in has one name in every folder
@@ -31,6 +32,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     batch: int = 5_000,
     buffer_bytes: int = 100_000_000,
     timeout: str = "10s",
+    tls: bool | None = None,
 ) -> Buffered[bytes]:
     """A sink that writes to a bucket. The server need not be there: what it cannot take waits.
 
@@ -41,11 +43,11 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     - `buffer_bytes`: what may wait, at about 100 bytes per record; beyond it the oldest is dropped
       and counted
     - `timeout`: of one request
+    - `tls`: left out, https is expected except on this machine; false allows http
 
     ValueError for an address or duration that is none.
     """
-    if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-        raise ValueError(f"{url!r} is no address of a server; write http://HOST:8086")
+    web_server(url, tls)
     if batch < 1:
         raise ValueError(f"batch = {batch} sends nothing; 5000 lines per request work well")
     server = Server(url, org, bucket, token, durations.microseconds(timeout) / 1e6)
@@ -53,3 +55,8 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     return Buffered(
         encoder.encode, server, clock, name="influxdb", batch=batch, buffer_bytes=buffer_bytes
     )
+
+
+def notes(options: Mapping[str, Any]) -> list[str]:
+    """What is allowed but may surprise."""
+    return unencrypted("influxdb", options, "written")

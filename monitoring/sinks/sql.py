@@ -12,11 +12,11 @@ from typing import Any
 
 from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._sql_rows import Row, RowsEncoder
-from streamgauge.database import engine
+from streamgauge.database import engine, notes_of
 from streamgauge.output import Sink
 from streamgauge.schedule import Lane
 
-__all__ = ["comes_back", "open"]
+__all__ = ["comes_back", "notes", "open"]
 
 TABLES = ("predictions", "events", "scores")
 MOST_ROWS = 1_000
@@ -36,6 +36,8 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     prefix: str = PREFIX,
     batch: int = 500,
     buffer_bytes: int = 100_000_000,
+    tls: bool | None = None,
+    ca: str = "",
 ) -> Sink:
     """A sink that writes to a database, which need not be there: what it cannot take waits.
 
@@ -45,6 +47,9 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     - `batch`: rows per transaction, at most 1000
     - `buffer_bytes`: what may wait, at about 100 bytes per record; beyond it the oldest is dropped
       and counted
+    - `tls`, `ca`: a PostgreSQL elsewhere is asked with TLS and its certificate checked, against the
+      file `ca` or what this machine trusts; `tls = false` allows it without. Of other databases
+      the url says so.
 
     A prediction's row is told by stream, id and the time it was made: a device that was forgotten
     and counts its readings anew overwrites nothing. ValueError on options that mean nothing, or a
@@ -54,7 +59,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
         raise ValueError(f"batch = {batch}; write 1 to {MOST_ROWS} rows per transaction")
     if not _PREFIX.fullmatch(prefix):
         raise ValueError(f'prefix = {prefix!r} begins no table\'s name; write one like "plant_"')
-    found = engine(url, password)
+    found = engine(url, password, tls=tls, ca=ca)
     from monitoring.sinks._sql_server import Upserts
 
     sink: Buffered[list[Row]] = Buffered(
@@ -62,6 +67,11 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
         name="sql", batch=batch, buffer_bytes=buffer_bytes,
     )  # fmt: skip
     return sink
+
+
+def notes(options: Mapping[str, Any]) -> list[str]:
+    """What is allowed but may surprise."""
+    return notes_of("sql", options)
 
 
 def comes_back(_: str, options: Mapping[str, Any], source: Mapping[str, Any]) -> str:

@@ -31,7 +31,7 @@ ENOUGH = 5_000
 LONGEST_ANSWER = 10_000_000
 AT_LEAST = 3.0
 """Seconds that a stream is watched at any rate: a backlog is not how it flows."""
-PLAIN = ("mqtt", "ws", "kafka", "http")
+PLAIN = ("mqtt", "ws", "kafka", "http", "influxdb")
 """Schemes that encrypt nothing."""
 Clock = Callable[[], int]
 FORMS = (
@@ -223,7 +223,7 @@ def _influxdb(source: str, clock: Clock) -> Draft:
     if not measurement:
         raise NotUnderstood(f"{address}: write influxdb://host:8086/database/measurement")
     options: dict[str, Any] = {"url": f"http://{parts.netloc}", "database": database}
-    options["measurement"] = measurement
+    options |= {"measurement": measurement, **_unencrypted(address)}
     return _sampled("influxdb", options, login, shown, clock, named=("username", "password"))
 
 
