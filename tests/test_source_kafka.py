@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 
+from streamgauge.delivery import Delivery
 from tests.kafka_reader import Reader, produce, reading
 from tests.services.kafka import PASSWORD, USER, Kafka, kafka, new_topic, shared
 from tests.services.ports import wait_for
@@ -210,6 +211,41 @@ def test_a_topic_made_anew_is_read_from_its_beginning() -> None:
     assert reader.payloads == numbered(0, 5)
     assert reader.state["rewound"] == 1
     reader.source.stop()
+
+
+def made_anew(bootstrap: str, topic: str) -> None:
+    """Delete the topic and make it again, with one partition."""
+    with KafkaAdminClient(bootstrap_servers=bootstrap) as admin:
+        admin.delete_topics([topic])
+        wait_for(lambda: topic not in admin.list_topics(), 30.0, what="the topic to be gone")
+        admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}})
+        wait_for(lambda: topic in admin.list_topics(), 30.0, what="the topic to be there")
+
+
+def test_a_topic_made_anew_with_fewer_partitions() -> None:
+    """Places in partitions that are no more keep nobody from reading what is there; what the
+    journal names of them is an error that names it."""
+    bootstrap = shared()
+    topic = new_topic(bootstrap, partitions=4)
+    produce(bootstrap, topic, numbered(0, 80), partitions=4)
+    with reading(bootstrap, topic) as reader:
+        reader.until(lambda: len(reader.payloads) >= 80)
+    position = reader.deliveries[-1].position
+    assert position is not None
+    made_anew(bootstrap, topic)
+    produce(bootstrap, topic, numbered(100, 105))
+    again = Reader(bootstrap, topic)
+    again.source.resume(position)
+    again.source.start()
+    again.until(lambda: len(again.payloads) >= 5)
+    assert again.payloads == numbered(100, 105)
+    wait_for(lambda: again.state["ok"], what=str(again.state))
+    again.source.stop()
+    third = Reader(bootstrap, topic)
+    gone = Delivery(3, runs=[(topic, 2, 0, 20)])
+    with pytest.raises(OSError, match=rf"no longer has offset 0 of {topic}, partition 2"):
+        third.source.reread(gone)
+    third.source.stop()
 
 
 def test_an_unknown_topic_is_told() -> None:

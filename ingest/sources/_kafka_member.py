@@ -59,6 +59,8 @@ class Member:
         self._owned: set[TopicPartition] = set()
         self._unplaced: set[TopicPartition] = set()
         """Assigned, and paused until it is known where to begin."""
+        self._absent: set[TopicPartition] = set()
+        """Of those, the ones that the topic does not have: it was made anew with fewer."""
         self._looked = self._asked = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kafka", daemon=True)
@@ -112,12 +114,12 @@ class Member:
         finally:
             # What waits and was not taken is fetched again by whoever reads these next.
             self._arrivals.drop(self._owned)
-            self._owned, self._unplaced, self.paused = set(), set(), False
+            self._owned, self._unplaced, self._absent, self.paused = set(), set(), set(), False
 
     def _commit_last(self, made: Consumer) -> None:
         """Tell the group what is durable before we leave, once a rebalance under way is over."""
         for _ in range(LAST_TRIES):
-            token = self._arrivals.due(self._owned)
+            token = self._arrivals.due(self._owned - self._absent)
             try:
                 if token:
                     made.commit(self._commits(token), timeout_ms=CLOSE_MS)
@@ -161,7 +163,14 @@ class Member:
         """Find out where to begin the partitions that are new to us, and begin."""
         if not self._unplaced:
             return
-        new = sorted(self._unplaced)
+        there = {tp.topic: made.partitions_for_topic(tp.topic) or set() for tp in self._unplaced}
+        self._absent = {tp for tp in self._unplaced if tp.partition not in there[tp.topic]}
+        if self._absent:
+            # A static member is given back what it had, without a look at the topic.
+            self._ask_again(made)
+        new = sorted(self._unplaced - self._absent)
+        if not new:
+            return
         begins = made.beginning_offsets(new, timeout_ms=ANSWER_MS)
         ends = made.end_offsets(new, timeout_ms=ANSWER_MS)
         for tp in new:
@@ -198,7 +207,7 @@ class Member:
 
     def _commit(self, made: Consumer) -> None:
         """Tell the group what is durable, without waiting."""
-        token = self._arrivals.due(self._owned)
+        token = self._arrivals.due(self._owned - self._unplaced)
         if token:
             told = made.commit_async(self._commits(token))
             told.add_callback(lambda _: self._arrivals.committed(token))
@@ -224,11 +233,12 @@ class Member:
             )
 
     def _ask_again(self, made: Consumer) -> None:
-        """Divide the partitions anew where we lead the group and have none: the client sometimes
-        does so before it knows them, and then never again."""
+        """Divide the partitions anew where we lead the group and have none, or such as the topic
+        does not have: the client does so before it knows them, and then never again."""
         coordinator = made._coordinator  # noqa: SLF001  # it has no public way to ask
-        if coordinator._is_leader and self._looked - self._asked >= ASK_EVERY:  # noqa: SLF001  # see above
-            self._asked = self._looked
+        now = time.monotonic()
+        if coordinator._is_leader and now - self._asked >= ASK_EVERY:  # noqa: SLF001  # see above
+            self._asked = now
             coordinator.request_rejoin()
 
     # What follows runs in the client's thread, while ours waits in `poll` or `close`.
@@ -245,7 +255,7 @@ class Member:
         self.counts["unsettled"] += not self._arrivals.settle(
             partitions, 0.0 if self._stopping.is_set() else SETTLE
         )
-        token = self._arrivals.due(partitions)
+        token = self._arrivals.due(set(partitions) - self._absent)
         if token:
             await made.commit_async(self._commits(token))
             self._arrivals.committed(token)

@@ -75,6 +75,10 @@ class Rereader:
         if self._consumer is None:
             self._consumer = consumer(self._settings)
         tp = TopicPartition(*partition)
+        there = self._consumer.partitions_for_topic(tp.topic)
+        if there and tp.partition not in there:
+            # The topic was made anew, with fewer.
+            return []
         self._consumer.assign([tp])
         self._consumer.seek(tp, at)
         found: list[Chunk] = []

@@ -1,4 +1,4 @@
-"""A database that stands still while the service is killed: its table is whole in the end."""
+"""Databases that stand still for a while under load: nothing stops, and nothing is lost."""
 
 import json
 import threading
@@ -18,7 +18,9 @@ from streamgauge import database
 from tests.services.mosquitto import Mosquitto, mosquitto
 from tests.services.ports import wait_for
 from tests.services.postgresql import PostgreSQL, postgresql
+from tests.services.proxy import proxy
 from tests.services.service import Service
+from tests.services.victoria_metrics import victoria_metrics
 from tests.streams import COMPILED
 
 DEVICES = 4
@@ -38,18 +40,29 @@ horizons = ["3m", {{ readings = 2 }}]
 ready_after = 0
 model = {COMPILED}
 """
-LIVE = """
+SOURCE = """
 [[source]]
 use = "mqtt"
 url = "{broker}"
-client_id = "waits"
+client_id = "slow"
 topics = ["t/+"]
 device = "topic:1"
+"""
+SQL = """
 [[sink]]
 use = "sql"
 url = "{database}"
 password = "${{DATABASE_PASSWORD}}"
 """
+INFLUXDB = """
+[[sink]]
+use = "influxdb"
+url = "{url}"
+timeout = "500ms"
+"""
+A_MINUTE = 3_000
+"""Readings that come while a server stands still. What waits is bounded in bytes, so that the load
+of a minute counts, not its seconds."""
 KEYS = ["id", "prediction", "label", "residual", "status"]
 TABLE = "streamgauge_predictions"
 
@@ -122,21 +135,29 @@ class Results:
 
 
 @contextmanager
-def running(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, wait: str
-) -> Iterator[tuple[Service, Sensors, Results]]:
-    """A service under load between a real broker and a real database."""
-    with mosquitto(folder / "broker") as broker, postgresql() as server:
-        monkeypatch.setenv("DATABASE_PASSWORD", server.password)
-        text = PIPELINE + LIVE.format(broker=broker.url, database=server.url)
+def running(folder: Path, sink: str, wait: str = "10m") -> Iterator[tuple[Service, Sensors]]:
+    """A service under load between a real broker and a sink."""
+    with mosquitto(folder / "broker") as broker:
+        text = PIPELINE + SOURCE.format(broker=broker.url) + sink
         service = Service(folder / "service", text, every="200ms", wait_for_sinks=wait)
         try:
             # Its session begins with its first subscription; nothing is kept for it before.
             service.start()
             with Sensors(broker) as sensors:
-                yield service, sensors, Results(server)
+                yield service, sensors
         finally:
             service.kill()
+
+
+@contextmanager
+def into_sql(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, wait: str
+) -> Iterator[tuple[Service, Sensors, Results]]:
+    """The same, into a real database."""
+    with postgresql() as server:
+        monkeypatch.setenv("DATABASE_PASSWORD", server.password)
+        with running(folder, SQL.format(database=server.url), wait) as (service, sensors):
+            yield service, sensors, Results(server)
 
 
 def killed_while_the_table_is_held(
@@ -152,16 +173,19 @@ def killed_while_the_table_is_held(
     service.start()
 
 
+def replayed(service: Service, number: int) -> pd.DataFrame:
+    """What an uninterrupted run makes of so many readings."""
+    path = service.folder / "replay.toml"
+    path.write_text(PIPELINE, encoding="utf-8")
+    return Pipeline.from_toml(path).replay(pd.DataFrame([row(k) for k in range(number)]))
+
+
 def finished(service: Service, sensors: Sensors, results: Results) -> tuple[Any, Any]:
     """What the table holds when all is worked off, and what it should."""
     sensors.rest()
     service.wait_admitted(sensors.sent, 60.0)
     assert service.stop()[0] == 0
-    path = service.folder / "replay.toml"
-    path.write_text(PIPELINE, encoding="utf-8")
-    readings = pd.DataFrame([row(k) for k in range(sensors.sent)])
-    wanted = Pipeline.from_toml(path).replay(readings)[KEYS]
-    return by_id(results.rows()), by_id(wanted)
+    return by_id(results.rows()), by_id(replayed(service, sensors.sent)[KEYS])
 
 
 def by_id(table: pd.DataFrame) -> dict[str, list[Any]]:
@@ -171,14 +195,19 @@ def by_id(table: pd.DataFrame) -> dict[str, list[Any]]:
     }
 
 
-def refused(service: Service) -> None:
-    """Until a checkpoint was not written because the table does not have all results."""
+def why(service: Service, part: str) -> str:
+    """What keeps a part from working."""
+    parts = {one["name"]: one for one in service.get("/v1/status")["parts"]}
+    return str(parts[part]["why"])
 
-    def said() -> bool:
-        parts = {part["name"]: part for part in service.get("/v1/status")["parts"]}
-        return "the sink sql did not have" in str(parts["state checkpoint"]["why"])
 
-    wait_for(said, 60.0, what="a refused checkpoint")
+def refused(service: Service, sink: str = "sql") -> None:
+    """Until a checkpoint was not written because the sink does not have all results."""
+    wait_for(
+        lambda: f"the sink {sink} did not have" in why(service, "state checkpoint"),
+        60.0,
+        what="a refused checkpoint",
+    )
 
 
 def written(service: Service) -> None:
@@ -194,7 +223,7 @@ def test_every_prediction_is_in_the_table_once(
 ) -> None:
     """Killed twice while the table was held and once in full flight: the rows are those of an
     uninterrupted run, in number and in every value."""
-    with running(tmp_path, monkeypatch, "10m") as (service, sensors, results):
+    with into_sql(tmp_path, monkeypatch, "10m") as (service, sensors, results):
         for _ in range(2):
             killed_while_the_table_is_held(service, results, refused)
         service.wait_admitted(service.admitted + 300)
@@ -209,7 +238,45 @@ def test_every_prediction_is_in_the_table_once(
 def test_without_the_waiting_rows_are_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above notices: once a checkpoint stands, nobody computes again what the table did
     not take."""
-    with running(tmp_path, monkeypatch, "1ms") as (service, sensors, results):
+    with into_sql(tmp_path, monkeypatch, "1ms") as (service, sensors, results):
         killed_while_the_table_is_held(service, results, written)
         found, wanted = finished(service, sensors, results)
     assert set(found) < set(wanted)
+
+
+@pytest.mark.slow
+def test_a_server_that_stands_still_for_a_minute(tmp_path: Path) -> None:
+    """Readings are taken and predicted meanwhile, checkpoints wait, the service says why; then
+    every point arrives, with the values of an uninterrupted run."""
+    with (
+        victoria_metrics(tmp_path / "points") as server,
+        proxy(server.port) as way,
+        running(tmp_path, INFLUXDB.format(url=f"http://127.0.0.1:{way.port}")) as (
+            service,
+            sensors,
+        ),
+    ):
+        service.wait_admitted(200)
+        way.stall()
+        count = "streamgauge_state_count{checkpoint}"
+        refused(service, "influxdb")
+        checkpoints, number = service.count(count), service.admitted
+        service.wait_admitted(number + A_MINUTE, 120.0)
+        assert "is not reached" in why(service, "sink influxdb")
+        assert why(service, "source mqtt") == why(service, "worker") == ""
+        [newest, _] = service.get("/v1/devices/d0/predictions")["items"]
+        assert int(newest["id"].rpartition("/")[2]) >= (number + A_MINUTE) // DEVICES - 1
+        assert service.count(count) == checkpoints
+        way.resume()
+        sensors.rest()
+        service.wait_admitted(sensors.sent, 60.0)
+        wait_for(lambda: service.ready, 90.0, what="a sink that caught up")
+        wait_for(lambda: service.count(count) > checkpoints, what="a checkpoint")
+        assert service.count("streamgauge_sink_dropped_total{influxdb}") == 0
+        assert service.stop()[0] == 0
+        wanted = replayed(service, sensors.sent)
+        for field, column in (("value", "prediction"), ("label", "label")):
+            found = server.points(f"iot_prediction_{field}")
+            values = sorted(value for points in found.values() for value in points.values())
+            # VictoriaMetrics keeps some twelve digits.
+            assert values == pytest.approx(sorted(wanted[column].dropna()), rel=1e-9)
