@@ -394,6 +394,18 @@ def test_a_key_that_came_while_a_large_body_was_looked_at() -> None:
     asyncio.run(came())
 
 
+def test_too_many_messages_are_refused_before_they_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A body of millions of tiny elements would else be tried one by one for minutes."""
+    monkeypatch.setattr(Intake, "faults", lambda *_: pytest.fail("they were tried"))
+    with posted(queue=10) as (client, source):
+        answer = client.post("/v1/readings", json=[1] * 11)
+        assert answer.status_code == 413
+        assert "11 messages" in answer.json()["detail"]
+        assert source.take(20, 0.0) is None
+
+
 def test_what_is_too_large() -> None:
     """413 for a long request, announced or not, and for a long message in a short one."""
     with posted(max_request=1_000, max_bytes=100) as (client, source):

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
 from ingest.sources._keys import digest
-from ingest.sources.http import LABELS, READINGS, Full, KeyReused, Post, TooMany
+from ingest.sources.http import LABELS, READINGS, Full, HttpSource, KeyReused, Post, TooMany
 from serving.api.intake import Fault, Intake, Messages
 from serving.api.problems import Problem, described
 from serving.api.service import Read, Service
@@ -181,6 +181,9 @@ def _look_and_try(
     intake: Intake, body: bytes, media_type: str, topic: str
 ) -> tuple[Messages, list[Fault]]:
     messages, _ = _look(intake, body, media_type, topic)
+    if len(messages.payloads) > intake.source.queue:
+        # Before each is tried: millions of them would take minutes.
+        raise _too_many(intake.source, messages)
     most = intake.source.max_bytes
     for position, payload in enumerate(messages.payloads):
         if len(payload) > most:
@@ -232,17 +235,21 @@ def _offered(
     try:
         return source.offer(topic, messages.payloads, key, content)
     except TooMany:
-        raise Problem(
-            413,
-            f"{len(messages.payloads):,} messages, more than could ever wait (queue = "
-            f"{source.queue:,}); send fewer at a time",
-        ) from None
+        raise _too_many(source, messages) from None
     except Full:
         raise Problem(
             429,
             f"{source.queue:,} messages wait already; send again after {RETRY_SECONDS} s",
             headers={"Retry-After": str(RETRY_SECONDS)},
         ) from None
+
+
+def _too_many(source: HttpSource, messages: Messages) -> Problem:
+    return Problem(
+        413,
+        f"{len(messages.payloads):,} messages, more than could ever wait (queue = "
+        f"{source.queue:,}); send fewer at a time",
+    )
 
 
 async def _durable(intake: Intake, post: Post) -> None:
