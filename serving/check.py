@@ -7,6 +7,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.table import Table
 
+from ingest.codecs._units import is_unit
 from stream_processor.changes import compare
 from stream_processor.checkpoint import CheckpointRefused, facts_of
 from stream_processor.compose import compose
@@ -139,6 +140,9 @@ def _channels(settings: Settings) -> Iterator[tuple[str, str]]:
         limits = f" from {channel.range[0]:g} to {channel.range[1]:g}" if channel.range else ""
         unit = f" {channel.unit}" if channel.unit else ""
         yield "channel", f"{name}, {channel.kind}{limits}{unit}"
+        if channel.unit and not is_unit(channel.unit):
+            unknown = f"channels.{name}: {channel.unit!r} is no unit that is known here, so values"
+            yield "note", f"{unknown} in another one cannot be converted to it"
 
 
 def _features(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -4,6 +4,7 @@ import hashlib
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -186,7 +187,7 @@ def let_in(
     client: Any,
     address: Address,
     login: tuple[str, str],
-    tls: tuple[str, str, str, bool],
+    tls: tuple[Path | None, Path | None, Path | None, bool],
     will: Will | None = None,
 ) -> None:
     """Give a paho client what it needs to get in and to be missed: login (username, password),
@@ -206,9 +207,9 @@ def let_in(
         return
     try:
         client.tls_set(
-            ca or None,
-            cert or None,
-            key or None,
+            ca,
+            cert,
+            key,
             cert_reqs=ssl.CERT_NONE if insecure else ssl.CERT_REQUIRED,
         )
         if insecure:

@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from streamgauge.hosts import is_loopback
@@ -12,9 +13,11 @@ _EXAMPLES = "postgresql://plant@dbhost/plant or sqlite:////var/lib/plant.db"
 _NO_ADDRESS = f"url is no address of a database; write one like {_EXAMPLES}"
 _POSTGRESQL = "postgresql+pg8000"
 """The driver that the extra `sql` brings, for an address that names none."""
+_PACKAGES = {"MySQLdb": "mysqlclient", "psycopg2": "psycopg2-binary", "ibm_db_sa": "ibm-db-sa"}
+"""What is installed for a module that is named otherwise."""
 
 
-def engine(url: str, password: str = "", *, tls: bool | None = None, ca: str = "") -> Any:
+def engine(url: str, password: str = "", *, tls: bool | None = None, ca: Path | None = None) -> Any:
     """The database at an address; nothing is connected yet.
 
     A PostgreSQL beyond this machine is asked with TLS only, and its certificate checked (against
@@ -44,7 +47,7 @@ def engine(url: str, password: str = "", *, tls: bool | None = None, ca: str = "
     except (ArgumentError, ValueError):
         raise ValueError(_NO_ADDRESS) from None
     except ImportError as missing:
-        package = missing.name or "the driver"
+        package = _PACKAGES.get(missing.name or "", missing.name or "the driver")
         extra = "'streamgauge[sql]'" if package == "pg8000" else package
         raise ValueError(f"url needs the package {package}; run: pip install {extra}") from None
 
@@ -61,7 +64,7 @@ def _address(url: str, password: str) -> Any:
     return address.set(password=password) if password else address
 
 
-def _encrypted(address: Any, tls: bool | None, ca: str) -> Mapping[str, Any]:
+def _encrypted(address: Any, tls: bool | None, ca: Path | None) -> Mapping[str, Any]:
     ours = address.drivername == _POSTGRESQL
     if not ours and (tls or ca):
         raise ValueError("tls and ca are for PostgreSQL; write it into the url as its driver wants")
@@ -69,9 +72,9 @@ def _encrypted(address: Any, tls: bool | None, ca: str) -> Mapping[str, Any]:
     if not ours or tls is False or not (tls or beyond):
         return {}
     try:
-        return {"ssl_context": ssl.create_default_context(cafile=ca or None)}
+        return {"ssl_context": ssl.create_default_context(cafile=ca)}
     except OSError as unread:
-        raise ValueError(f"ca = {ca!r} cannot be read: {unread}; name a file in PEM") from None
+        raise ValueError(f"ca = {str(ca)!r} cannot be read: {unread}; name a file in PEM") from None
 
 
 def notes_of(name: str, options: Mapping[str, Any]) -> list[str]:

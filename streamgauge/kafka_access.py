@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from streamgauge.hosts import is_loopback
@@ -22,9 +23,9 @@ def access(
     bootstrap_servers: str,
     *,
     tls: bool | None,
-    ca: str,
-    cert: str,
-    key: str,
+    ca: Path | None,
+    cert: Path | None,
+    key: Path | None,
     insecure: bool,
     sasl: str,
     username: str,
@@ -145,11 +146,13 @@ class _ClosingSocket(ssl.SSLSocket):
             raise
 
 
-def _context(ca: str, cert: str, key: str, *, insecure: bool) -> ssl.SSLContext:
+def _context(
+    ca: Path | None, cert: Path | None, key: Path | None, *, insecure: bool
+) -> ssl.SSLContext:
     try:
-        context = ssl.create_default_context(cafile=ca or None)
+        context = ssl.create_default_context(cafile=ca)
         if cert or key:
-            context.load_cert_chain(cert, key or None)
+            context.load_cert_chain(cert or "", key)
     except (OSError, ValueError) as wrong:
         raise ValueError(f"cannot use ca, cert or key: {wrong}; name readable PEM files") from wrong
     context.sslsocket_class = _ClosingSocket

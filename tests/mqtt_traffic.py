@@ -82,10 +82,9 @@ def publisher(broker: Mosquitto, **login: str) -> Iterator[Callable[..., None]]:
     the broker has them."""
     address = address_of(broker.url, tls=None)
     client = Client(CallbackAPIVersion.VERSION2, client_id="publisher", transport=address.transport)
-    ca = str(broker.ca) if address.tls else ""
-    let_in(
-        client, address, (login.get("username", ""), login.get("password", "")), (ca, "", "", False)
-    )
+    ca = broker.ca if address.tls else None
+    names = (login.get("username", ""), login.get("password", ""))
+    let_in(client, address, names, (ca, None, None, False))
     client.connect(address.host, address.port)
     client.loop_start()
 

@@ -146,3 +146,14 @@ def test_what_is_arranged_is_told(tmp_path: Path) -> None:
     last = '[devices]\nassemble = { use = "last", within = "10m" }\n'
     _, lines = checked(tmp_path, last + GOOD)
     assert "rows: each message with the last known values, at most 10m old" in lines
+
+
+def test_a_unit_that_nobody_knows_is_noted(tmp_path: Path) -> None:
+    """Any text may be a unit, but values in others convert to none that is unknown."""
+    code, lines = checked(tmp_path, GOOD.replace('"kW"', '"kWatz"'))
+    noted = [line for line in lines if "is no unit that is known here" in line]
+    assert code == 0
+    assert [line.partition(",")[0] for line in noted] == [
+        "note: channels.power: 'kWatz' is no unit that is known here"
+    ]
+    assert not any("is no unit" in line for line in checked(tmp_path, GOOD)[1])

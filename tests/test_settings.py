@@ -210,6 +210,40 @@ def test_options_of_source_and_codec_stand_in_one_table() -> None:
     assert problem(BASE + mqtt.replace("topics = ['a']\n", "")).key == "source[0].topics"
 
 
+def test_files_of_certificates_are_looked_for_beside_the_configuration(tmp_path: Path) -> None:
+    """As all paths are that the file names: where the service was started makes no difference."""
+    path = tmp_path / "pipeline.toml"
+    mqtt = "[[source]]\nuse = 'mqtt'\ntopics = ['a']\ncodec = 'json'\nca = 'tls/ca.pem'\n"
+    path.write_text(BASE + mqtt)
+    settings = load(path, {}, for_replay=True)
+    assert settings.sources[0].options["ca"] == tmp_path / "tls" / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("topics", "device", "right"),
+    [
+        ("['plant/+']", "topic:1", True),
+        ("['plant/+']", "topic:2", False),
+        ("['plant/+']", "topic:-2", True),
+        ("['plant/+']", "topic:-3", False),
+        ("['plant/#']", "topic:7", True),
+        ("['$share/all/plant/+']", "topic:2", False),
+        ("['plant/+', 'labels/+/done']", "topic:2", True),
+        ("['plant/+']", "field:id", True),
+    ],
+)
+def test_a_level_that_no_topic_has_is_refused(topics: str, device: str, right: bool) -> None:
+    """Levels count from 0, or from the end; # stands for any number of them."""
+    mqtt = f"[[source]]\nuse = 'mqtt'\nurl = 'mqtt://localhost'\ntopics = {topics}\n"
+    text = BASE + mqtt + f"codec = 'json'\ndevice = '{device}'\n"
+    if right:
+        load_text(text, Path("x.toml"), {})
+    else:
+        found = problem(text, for_replay=False)
+        assert found.key == "source[0].device"
+        assert "write topic:0 to topic:1" in found.remedy
+
+
 def test_a_codec_is_named_not_opened() -> None:
     """The codec's options stand in the source's table, where they are looked for."""
     mqtt = (

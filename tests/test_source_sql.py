@@ -298,6 +298,8 @@ def test_a_missing_driver_is_named_with_its_command(monkeypatch: pytest.MonkeyPa
     """What to install is in the message."""
     with pytest.raises(ValueError, match="pip install pymysql"):
         database.engine("mysql+pymysql://plant@db/plant")
+    with pytest.raises(ValueError, match="pip install mysqlclient"):
+        database.engine("mysql://plant@db/plant")
     monkeypatch.setitem(__import__("sys").modules, "sqlalchemy", None)
     with pytest.raises(ValueError, match=r"pip install 'streamgauge\[sql\]'"):
         database.engine("sqlite://")

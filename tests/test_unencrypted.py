@@ -75,9 +75,9 @@ def test_a_postgresql_elsewhere_is_asked_with_tls(
 def test_a_certificate_authority_that_is_not_there() -> None:
     """It is named; for other databases there is none to name."""
     with pytest.raises(ValueError, match=r"ca = 'no\.pem' cannot be read"):
-        database.engine("postgresql://me@plant.example/plant", ca="no.pem")
+        database.engine("postgresql://me@plant.example/plant", ca=Path("no.pem"))
     with pytest.raises(ValueError, match="for PostgreSQL"):
-        database.engine("sqlite://", ca="no.pem")
+        database.engine("sqlite://", ca=Path("no.pem"))
 
 
 CONFIG = f"""

@@ -59,11 +59,12 @@ class Node:
 
     def missed(self, content: Any, device: str, *, first: bool) -> bool:
         """Whether something before this message did not come: its births are wanted."""
+        unborn = not {device, _node_of(device)} <= set(self.alive)
         if not content.HasField("seq"):
-            return device not in self.alive
+            return unborn
         gap = self.skipped(content, first=first)
         unknown = any(self._known(metric, device) is None for metric in content.metrics)
-        return gap or unknown or device not in self.alive
+        return gap or unknown or unborn
 
     def skipped(self, content: Any, *, first: bool) -> bool:
         """Whether the sequence, which the node and all its devices share, has a gap before this
@@ -164,6 +165,11 @@ def _restored(saved: Mapping[str, Any]) -> Node:
 def _known_again(known: Any) -> Known:
     name, datatype, unit = known
     return name, datatype, unit
+
+
+def _node_of(device: str) -> str:
+    """GROUP/NODE of GROUP/NODE/DEVICE."""
+    return "/".join(device.split("/")[:2])
 
 
 def _bd_sequence(content: Any) -> int:

@@ -15,7 +15,7 @@ from streamgauge.arrays import Floats
 from streamgauge.schema import Kind, Schema
 from streamgauge.words import Flag
 
-__all__ = ["Linear", "Units", "convert", "linear"]
+__all__ = ["Linear", "Units", "convert", "is_unit", "linear"]
 
 Linear = tuple[float, float]
 """Factor and offset: value in the channel's unit = value x factor + offset."""
@@ -121,6 +121,17 @@ def linear(source: str, target: str) -> Linear | None:
         if found is not None:
             return found
     return None
+
+
+def is_unit(name: str) -> bool:
+    """Whether values in other units can be brought to this one."""
+    for spelling in _spellings(name):
+        try:
+            _registry().parse_units(spelling)
+        except Exception:  # noqa: BLE001, S112  # as above
+            continue
+        return True
+    return False
 
 
 def _resolved(source: str, target: str) -> Linear | None:

@@ -1,6 +1,7 @@
 """ChirpStack v4: uplinks of LoRaWAN devices, `application/ID/device/EUI/event/up`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from ingest.codecs._by_message import by_message
 from ingest.codecs._documents import document, inner, no_reading, plain
@@ -28,7 +29,8 @@ def build(
     `batteryLevel` and `margin`.
 
     The device is `devEui`, the time when the gateway received it, the count `fCnt`. A field that is
-    0 is left out: a missing `fCnt` is 0.
+    0 may be left out: a missing `fCnt` is 0, and so is a `margin` or a `batteryLevel`, unless the
+    device does not know it or is fed from outside.
 
     - `device`, `time`, `sequence`: overrule where they are taken from, as for JSON
     - `zone`: time zone of clocks that name none
@@ -46,10 +48,8 @@ def build(
 def _readings(message: Message) -> Iterator[Reading]:
     event = document(message)
     device = inner(event, "deviceInfo").get("devEui")
-    if "batteryLevel" in event or "margin" in event:
-        names = ("batteryLevel", "margin")
-        status = {name: event.get(name) for name in names}
-        yield Reading(status, device=device, time=event.get("time"))
+    if {"batteryLevel", "margin"} & event.keys() or message.topic.endswith("/event/status"):
+        yield Reading(_status(event), device=device, time=event.get("time"))
         return
     if not {"fPort", "fCnt", "data", "object", "rxInfo"} & event.keys():
         raise no_reading("neither an uplink nor a status: a join, an acknowledgement or a log")
@@ -62,3 +62,12 @@ def _readings(message: Message) -> Iterator[Reading]:
         time=event.get("time"),
         sequence=event.get("fCnt", 0),
     )
+
+
+def _status(event: Mapping[str, Any]) -> dict[str, Any]:
+    unmeasured = event.get("batteryLevelUnavailable") or event.get("externalPowerSource")
+    battery = event.get("batteryLevel", None if unmeasured else 0)
+    return {
+        "batteryLevel": None if event.get("batteryLevelUnavailable") else battery,
+        "margin": event.get("margin", 0),
+    }

@@ -59,9 +59,9 @@ def build(
     - `max_bytes`: longer messages are rejected unread
 
     A channel's `path`, or else its name, is a record's own name or the whole one, base included; a
-    sum is the same with ":sum". Records of one device and time are one reading. Rejects: malformed,
-    unsupported (a version or a field that must be understood and is not), bad_time, and those of
-    every codec. ValueError on options that mean nothing.
+    sum is the same with ":sum". Binary data (`vd`) fits no channel. Records of one device and time
+    are one reading. Rejects: malformed, unsupported (a version or a field that must be understood
+    and is not), bad_time, and those of every codec. ValueError on options that mean nothing.
     """
 
     def parse(message: Message) -> Iterator[Reading]:
@@ -97,8 +97,8 @@ class _Base:
     name: str = ""
     time: float = 0.0
     unit: str = ""
-    value: float = 0.0
-    sum: float = 0.0
+    value: float | None = None
+    sum: float | None = None
 
     def take(self, record: Mapping[str, Any]) -> None:
         """Read a record's base fields."""
@@ -110,8 +110,10 @@ class _Base:
         self.name = _text(record, "bn", self.name)
         self.unit = _text(record, "bu", self.unit)
         self.time = _finite(record, "bt", self.time)
-        self.value = _finite(record, "bv", self.value)
-        self.sum = _finite(record, "bs", self.sum)
+        if "bv" in record:
+            self.value = _finite(record, "bv", 0.0)
+        if "bs" in record:
+            self.sum = _finite(record, "bs", 0.0)
 
 
 @dataclass(slots=True)
@@ -140,17 +142,20 @@ def _grouped(records: list[Any], received: int, *, by_device: bool) -> Iterator[
 
 
 def _fill(group: _Group, names: set[str], record: Mapping[str, Any], base: _Base) -> None:
-    """Put a record's value under its names."""
+    """Put a record's value under its names: base and own are added, and either may be absent
+    (RFC 8428, section 4.3)."""
     unit = _text(record, "u", base.unit)
     found: dict[str, Any] = {}
     if "v" in record:
         value = number(record["v"])[0] if type(record["v"]) in {int, float} else record["v"]
-        found[""] = value + base.value if isinstance(value, float) else value
+        found[""] = value + (base.value or 0.0) if isinstance(value, float) else value
+    elif base.value is not None and not {"vb", "vs", "vd"} & record.keys():
+        found[""] = base.value
     for label in ("vb", "vs"):
         if label in record:
             found[""] = record[label]
-    if "s" in record:
-        found[":sum"] = _finite(record, "s", 0.0) + base.sum
+    if "s" in record or base.sum is not None:
+        found[":sum"] = _finite(record, "s", 0.0) + (base.sum or 0.0)
     for ending, value in found.items():
         for name in names:
             group.values[name + ending] = value

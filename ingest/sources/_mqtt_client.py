@@ -1,6 +1,7 @@
 """A configured MQTT client from the options of the `mqtt` source."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from paho.mqtt.client import Client, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -67,7 +68,7 @@ def make_client(
     keepalive: int,
     window: int,
     login: tuple[str, str],
-    tls: tuple[str, str, str, bool],
+    tls: tuple[Path | None, Path | None, Path | None, bool],
     will: Will | None,
 ) -> DurableClient:
     """A client that will connect to the address once its loop runs, and reconnect by itself.

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from paho.mqtt.client import Client, ConnectFlags, DisconnectFlags, MQTTMessage
@@ -36,7 +37,7 @@ class Options:
     topics: list[str]
     client_id: str
     login: tuple[str, str] = field(repr=False)
-    tls: tuple[str, str, str, bool]
+    tls: tuple[Path | None, Path | None, Path | None, bool]
     version: str
     qos: int
     clean: bool

@@ -13,6 +13,7 @@ device be the key of the messages, or whatever keeps all messages of a device in
 import hashlib
 import socket
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ingest.rejects import Rejects
@@ -52,9 +53,9 @@ def open(  # noqa: A001  # the contract of a source's file
     isolation_level: str = "read_committed",
     session_timeout: str = "45s",
     tls: bool | None = None,
-    ca: str = "",
-    cert: str = "",
-    key: str = "",
+    ca: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
     insecure: bool = False,
     sasl: str = "SCRAM-SHA-512",
     username: str = "",

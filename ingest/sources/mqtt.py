@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 from ingest.rejects import Rejects
@@ -47,9 +48,9 @@ def open(  # noqa: A001  # the contract of a source's file
     client_id: str = "",
     username: str = "",
     password: str = "",
-    ca: str = "",
-    cert: str = "",
-    key: str = "",
+    ca: Path | None = None,
+    cert: Path | None = None,
+    key: Path | None = None,
     insecure: bool = False,
     version: str = "3.1.1",
     qos: int = 1,

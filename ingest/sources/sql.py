@@ -5,6 +5,7 @@ SQLite and PostgreSQL (driver pg8000, which the extra `sql` brings); others need
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -46,7 +47,7 @@ def open(  # noqa: A001 - the name that every source has
     time: str = "time",
     zone: str = "UTC",
     tls: bool | None = None,
-    ca: str = "",
+    ca: Path | None = None,
 ) -> Source:
     """Read the rows of a table or query in the order of a column, and those that are added.
 
@@ -98,7 +99,7 @@ def sample(
     table: str = "",
     query: str = "",
     tls: bool | None = None,
-    ca: str = "",
+    ca: Path | None = None,
 ) -> pd.DataFrame:
     """The first rows, as they are."""
     found = engine(url, password, tls=tls, ca=ca)

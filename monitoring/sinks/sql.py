@@ -37,7 +37,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     batch: int = 500,
     buffer_bytes: int = 100_000_000,
     tls: bool | None = None,
-    ca: str = "",
+    ca: Path | None = None,
 ) -> Sink:
     """A sink that writes to a database, which need not be there: what it cannot take waits.
 

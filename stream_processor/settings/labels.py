@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings, TaskSettings
 from stream_processor.settings.problems import Findings
-from streamgauge.brokers import meet
 
-__all__ = ["check_label", "check_label_channels", "check_topics"]
+__all__ = ["check_label", "check_label_channels"]
 
 
 def check_label(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
@@ -61,41 +60,3 @@ def check_label_channels(settings: Settings, findings: Findings) -> None:
                 "also a channel, so the task would see its own labels",
                 "remove the channel, or write target instead of label",
             )
-
-
-def check_topics(settings: Settings, findings: Findings) -> None:
-    """Note labels that no source would bring."""
-    filters = [
-        topic
-        for source in settings.sources
-        for key in ("topics", "topic")
-        for topic in _texts(source.options.get(key))
-    ]
-    posted = any(source.use == "http" for source in settings.sources)
-    for name, task in settings.tasks.items():
-        label = task.label
-        if label is None:
-            continue
-        if label.column:
-            findings.notes.append(
-                f"tasks.{name}: its labels are a column of recordings, so it learns in replays only"
-            )
-        elif label.source == "http" and not posted:
-            findings.notes.append(
-                f"tasks.{name}: its labels come over HTTP, but there is no [[source]] with "
-                'use = "http", so no label comes; add one'
-            )
-        elif filters and label.source != "http" and not _any_overlaps(label.topic, filters):
-            findings.notes.append(
-                f"tasks.{name}: no [[source]] subscribes to {label.topic}, so no label comes; "
-                "add it to its topics"
-            )
-
-
-def _any_overlaps(pattern: str, filters: list[str]) -> bool:
-    return any(meet(pattern, topic) for topic in filters)
-
-
-def _texts(value: object) -> list[str]:
-    values = value if isinstance(value, list | tuple) else [value]
-    return [text for text in values if isinstance(text, str)]
