@@ -5,10 +5,9 @@ import re
 from types import ModuleType
 from typing import TextIO
 
+from serving.examples import SCHEMA, operator_of
 from serving.starter.write import toml_value
-from streamgauge.devices import Devices
 from streamgauge.plugins import find, options
-from streamgauge.schema import Channel, Kind, Schema
 from streamgauge.state import Keys
 
 __all__ = ["FOLDERS", "listing"]
@@ -62,11 +61,8 @@ def _option(option: inspect.Parameter) -> str:
 def _state(module: ModuleType) -> str:
     """Bytes of a device with the plug-in's EXAMPLE, which has what has no default."""
     example = getattr(module, "EXAMPLE", {})
-    words = Channel("mode", kind=Kind.CATEGORY, values=("idle", "run"))
-    schema = Schema([Channel("value"), Channel("other"), words, Channel("code", kind=Kind.TEXT)])
-    given = (Devices(1),) if "devices" in inspect.signature(module.build).parameters else ()
     try:
-        blocks = module.build(schema, 1, 0, *given, **example).blocks.values()
+        blocks = operator_of(module, SCHEMA).blocks.values()
     except (TypeError, ValueError):
         return "depends on the options"
     own = [block for block in blocks if block.keys is Keys.DEVICE]

@@ -1,20 +1,27 @@
 """`streamgauge compile-kernels`: fill the compile cache, for an image build or a first start."""
 
 import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
 from ingest.sources._kafka_parse import COLUMNS, places
+from serving.examples import SCHEMA, operator_of
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
+from streamgauge.batch import Batch, Features
+from streamgauge.calls import Chain, Now
 from streamgauge.kernels import cache_folder
+from streamgauge.plugins import find
 
 __all__ = ["compile_kernels"]
 
-EVERYTHING = """
+WALK = """
 [devices]
 reorder = "1s"
 assemble = { use = "last", within = "10s" }
@@ -22,12 +29,7 @@ assemble = { use = "last", within = "10s" }
 range = [-10, 10]
 [channels.b]
 [features]
-lags = { a = [1] }
-rolling = [
-  { of = ["a"], window = { readings = 3 }, stats = ["mean", "std", "var", "min", "max"] },
-  { of = ["a"], window = "5s", stats = ["mean", "std", "var", "min", "max"] },
-]
-calendar = { of = ["hour", "weekday"], as = "cyclic" }
+rolling = [{ of = ["a"], window = "5s", stats = ["mean", "std", "var", "min", "max"] }]
 [tasks.ahead]
 kind = "forecast"
 target = "a"
@@ -42,14 +44,38 @@ kind = "regression"
 label = { from = "column:told", delay = "5s" }
 model = ["linear_model.LinearRegression"]
 """
-"""One of everything that is compiled: walking it once compiles every kernel of the walk."""
+"""All that stands around cleaners and features: what is walked is compiled."""
+_OPERATORS = (
+    "stream_processor.clean",
+    "stream_processor.clean.outlier",
+    "stream_processor.clean.missing",
+    "stream_processor.features",
+)
 
 
 def compile_kernels(out: TextIO) -> int:
-    """Walk a few readings through one of everything; says where the result is kept."""
+    """Compile what any configuration may need, a line for each part; says where it is kept."""
+    parts = list(_parts())
+    for k, (name, work) in enumerate(parts, 1):
+        print(f"[{k:2}/{len(parts)}] {name}", file=out, flush=True)
+        work()
+    print(f"kernels are compiled in {cache_folder()}", file=out)
+    return 0
+
+
+def _parts() -> Iterator[tuple[str, Callable[[], None]]]:
+    yield "the walk: admission, labels, models, scores, drift", _walk
+    yield "Kafka's records", _kafka
+    for package in _OPERATORS:
+        for name, module in find(package).items():
+            room = package.partition(".")[2].replace(".", " ")
+            yield f"{room} {name}", partial(_operator, module)
+
+
+def _walk() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "everything.toml"
-        path.write_text(EVERYTHING, encoding="utf-8")
+        path = Path(folder) / "walk.toml"
+        path.write_text(WALK, encoding="utf-8")
         pipeline = Pipeline(load(path, {}, for_replay=True))
     n = 200
     data = pd.DataFrame(
@@ -62,6 +88,16 @@ def compile_kernels(out: TextIO) -> int:
         }
     )
     pipeline.replay(data)
+
+
+def _kafka() -> None:
     places(np.zeros(0, np.uint8), 0, np.zeros((0, COLUMNS), np.int64))
-    print(f"kernels are compiled in {cache_folder()}", file=out)
-    return 0
+
+
+def _operator(module: ModuleType) -> None:
+    operator = operator_of(module, SCHEMA)
+    names = getattr(operator, "names", ())
+    features = Features(names, [frozenset()] * len(names), 1)
+    call = operator.call(Batch(1, len(SCHEMA)), features)
+    # A chain compiles what it binds.
+    Chain([call], np.zeros(len(Now), np.int64)).run()

@@ -139,7 +139,11 @@ def test_kernels_can_be_compiled_ahead(tmp_path: Path) -> None:
     """`compile-kernels` fills the cache it names; a second run finds all of it there."""
     first = streamgauge("compile-kernels", STREAMGAUGE_CACHE_DIR=str(tmp_path))
     assert (first.returncode, first.stderr) == (0, "")
-    folder = Path(first.stdout.strip().rpartition(" ")[2])
+    *progress, last = first.stdout.splitlines()
+    for package in ("stream_processor.clean", "stream_processor.features"):
+        for name in find(package):
+            assert any(line.endswith(f" {name}") for line in progress)
+    folder = Path(last.rpartition(" ")[2])
     assert folder.is_relative_to(tmp_path)
     held = {path: path.stat().st_mtime_ns for path in folder.rglob("*.nb?")}
     assert held

@@ -1,0 +1,25 @@
+"""Cleaners and features with the options of their `EXAMPLE`: what `list` measures and
+`compile-kernels` compiles."""
+
+import inspect
+from types import ModuleType
+
+from stream_processor.operator import Operator
+from streamgauge.devices import Devices
+from streamgauge.schema import Channel, Kind, Schema
+from streamgauge.tags import Tags
+
+__all__ = ["SCHEMA", "operator_of"]
+
+_MODE = Channel("mode", kind=Kind.CATEGORY, values=("idle", "run"))
+SCHEMA = Schema([Channel("value"), Channel("other"), _MODE, Channel("code", kind=Kind.TEXT)])
+"""The channels that an `EXAMPLE` may name."""
+
+
+def operator_of(module: ModuleType, schema: Schema) -> Operator:
+    """The operator of one device that works on the first channel, with the options of `EXAMPLE`
+    beside the defaults. TypeError or ValueError where those are not enough."""
+    devices = Devices(1, Tags(("site",), {"one": ("north",)}))
+    given = (devices,) if "devices" in inspect.signature(module.build).parameters else ()
+    operator: Operator = module.build(schema, 1, 0, *given, **getattr(module, "EXAMPLE", {}))
+    return operator
