@@ -125,6 +125,13 @@ def _order(settings: Settings) -> Iterator[tuple[str, str]]:
             "rows",
             f"messages are joined until all channels are there, {text(assemble.up_to)} at most",
         )
+    for name, channel in settings.channels.items():
+        if channel.interpolate is not None:
+            room = f"at most {channel.interpolate.readings} readings of a device wait"
+            yield (
+                "rows",
+                f"{name} is interpolated through {text(channel.interpolate.up_to)}; {room}",
+            )
 
 
 def _sources(settings: Settings) -> Iterator[tuple[str, str]]:

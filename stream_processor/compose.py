@@ -93,7 +93,9 @@ def _arrange(settings: Settings, schema: Schema) -> Arrange | None:
     """The stage that comes first where readings are put in order or assembled."""
     devices = settings.devices
     reorder, assemble = devices.reorder, devices.assemble
-    if reorder is None and assemble is None:
+    gaps = [channel.interpolate for channel in settings.channels.values()]
+    queue = max((gap.readings for gap in gaps if gap), default=0)
+    if reorder is None and assemble is None and not queue:
         return None
     duplicates, remember = devices.duplicates.kept
     return Arrange(
@@ -106,6 +108,8 @@ def _arrange(settings: Settings, schema: Schema) -> Arrange | None:
         room=reorder.readings if reorder else 0,
         assemble=assemble.use if assemble else "",
         span=((assemble.within or assemble.up_to) if assemble else 0) or 0,
+        gaps=[gap.up_to if gap else 0 for gap in gaps],
+        queue=queue,
     )
 
 

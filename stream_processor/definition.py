@@ -21,7 +21,7 @@ from streamgauge.plugins import load
 
 __all__ = ["ARRANGED", "definition"]
 
-ARRANGED = "devices.reorder and devices.assemble"
+ARRANGED = "devices.reorder, devices.assemble and the channels' interpolate"
 
 FREE = (
     "label",
@@ -68,7 +68,7 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
         "other": {
             "devices.timezone": settings.devices.timezone,
             "devices.duplicates": _text(settings.devices.duplicates.kept),
-            ARRANGED: _text([_shown(settings.devices.reorder), _shown(settings.devices.assemble)]),
+            ARRANGED: _text(_arranged(settings)),
         },
     }
 
@@ -76,6 +76,12 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
 def _made_for(operator: FeatureOperator) -> list[Any]:
     """What an operator's state depends on beside its options, such as the groups that there are."""
     return [operator.made_for] if hasattr(operator, "made_for") else []
+
+
+def _arranged(settings: Settings) -> list[Any]:
+    devices = settings.devices
+    gaps = {k: asdict(c.interpolate) for k, c in settings.channels.items() if c.interpolate}
+    return [_shown(devices.reorder), _shown(devices.assemble), *([gaps] if gaps else [])]
 
 
 def _shown(table: Any) -> dict[str, Any] | None:

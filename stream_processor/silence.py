@@ -4,17 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from streamgauge.arrays import Bytes, Floats, Ints, Rows
+from streamgauge.arrays import Bytes, Floats, Ints, Rows, Words
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.events import KIND, ORDER, ROW, SIZE, SOURCE, TIME, Event, EventKind, Events
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Field, Keys
+from streamgauge.words import Flag
 
 __all__ = ["Silence"]
 
 _SILENT, _RETURNED = int(EventKind.SILENT), int(EventKind.RETURNED)
+_FILLED = int(Flag.FILLED)
 _NEVER, _HEARD, _QUIET = 0.0, 1.0, 2.0
 # A device's state: when its last reading was received, then two columns for the device itself and
 # for each channel: when it was last heard (event time), and whether it is quiet.
@@ -85,6 +87,7 @@ def _listen(
     received: Ints,
     verdict: Bytes,
     values: Floats,
+    flags: Words,
     after: Floats,
     state: Floats,
     totals: Floats,
@@ -99,7 +102,7 @@ def _listen(
         device, t = state[d], time[i]
         _look(True, d, _DEVICE, t, i, after[0], device, codes, numbers, count, totals)
         for c in range(values.shape[1]):
-            heard = np.isfinite(values[i, c])
+            heard = np.isfinite(values[i, c]) and (flags[i, c] & _FILLED) == 0
             _look(heard, d, c, t, i, after[c + 1], device, codes, numbers, count, totals)
         device[_RECEIVED] = received[i]
 
@@ -167,7 +170,7 @@ class Silence:
 
     def call(self, batch: Batch, features: Features) -> Call:
         """Hear readings 0 to N; what is to be told waits in `told`."""
-        columns = (batch.row, batch.time, batch.received, batch.verdict, batch.values)
+        columns = (batch.row, batch.time, batch.received, batch.verdict, batch.values, batch.flags)
         return Call(_listen, (Now.N, *columns, *self._bound))
 
     def tick(self, clock: int, rows: int) -> Iterator[Event]:

@@ -11,6 +11,7 @@ from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Problems, load_text
 from stream_processor.snapshot import capture, restore
 from streamgauge.delivery import Delivery
+from streamgauge.words import Flag
 from tests.test_walk import state
 
 T = 1_700_000_000
@@ -27,6 +28,7 @@ codec = "json"
 [channels.a]
 range = [0, 100]
 [channels.b]
+{b}
 [features]
 raw = ["a", "b"]
 [tasks.now]
@@ -41,10 +43,12 @@ Message = tuple[float, dict[str, Any]]
 class Bench:
     """A pipeline that notes the rows which reach its features."""
 
-    def __init__(self, devices: str) -> None:
-        text = CONFIG.format(devices=devices)
+    def __init__(self, devices: str, b: str = "") -> None:
+        text = CONFIG.format(devices=devices, b=b)
         self.pipeline = Pipeline(load_text(text, Path("p.toml"), {}))
         self.rows: list[tuple[float, float, float]] = []
+        self.flags: list[Flag] = []
+        """What was done to the second channel of each."""
         walk = self.pipeline.walk
         through = walk.readings
 
@@ -54,6 +58,7 @@ class Bench:
                 if batch.verdict[i] == 0:
                     time = (int(batch.time[i]) - T * SECOND) / SECOND
                     self.rows.append((time, *batch.values[i].tolist()))
+                    self.flags.append(Flag(int(batch.flags[i, 1])))
             return refused
 
         walk.readings = noted  # type: ignore[method-assign] # the rows are looked at on their way

@@ -1,6 +1,6 @@
-"""Arranges readings before admission: in order of event time, and assembled into rows."""
+"""Arranges readings before admission: in order of event time, assembled into rows, interpolated."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from stream_processor.arrange.assemble import (
     pass_on,
     put,
 )
+from stream_processor.arrange.interpolate import ITEM, SPARE, enter, let_go
 from stream_processor.clean._range import FINE, examine, limits
 from stream_processor.duplicates import Policy, key_of, recognise
 from streamgauge.arrays import Bools, Bytes, Floats, Ints, Rows, Words
@@ -32,7 +33,7 @@ _HEAD = ("newest", "received", "released", "count", "size")
 _NEWEST, _RECEIVED, _RELEASED, _COUNT, _SIZE = range(len(_HEAD))
 _TIME, _CAME, _KEY, _ITEM = 0, 1, 2, 3
 """Columns of a reading that is held back."""
-_LATENESS, _ROOM, _HOW, _SPAN, _POLICY, _MAX_AHEAD = range(6)
+_LATENESS, _ROOM, _HOW, _SPAN, _POLICY, _MAX_AHEAD, _QUEUE, _FREED, _SPANS = range(9)
 """Places in the plan: what was configured."""
 _HOWS = {"": NOT, "last": WITH_LAST, "wait": WAITING}
 
@@ -50,6 +51,26 @@ def _known_already(d: int, key: int, device: Floats, recent: Floats, held: Float
 
 
 @kernel
+def _queue(
+    start: int,
+    m: int,
+    d: int,
+    plan: Ints,
+    gaps: Floats,
+    queue: Floats,
+    codes: Ints,
+    numbers: Floats,
+) -> int:
+    """Let the rows written since `start` wait for what they lack, where something is interpolated;
+    the next free place."""
+    if plan[_QUEUE] == 0:
+        return m
+    for k in range(start, m):
+        enter(d, codes[k, 1], codes[k, 2], numbers[k], plan[_SPANS:], gaps, queue)
+    return let_go(start, d, 0, plan[_QUEUE], plan[_SPANS:], gaps, queue, codes, numbers)
+
+
+@kernel
 def _release(
     m: int,
     d: int,
@@ -59,13 +80,15 @@ def _release(
     held: Floats,
     known: Floats,
     part: Floats,
+    gaps: Floats,
+    queue: Floats,
     codes: Ints,
     numbers: Floats,
 ) -> int:
     """Let go the oldest reading that is held back."""
     device, oldest = head[d], held[0, d]
     time, received = int(oldest[_TIME]), int(oldest[_CAME])
-    item = oldest[_ITEM:]
+    item, start = oldest[_ITEM:], m
     m = pass_on(
         m, d, time, received, plan[_HOW], plan[_SPAN], item, known[d], part[d], codes, numbers
     )
@@ -76,7 +99,7 @@ def _release(
     device[_SIZE] -= 1.0
     for s in range(int(device[_SIZE])):
         held[s, d] = held[s + 1, d]
-    return m
+    return _queue(start, m, d, plan, gaps, queue, codes, numbers)
 
 
 @kernel
@@ -123,6 +146,8 @@ def _arrive(
     held: Floats,
     known: Floats,
     part: Floats,
+    gaps: Floats,
+    queue: Floats,
     codes: Ints,
     numbers: Floats,
 ) -> tuple[int, int]:
@@ -130,7 +155,7 @@ def _arrive(
     reading may set free still has room."""
     m = 0
     for i in range(start, n):
-        if m + 2 * (plan[_ROOM] + 2) > len(codes):
+        if m + plan[_FREED] > len(codes):
             return i, m
         d, word = row[i], int(verdict[i])
         device, key, accepted = head[d], 0, False
@@ -150,7 +175,7 @@ def _arrive(
         _hold(d, time[i], received[i], key, values[i], flags[i], device, held)
         passed = device[_NEWEST] - plan[_LATENESS]
         while device[_SIZE] > plan[_ROOM] or (device[_SIZE] > 0.0 and held[0, d, _TIME] <= passed):
-            m = _release(m, d, plan, head, recent, held, known, part, codes, numbers)
+            m = _release(m, d, plan, head, recent, held, known, part, gaps, queue, codes, numbers)
     return n, m
 
 
@@ -165,22 +190,30 @@ def _tick(
     held: Floats,
     known: Floats,
     part: Floats,
+    gaps: Floats,
+    queue: Floats,
     codes: Ints,
     numbers: Floats,
 ) -> tuple[int, int]:
     """Let go what silent devices have waited for long enough: (next device row, rows written)."""
     m = 0
     for d in range(start, rows):
-        if m + 2 * (plan[_ROOM] + 2) > len(codes):
+        if m + plan[_FREED] > len(codes):
             return d, m
         device = head[d]
         if device[_COUNT] + device[_SIZE] > 0.0:
             silent = max(0, clock - int(device[_RECEIVED]))
             passed = int(device[_NEWEST]) + silent - plan[_LATENESS]
             while device[_SIZE] > 0.0 and held[0, d, _TIME] <= passed:
-                m = _release(m, d, plan, head, recent, held, known, part, codes, numbers)
+                m = _release(
+                    m, d, plan, head, recent, held, known, part, gaps, queue, codes, numbers
+                )
             if plan[_HOW] == WAITING and overdue(passed, plan[_SPAN], part[d]):
+                start = m
                 m = close_row(m, d, part[d], codes, numbers)
+                m = _queue(start, m, d, plan, gaps, queue, codes, numbers)
+            if plan[_QUEUE] != 0:
+                m = let_go(m, d, passed, plan[_QUEUE], plan[_SPANS:], gaps, queue, codes, numbers)
     return rows, m
 
 
@@ -201,11 +234,15 @@ class Arrange:
       known value, unless that is older than `span`; "wait": a row goes on when it has all channels,
       when a message has one that it has already, or `span` after its first message; "": neither
     - `span`: microseconds
+    - `gaps`: for each channel, the longest time between two of its values through which missing
+      ones between them are interpolated, microseconds, 0 = none; a row waits for as long, by its
+      device's watermark, and those behind it with it
+    - `queue`: rows of one device that wait for that at most; beyond it the oldest goes as it is
 
     Blocks, all per device: "head" (`newest` event time accepted and when it was `received`, event
     time last `released`, `count` released, `size` held back), "held" (a layer for each reading that
     is held back), "recent" (keys of the newest released), "known" and "part" (last known values,
-    unfinished row).
+    unfinished row), "gaps" and "queue" (last value of each interpolated channel, rows that wait).
     """
 
     def __init__(
@@ -220,9 +257,11 @@ class Arrange:
         room: int = 0,
         assemble: str = "",
         span: int = 0,
+        gaps: Sequence[int] = (),
+        queue: int = 0,
     ) -> None:
-        if not 0 <= room <= ROOMIEST:
-            raise ValueError(f"room for {room} readings of a device; give 0 to {ROOMIEST}")
+        if not (0 <= room <= ROOMIEST and 0 <= queue <= ROOMIEST):
+            raise ValueError(f"room for {room}, {queue} readings of a device; give 0 to {ROOMIEST}")
         k = len(schema)
         head = Block([Field(name) for name in _HEAD], capacity)
         # At least two layers: a block of one layer keeps no depth of its own.
@@ -240,13 +279,25 @@ class Arrange:
             fields = [Field("first"), Field("time"), Field("received"), Field("item", (2 * k,))]
             self.blocks["part"] = Block(fields, capacity)
             part = self.blocks["part"].array
+        waiting, entries = np.zeros((capacity, 0)), np.zeros((0, capacity, 0))
+        if queue:
+            known_at = [Field("known", (k,)), Field("times", (k,))]
+            own = Block([Field("size"), Field("newest"), *known_at], capacity)
+            rows = Block([Field("row", (ITEM + 2 * k,))], capacity, layers=queue + SPARE)
+            rows.depth = own.view("size")
+            self.blocks |= {"gaps": own, "queue": rows}
+            waiting, entries = own.array, rows.stack
         policy = list(Policy).index(duplicates)
-        plan = np.array([lateness, room, _HOWS[assemble], span, policy, max_ahead_us], np.int64)
+        # One reading may set free all that is held back, each as two rows, and all that waits.
+        freed = 2 * (room + 2) + queue
+        own_plan = [lateness, room, _HOWS[assemble], span, policy, max_ahead_us, queue, freed]
+        plan = np.array([*own_plan, *gaps], np.int64)
         self._rules, self._item = limits(schema), np.zeros(2 * k)
-        self._state = (plan, head.array, recent, held.stack, known, part)
+        self._state = (plan, head.array, recent, held.stack, known, part, waiting, entries)
         self._codes, self._numbers = np.zeros((0, 5), np.int64), np.zeros((0, 2 * k))
         self._waiting = [head.view("size")]
         self._waiting += [self.blocks["part"].view("first")] if assemble == "wait" else []
+        self._waiting += [self.blocks["gaps"].view("size")] if queue else []
 
     def readings(self, batch: Batch, out: Batch) -> Iterator[Batch]:
         """What the readings of a batch set free, in `out`, as often as it must be filled for that;

@@ -57,12 +57,34 @@ def _check_arrangement(settings: Settings, findings: Findings) -> None:
             findings.add((*path, other), f'means nothing with "{use}"', f"write {wanted} instead")
     waits = devices.reorder.up_to if devices.reorder else 0
     waits += (devices.assemble.up_to or 0) if devices.assemble else 0
+    gaps = [c.interpolate.up_to for c in settings.channels.values() if c.interpolate]
+    waits += max(gaps, default=0)
+    if gaps:
+        _check_silences(settings, waits, findings)
     if devices.evict_after is not None and devices.evict_after <= waits:
         findings.add(
             ("devices", "evict_after"),
             "a device would be forgotten while its readings wait for others",
             f"write more than {text(waits)}",
         )
+
+
+def _check_silences(settings: Settings, waits: int, findings: Findings) -> None:
+    """What waits is not heard of, so silence begins after the longest wait."""
+    limits: list[tuple[KeyPath, int | None]] = [
+        (("devices", "silent_after"), settings.devices.silent_after)
+    ]
+    limits += [
+        (("channels", name, "silent_after"), channel.silent_after)
+        for name, channel in settings.channels.items()
+    ]
+    for path, limit in limits:
+        if limit is not None and limit <= waits and not findings.within(*path):
+            findings.add(
+                path,
+                "readings that wait to be interpolated would be taken for silence",
+                f"write more than {text(waits)}",
+            )
 
 
 def _check_sources(settings: Settings, findings: Findings) -> None:

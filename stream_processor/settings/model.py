@@ -46,6 +46,7 @@ __all__ = [
     "DriftSettings",
     "DuplicateSettings",
     "FeatureSettings",
+    "InterpolateSettings",
     "LabelFields",
     "LabelSettings",
     "Options",
@@ -122,6 +123,20 @@ class ReorderSettings:
     """How much older than the device's newest a reading may be and still find its place."""
     readings: Annotated[int, Field(ge=1, le=ROOMIEST)] = 32
     """Readings of one device that are held back at most; beyond it the oldest goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterpolateSettings:
+    """channels.NAME.interpolate; a plain duration means `up_to`."""
+
+    __shorthand__: ClassVar[str] = "up_to"
+
+    up_to: Duration = field(default=0, metadata=REQUIRED)
+    """The longest time between two values of the channel through which those that are missing
+    between them are interpolated: a reading that lacks one waits for as long."""
+    readings: Annotated[int, Field(ge=1, le=ROOMIEST)] = 32
+    """Readings of one device that wait at most, the largest of all channels; beyond it the oldest
+    goes on without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +235,8 @@ class ChannelSettings:
     """What stands before the decimals of numbers that are written as text."""
     silent_after: Ever = None
     """How long the channel may be absent before that is an event."""
+    interpolate: InterpolateSettings | None = None
+    """Missing values between two that came; done first. None: a reading waits for no value."""
     rate: Options | None = None
     """Cleaning, in the order in which it is done: see the files of `stream_processor/clean`."""
     spike: Options | None = None

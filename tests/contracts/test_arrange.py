@@ -13,7 +13,7 @@ from stream_processor.arrange import Arrange
 from stream_processor.duplicates import Policy
 from streamgauge.batch import Batch, Features
 from streamgauge.state import put_rows, reset_rows, take_rows
-from streamgauge.words import Verdict
+from streamgauge.words import Flag, Verdict
 from tests.contracts.invariance import (
     Cut,
     assert_only_finite_or_nan,
@@ -45,6 +45,16 @@ SUBJECTS = {
     "wait": build(assemble="wait", span=60 * SECOND),
     "wait, duplicates taken": build(Policy.NONE, assemble="wait", span=5 * SECOND),
     "reorder and last": build(lateness=90 * SECOND, room=3, assemble="last", span=9 * SECOND),
+    "interpolate": build(gaps=[60 * SECOND, 0, 20 * SECOND], queue=5),
+    "interpolate, duplicates taken": build(Policy.NONE, gaps=[9 * SECOND] * 3, queue=40),
+    "reorder, wait and interpolate": build(
+        lateness=20 * SECOND,
+        room=9,
+        assemble="wait",
+        span=30 * SECOND,
+        gaps=[90 * SECOND] * 3,
+        queue=9,
+    ),
     "reorder and wait": build(lateness=20 * SECOND, room=9, assemble="wait", span=30 * SECOND),
 }
 every = pytest.mark.parametrize("name", SUBJECTS)
@@ -111,7 +121,8 @@ def test_admission_takes_what_goes_out(name: str, stream: Stream) -> None:
     for row in stream.rows:
         assert (np.diff(batch.time[: batch.n][taken & (out["row"] == row)]) >= 0).all()
     if "last" not in name and "wait" not in name:
-        waiting = int(arrange.blocks["head"].view("size").sum())
+        blocks = [arrange.blocks[name] for name in ("head", "gaps") if name in arrange.blocks]
+        waiting = sum(int(block.view("size").sum()) for block in blocks)
         assert len(out["row"]) + waiting == len(stream)
 
 
@@ -187,5 +198,8 @@ def test_the_streams_bring_about_what_it_can_do(name: str) -> None:
     arranged = out["sequence"] == -1
     there = np.isfinite(out["values"][arranged]).mean()
     before = np.isfinite(stream.values[stream.verdict == 0]).mean()
-    assert (there > before + 0.1) == ("last" in name or "wait" in name)
+    more = any(word in name for word in ("last", "wait", "interpolate"))
+    assert (there > before + 0.1) == more
+    filled = (out["flags"][arranged] & Flag.FILLED) != 0
+    assert filled.any() == ("interpolate" in name)
     assert_only_finite_or_nan("values", out["values"][arranged])

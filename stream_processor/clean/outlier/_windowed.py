@@ -15,6 +15,9 @@ from stream_processor.clean.outlier._policy import (
     act,
     check_policy,
     judge,
+    near,
+    settle,
+    usual,
 )
 from stream_processor.operator import Operator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows, Words
@@ -41,7 +44,7 @@ _ROBUST = 1.4826
 """Makes the median absolute deviation of a normal distribution its standard deviation."""
 
 # Columns of the rules.
-_KIND, _WINDOW, _LIMIT, _ACTION, _ACCEPT, _READY = range(6)
+_KIND, _WINDOW, _LIMIT, _ACTION, _ACCEPT, _READY, _STEPS = range(7)
 
 
 def watch_window(
@@ -54,9 +57,10 @@ def watch_window(
     action: Action,
     accept_after: int,
     ready_after: int,
+    steps: float,
 ) -> Operator:
     """The operator for one channel and kind of band; ValueError on options that mean nothing."""
-    check_policy(accept_after)
+    check_policy(accept_after, steps)
     if not (3 <= ready_after <= window <= 1_000):
         raise ValueError(
             f"window is {window} and ready_after {ready_after}; give a window of 3 to 1000 values "
@@ -64,7 +68,7 @@ def watch_window(
         )
     if not 0.0 < limit < math.inf:
         raise ValueError(f"limit is {limit}; give a number above 0")
-    chosen = [kind, window, limit, ACTIONS.index(action), accept_after, ready_after]
+    chosen = [kind, window, limit, ACTIONS.index(action), accept_after, ready_after, steps]
     fields = [Field("judged", (JUDGED,)), Field("recent", (width_of(window),))]
     return OneChannel(_watch, capacity, fields, channel, chosen)
 
@@ -113,7 +117,8 @@ def _watch(
             continue
         device = state[row[i]]
         recent = device[JUDGED:]
-        if size(recent, window) < rules[_READY]:
+        if size(recent, window) < rules[_READY] or near(value, device, rules[_STEPS]):
+            usual(value, device)
             _keep(recent, window, value, ordered)
             continue
         middle, low, high = _band(recent, window, kind, rules[_LIMIT])
@@ -127,4 +132,7 @@ def _watch(
             continue
         if found == NEW_LEVEL:
             clear(recent)
+            settle(value, device)
+        else:
+            usual(value, device)
         _keep(recent, window, value, ordered)

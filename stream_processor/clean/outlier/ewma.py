@@ -14,6 +14,9 @@ from stream_processor.clean.outlier._policy import (
     act,
     check_policy,
     judge,
+    near,
+    settle,
+    usual,
 )
 from stream_processor.operator import Operator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows, Words
@@ -24,7 +27,7 @@ from streamgauge.state import Field
 __all__ = ["build"]
 
 # Columns of the rules, and of a device's running moments.
-_FADE, _LIMIT, _ACTION, _ACCEPT, _READY = range(5)
+_FADE, _LIMIT, _ACTION, _ACCEPT, _READY, _STEPS = range(6)
 _COUNT, _MEAN, _VARIANCE = range(3)
 
 
@@ -38,6 +41,7 @@ def build(
     action: Literal["flag", "drop", "clip", "replace"] = "replace",
     accept_after: int = 10,
     ready_after: int = 20,
+    steps: float = 8.0,
 ) -> Operator:
     """Values far from the exponentially weighted mean of the usual ones are outliers.
 
@@ -46,18 +50,20 @@ def build(
     - `action`: flag | drop | clip (edge of the band) | replace (the mean)
     - `accept_after`: so many values in a row on one side are a new level, not outliers
     - `ready_after`: values before the first judgement
+    - `steps`: usual steps from the last usual value within which nothing is an outlier, wherever the
+      band is: a channel that climbs at its own pace is usual; 0 judges by the band alone
 
     Roberts (1959), "Control chart tests based on geometric moving averages"; weights as pandas'
     `ewm(halflife=...).mean()` and `.var(bias=True)` with `adjust=False`.
     """
-    check_policy(accept_after)
+    check_policy(accept_after, steps)
     if not 0.0 < half_life < math.inf or not 0.0 < limit < math.inf or ready_after < 2:
         raise ValueError(
             f"half_life is {half_life}, limit {limit}, ready_after {ready_after}; give numbers "
             "above 0, and ready_after of 2 or more"
         )
     fade = 1.0 - 0.5 ** (1.0 / half_life)
-    rules = [fade, limit, ACTIONS.index(action), accept_after, ready_after]
+    rules = [fade, limit, ACTIONS.index(action), accept_after, ready_after, steps]
     fields = [Field("judged", (JUDGED,)), *map(Field, ("count", "mean", "variance"))]
     return OneChannel(_watch, capacity, fields, channel, rules)
 
@@ -93,7 +99,8 @@ def _watch(
         device = state[row[i]]
         moments = device[JUDGED:]
         # Values that were all alike say nothing of how far the next one may be.
-        if moments[_COUNT] >= rules[_READY] and moments[_VARIANCE] > 0.0:
+        ready = moments[_COUNT] >= rules[_READY] and moments[_VARIANCE] > 0.0
+        if ready and not near(value, device, rules[_STEPS]):
             middle = moments[_MEAN]
             reach = rules[_LIMIT] * math.sqrt(moments[_VARIANCE])
             found = judge(value, middle - reach, middle + reach, device, int(rules[_ACCEPT]))
@@ -103,4 +110,6 @@ def _watch(
                 continue
             if found == NEW_LEVEL:
                 moments[:] = 0.0
+                settle(value, device)
+        usual(value, device)
         _learn(moments, value, fade)

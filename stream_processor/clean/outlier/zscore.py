@@ -18,6 +18,7 @@ def build(
     action: Action = "replace",
     accept_after: int = 10,
     ready_after: int = 15,
+    steps: float = 8.0,
 ) -> Operator:
     """Values far from the mean of the recent usual ones are outliers.
 
@@ -27,6 +28,8 @@ def build(
       | replace (middle of the band)
     - `accept_after`: so many values in a row on one side are a new level, not outliers
     - `ready_after`: values before the first judgement
+    - `steps`: usual steps from the last usual value within which nothing is an outlier, wherever the
+      band is: a channel that climbs at its own pace is usual; 0 judges by the band alone
 
     Grubbs (1969), "Procedures for detecting outlying observations in samples".
     """
@@ -39,4 +42,5 @@ def build(
         action=action,
         accept_after=accept_after,
         ready_after=ready_after,
+        steps=steps,
     )
