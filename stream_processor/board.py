@@ -69,6 +69,7 @@ class LiveBoard:
             newest, received = int(self._seen["newest"][row]), int(self._seen["received"][row])
             told, times, retained = self._stages.retained.last(row)
             skew = self._stages.clocks.skew(row)
+            flags = self._stages.flags.by_channel(row)
         if not count:
             last[:], newest, received = np.nan, 0, 0
         better = np.isfinite(retained) & (np.isnan(last) | (times > newest))
@@ -78,7 +79,9 @@ class LiveBoard:
             received = max(received, told)
         shown = {n: _some(v) for n, v in zip(self._stages.schema.names, values, strict=True)}
         wrong = abs(skew or 0.0) * 1e6 > self._settings.devices.max_skew
-        return DeviceView(device, newest or None, received or None, count, shown, skew, wrong)
+        return DeviceView(
+            device, newest or None, received or None, count, shown, skew, wrong, flags
+        )
 
     def predictions(self, device: str) -> list[PredictionView] | None:
         """Newest prediction per task and horizon; None if the device is unknown."""
@@ -180,6 +183,7 @@ class LiveBoard:
             verdicts = counts.view("verdicts")[0].tolist()
             vetted = counts.view("flags")[0]
             cleaned = self._stages.flags.totals()
+            by_channel = self._stages.flags.by_channel()
             fleet = self._stages.scorer.cell(-1).sum(axis=1)
             known, rows = self._stages.devices.known, len(self._stages.devices)
             wrong = self._stages.clocks.wrong(rows, self._settings.devices.max_skew)
@@ -189,6 +193,7 @@ class LiveBoard:
         return {
             "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
             "flags": {str(f.name).lower(): int(vetted[k] + cleaned[k]) for k, f in enumerate(Flag)},
+            "channel_flags": by_channel,
             "rejected": dict(self._rejects.counts),
             "predictions": int(fleet[_FIELD["predicted"]]),
             "labels": int(fleet[_FIELD["labels"]]),

@@ -22,6 +22,8 @@ class DeviceView:
     """Seconds that its clock is ahead of ours; None until that is known."""
     clock_wrong: bool = False
     """Whether that is more than `devices.max_skew`."""
+    flags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Values of admitted readings so far, by channel and by what cleaning did to them."""
 
 
 @dataclass(frozen=True, slots=True)

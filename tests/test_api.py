@@ -80,6 +80,17 @@ def test_times_are_iso_and_nan_is_null(client: Client) -> None:
     assert body["values"]["flow"] == 3.25
 
 
+def test_a_device_says_what_cleaning_did_to_its_values(client: Client) -> None:
+    """By channel and flag: how many values, and their share of the device's readings."""
+    flags = client.get("/v1/devices/pump-1").json()["flags"]
+    assert flags == {
+        "power": {
+            "outlier": {"values": 30, "share": 0.025},
+            "capped": {"values": 6, "share": 0.005},
+        }
+    }
+
+
 def test_an_unknown_device_is_a_problem_with_a_remedy(client: Client) -> None:
     """404 as a problem document that names the device and where to look."""
     for path in ("/v1/devices/nobody", "/v1/devices/nobody/predictions"):

@@ -189,7 +189,7 @@ def test_hampel_lets_a_channel_move_on(file: str, channel: str) -> None:
     values = data[data["device"] == data["device"].iloc[0]][channel].to_numpy(np.float64)[:8_000]
     values = values[np.isfinite(values)]
 
-    def found(values: Any, **options: float) -> Any:
+    def found(values: Any, **options: Any) -> Any:
         flags = clean("outlier.hampel", values, action="flag", **options).flags
         return np.array([bool(flag) for flag in flags])
 

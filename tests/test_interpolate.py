@@ -160,7 +160,7 @@ def test_interpolation_is_that_of_pandas_on_a_recording(hours: int) -> None:
     names = ["PM2.5", "NO2", "CO", "O3"]
     own = air[air["device"] == "Aotizhongxin"][["time", *names]].dropna(subset=names, how="all")
     own = own.iloc[:9_000].set_index("time")
-    time = own.index.as_unit("us").asi8
+    time = pd.DatetimeIndex(own.index).as_unit("us").asi8
     went, filled = arranged(own.to_numpy(np.float64), time, hours * HOUR)
     for c, name in enumerate(names):
         series = own[name]

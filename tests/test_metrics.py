@@ -40,6 +40,14 @@ def test_the_walk_is_counted() -> None:
     assert value(stand, "streamgauge_devices") == len(DEVICES)
 
 
+def test_what_cleaning_did_is_told_by_channel() -> None:
+    """Values and their share of the admitted readings, by channel and flag, over the fleet."""
+    found = samples(scrape(Stand()))
+    key = frozenset({("channel", "power"), ("flag", "outlier")})
+    assert found["streamgauge_channel_flags_total", key] == 30
+    assert found["streamgauge_channel_flag_share_ratio", key] == 30 / 1200
+
+
 def test_every_scrape_reads_the_board_again() -> None:
     """What happened between two scrapes is in the second."""
     stand = Stand()

@@ -12,9 +12,11 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from serving.api.service import Part
+from streamgauge.events import Event, EventKind
 from tests.services.chromium import Browser, browser
 from tests.services.stand import (
     AHEAD,
+    DEVICES,
     EVIL,
     LABELLED,
     MINUTE,
@@ -153,13 +155,75 @@ def test_drift_of_the_fleet_leads_to_the_device(page: Browser, stand: Stand) -> 
     with stand.served() as server:
         page.get(server.url)
         choose(page, "pump-2")
-        row = until(page, lambda: at(page, "fleet-drift").find_elements(By.TAG_NAME, "tr"))[0]
-        assert "error rose" in row.text
+        found = until(page, lambda: at(page, "fleet-drift").find_elements(By.TAG_NAME, "tr"))
+        row = next(row for row in found if "error rose" in row.text)
         assert "power, 10m" in row.text
         row.find_element(By.TAG_NAME, "button").click()
         until(page, lambda: at(page, "device-name").text == "pump-1")
         assert page.find_elements(By.CSS_SELECTOR, "#devices .drifting") == []
         assert errors(page) == []
+
+
+def rows(page: Browser, table: str) -> list[str]:
+    """The text of each row of a table."""
+    script = "return [...document.querySelectorAll(`#${arguments[0]} tr`)].map((e) => e.innerText)"
+    return list(page.execute_script(script, table))
+
+
+def test_silences_stand_beside_drift(page: Browser, stand: Stand) -> None:
+    """What fell silent, returned or was forgotten is listed for the device and for the fleet; a
+    click shows the device, and the task stays."""
+    with stand.served() as server:
+        page.get(server.url)
+        choose(page, "pump-2")
+        own = until(page, lambda: rows(page, "drift"))
+        assert [row.splitlines()[0].split("\t")[1] for row in own] == [
+            "forgotten",
+            "fell silent",
+            "error rose",
+        ]
+        assert "channel power, nothing for 10 min" in own[1]
+        fleet = until(
+            page, lambda: len(rows(page, "fleet-drift")) == 4 and rows(page, "fleet-drift")
+        )
+        assert "fell silent: pump-1" in fleet[0]
+        assert "forgotten: pump-1" in fleet[-1]
+        at(page, "fleet-drift").find_elements(By.TAG_NAME, "button")[0].click()
+        until(page, lambda: at(page, "device-name").text == "pump-1")
+        stand.history.more.append(
+            {
+                "time": START + 91 * MINUTE,
+                "device": "pump-1",
+                "channel": "power",
+                "kind": "returned",
+                "seconds": 90.0,
+            }
+        )
+        until(page, lambda: any("returned" in row for row in rows(page, "drift")))
+        assert "channel power, after 90 s" in rows(page, "drift")[0]
+        assert errors(page) == []
+
+
+def test_a_silence_arrives_without_reload(page: Browser, stand: Stand) -> None:
+    """An event that the worker tells is in the device's list at once."""
+    with stand.served() as server:
+        page.get(server.url)
+        choose(page, "pump-1")
+        until(page, lambda: state(page) == "live" and stand.live.state()["clients"] == 1)
+        until(page, lambda: len(rows(page, "drift")) == 3)
+        when, nan = START + 95 * MINUTE, float("nan")
+        silent = Event(
+            EventKind.SILENT, DEVICES.index("pump-1"), -1, when, 0, nan, nan, 600.0, "flow"
+        )
+        stand.live.write(output("pump-1", (), events=(silent,)))
+        until(page, lambda: "channel flow, nothing for 10 min" in rows(page, "drift")[0])
+
+
+def test_what_cleaning_did_stands_with_the_channel(page: Browser, stand: Stand) -> None:
+    """The share of each flag is below the channel's name."""
+    with stand.served() as server:
+        page.get(server.url)
+        until(page, lambda: "outlier 2.50 %, capped 0.500 %" in at(page, "channels").text)
 
 
 def test_a_device_that_drifts_is_marked(page: Browser, stand: Stand) -> None:

@@ -50,6 +50,10 @@ def test_policies_work_in_their_order() -> None:
     assert stages.flags.by_channel() == wanted
     assert stages.flags.by_channel(row=0) == wanted
     assert pipeline.board.counts()["flags"]["outlier"] == 1
+    assert pipeline.board.counts()["channel_flags"] == wanted
+    view = pipeline.board.device("p")
+    assert view is not None
+    assert view.flags == wanted
 
 
 @pytest.mark.parametrize(

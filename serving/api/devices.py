@@ -24,6 +24,13 @@ Device = Annotated[
 ]
 
 
+class FlagModel(BaseModel):
+    """How often cleaning did something to a channel's values."""
+
+    values: int
+    share: float = Field(description="Of the device's admitted readings, 0 to 1.")
+
+
 class DeviceModel(BaseModel):
     """A device and its newest reading."""
 
@@ -36,6 +43,9 @@ class DeviceModel(BaseModel):
         description="Seconds that the device's clock is ahead of ours; null until that is known."
     )
     clock_wrong: bool = Field(description="Whether that is more than devices.max_skew.")
+    flags: dict[str, dict[str, FlagModel]] = Field(
+        description="By channel and flag, what cleaning did to values of admitted readings."
+    )
 
 
 class DevicePage(BaseModel):
@@ -89,6 +99,12 @@ def _model(view: DeviceView) -> DeviceModel:
         values=dict(view.values),
         clock_skew=view.clock_skew,
         clock_wrong=view.clock_wrong,
+        flags={
+            channel: {
+                flag: FlagModel(values=n, share=n / max(1, view.readings)) for flag, n in of.items()
+            }
+            for channel, of in view.flags.items()
+        },
     )
 
 

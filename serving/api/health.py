@@ -40,8 +40,9 @@ class Status(BaseModel):
     time: Instant = Field(description="Clock of the service.")
     ready: bool
     parts: list[PartModel]
-    counts: dict[str, int | dict[str, int]] = Field(
-        description="`readings` by verdict, `flags` by flag, `rejected` by reason, and totals."
+    counts: dict[str, int | dict[str, int | dict[str, int]]] = Field(
+        description="`readings` by verdict, `flags` by flag, `channel_flags` by channel and flag, "
+        "`rejected` by reason, and totals."
     )
     login: bool = Field(description="True when API keys are set.")
 

@@ -70,6 +70,26 @@ def _counts(counts: Mapping[str, Any]) -> Iterable[Metric]:
             yield CounterMetricFamily(f"streamgauge_{name}", words, value)
 
 
+def _channel_flags(counts: Mapping[str, Any]) -> Iterable[Metric]:
+    labels = ["channel", "flag"]
+    found = CounterMetricFamily(
+        "streamgauge_channel_flags",
+        "Values of admitted readings by channel and by what cleaning did to them.",
+        labels=labels,
+    )
+    share = GaugeMetricFamily(
+        "streamgauge_channel_flag_share_ratio",
+        "The same as a share of all admitted readings.",
+        labels=labels,
+    )
+    admitted = counts.get("readings", {}).get("admitted", 0)
+    for channel, of in counts.get("channel_flags", {}).items():
+        for flag, values in of.items():
+            found.add_metric([channel, flag], values)
+            share.add_metric([channel, flag], values / max(1, admitted))
+    return (found, share)
+
+
 def _scores(service: Service) -> Iterable[Metric]:
     names = [name for name in SCORE_COLUMNS if name not in _COUNTED_SCORES]
     labels = ["task", "horizon"]
@@ -157,7 +177,9 @@ class _Walk(Collector):
     def collect(self) -> Iterable[Metric]:
         build = {"version": __version__, "stream": self._service.stream_name}
         yield InfoMetricFamily("streamgauge_build", "What runs.", build)
-        yield from _counts(self._service.board.counts())
+        counts = self._service.board.counts()
+        yield from _counts(counts)
+        yield from _channel_flags(counts)
         yield from _scores(self._service)
         yield from _labels(self._service)
         yield from _parts(self._service)

@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import { Chart } from "./chart.js";
-import { FleetDrift, driftRows, drifting } from "./drift.js";
+import { FleetEvents, drifting, eventRows } from "./drift.js";
 import { LiveStream } from "./live.js";
 import { DeviceList } from "./list.js";
 import { Series } from "./series.js";
@@ -15,8 +15,9 @@ const HISTORY = 300;
 const byId = (id) => document.getElementById(id);
 const chart = new Chart(byId("chart"), byId("tip"), byId("spoken"));
 const list = new DeviceList((device) => choose(device, now.task));
-const now = { device: "", task: null, tasks: [], series: new Series(), choice: 0, rates: [] };
-const fleet = new FleetDrift(byId("fleet-drift"), byId("no-fleet-drift"), (device, task, horizon) => {
+const now = { device: "", task: null, tasks: [], series: new Series(), silences: [], choice: 0, rates: [] };
+const fleet = new FleetEvents(byId("fleet-drift"), byId("no-fleet-drift"), (device, task, horizon) => {
+  // A silence is of no task: the one that is shown stays.
   const found = now.tasks.find((one) => one.task === task && one.horizon === horizon);
   switchTo(device, found ?? now.task);
 });
@@ -40,6 +41,7 @@ const live = new LiveStream({
   prediction: (one) => arrived(one),
   outcome: (one) => arrived(one),
   drift: (one) => drifted(one),
+  event: (one) => heard(one),
   dropped: () => loadHistory(now.choice),
   open: () => {
     connection("stream", true);
@@ -72,6 +74,7 @@ function choose(device, task) {
   now.device = device;
   now.task = task;
   now.series = new Series();
+  now.silences = [];
   now.choice += 1;
   history.replaceState(null, "", `#${new URLSearchParams({ device, task: keyOf(task) })}`);
   put("device-name", device);
@@ -87,14 +90,16 @@ function choose(device, task) {
 async function loadHistory(choice) {
   await attempt(async () => {
     const { device, task } = now;
-    const [found, drift] = await Promise.all([
+    const [found, drift, silences] = await Promise.all([
       api.predictions(device, task.task, task.horizon, HISTORY),
       api.drift(device),
+      api.events(device),
     ]);
     if (choice !== now.choice) return;
     for (const one of [...found.history].reverse()) now.series.take(one);
     for (const one of found.items) if (one.horizon === task.horizon) now.series.take(one);
     for (const one of drift.items) now.series.mark(one);
+    now.silences = silences.items;
     draw();
   });
 }
@@ -108,6 +113,11 @@ function arrived(one) {
 
 function drifted(one) {
   now.series.mark(one);
+  draw();
+}
+
+function heard(one) {
+  now.silences = [one, ...now.silences];
   draw();
 }
 
@@ -138,20 +148,32 @@ function draw() {
     put("model-status", words);
     chip.className = `chip ${look}`;
   }
-  byId("no-drift").hidden = drift.length > 0;
-  byId("drift").replaceChildren(...driftRows(drift, unit));
+  drawEvents(drift, unit);
+}
+
+function drawEvents(drift, unit) {
+  const rows = eventRows(drift, now.silences, unit);
+  byId("no-drift").hidden = rows.length > 0;
+  byId("drift").replaceChildren(...rows);
 }
 
 async function loadDevice() {
   const choice = now.choice;
-  const view = await api.device(now.device);
+  const [view, silences] = await Promise.all([api.device(now.device), api.events(now.device)]);
   if (choice !== now.choice) return;
+  now.silences = silences.items;
+  draw();
   const when = view.time === null ? "no reading yet" : `newest reading ${clock(Date.parse(view.time))}`;
   const came = view.received === null ? "" : `, came ${ago(Date.parse(view.received), now.clock)}`;
   put("device-meta", `${count(view.readings)} readings, ${when}${came}`);
   const rows = Object.entries(view.values).map(([channel, value]) => {
     const row = element("tr");
-    row.append(element("td", "", channel), element("td", "number", number(value)));
+    const cell = element("td", "", channel);
+    const flags = Object.entries(view.flags[channel] ?? {}).map(
+      ([flag, { share }]) => `${flag.replaceAll("_", " ")} ${number(100 * share)} %`,
+    );
+    if (flags.length) cell.append(element("span", "what", flags.join(", ")));
+    row.append(cell, element("td", "number", number(value)));
     return row;
   });
   byId("channels").replaceChildren(...rows);
@@ -245,8 +267,8 @@ function repeat(work, every) {
 }
 
 async function loadDrift() {
-  const { items } = await api.drift("", 500);
-  fleet.show(items);
+  const [{ items }, silences] = await Promise.all([api.drift("", 500), api.events("", 500)]);
+  fleet.show(items, silences.items);
   list.drifting = drifting(items, now.task?.task, now.clock);
 }
 

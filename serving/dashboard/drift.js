@@ -1,15 +1,18 @@
-// Drift in words: that of the chosen device and task, and that of the whole fleet, put together.
+// Drift and silence in words: of the chosen device and task, and of the whole fleet, put together.
 
+import { detail, isSilence, words, worse } from "./silences.js";
 import { clock, count, element, number } from "./text.js";
 
 const SHOWN = 6;
-// Alarms of one task that follow each other within this time are told as one.
+// Alarms of one task, or silences of one channel, that follow each other within this time are told as one.
 const TOGETHER = 30e3;
 // A device counts as drifting for this long after its error rose.
 const RECENT = 120e3;
 
 const rose = (one) => one.kind === "drift_up";
-const kind = (one) => element("span", rose(one) ? "bad" : "good", rose(one) ? "error rose" : "error fell");
+const bad = (one) => rose(one) || worse(one);
+const said = (one) => (isSilence(one) ? words(one) : rose(one) ? "error rose" : "error fell");
+const kind = (one) => element("span", bad(one) ? "bad" : one.kind === "evicted" ? "" : "good", said(one));
 
 function line(time, what, below) {
   const row = element("tr");
@@ -19,31 +22,35 @@ function line(time, what, below) {
   return row;
 }
 
-export function driftRows(drift, unit) {
-  return drift.slice(0, SHOWN).map((one) => {
+// Both newest first: drift with its time in milliseconds, silences as the API gives them.
+export function eventRows(drift, silences, unit) {
+  const all = [...drift, ...silences.map((one) => ({ ...one, time: Date.parse(one.time) }))];
+  all.sort((one, other) => other.time - one.time);
+  return all.slice(0, SHOWN).map((one) => {
+    if (isSilence(one)) return line(one.time, [kind(one)], detail(one));
     const means = `${number(one.before)} → ${number(one.after)}`;
     return line(one.time, [kind(one)], unit ? `${means} ${unit}` : means);
   });
 }
 
-// Newest first in, newest first out: { task, horizon, kind, time, first, devices, worst }.
+// Newest first in, newest first out: { task, horizon, channel, kind, time, first, devices, worst }.
 function together(items) {
   const groups = [];
   for (const one of items) {
     const time = Date.parse(one.time);
     const same = (group) =>
-      group.task === one.task && group.horizon === one.horizon && group.kind === one.kind;
+      ["task", "horizon", "channel", "kind"].every((key) => group[key] === one[key]);
     const known = groups.find((group) => same(group) && group.first - time <= TOGETHER);
     const group = known ?? { ...one, time, devices: new Set(), worst: one };
     if (!known) groups.push(group);
     group.first = time;
     if (one.device) group.devices.add(one.device);
-    if (one.after / one.before > group.worst.after / group.worst.before) group.worst = one;
+    if (isSilence(one) ? one.seconds > group.worst.seconds : one.after / one.before > group.worst.after / group.worst.before) group.worst = one;
   }
   return groups;
 }
 
-export class FleetDrift {
+export class FleetEvents {
   // `choose(device, task, horizon)` is called with the device that drifted most.
   constructor(table, none, choose) {
     this.table = table;
@@ -51,15 +58,19 @@ export class FleetDrift {
     this.choose = choose;
   }
 
-  show(items) {
-    const groups = together(items);
+  show(drift, silences) {
+    const newest = (one, other) => Date.parse(other.time) - Date.parse(one.time);
+    const groups = together([...drift, ...silences].sort(newest));
     this.none.hidden = groups.length > 0;
     // What got worse comes first; each part is newest first.
-    const shown = [...groups.filter(rose), ...groups.filter((group) => !rose(group))];
+    const shown = [...groups.filter(bad), ...groups.filter((group) => !bad(group))];
     this.table.replaceChildren(...shown.slice(0, SHOWN).map((group) => this.row(group)));
   }
 
   row(group) {
+    if (isSilence(group)) {
+      return line(group.time, [kind(group), ": ", this.where(group)], detail(group.worst));
+    }
     const task = group.horizon ? `${group.task}, ${group.horizon}` : group.task;
     return line(group.time, [kind(group), " at ", this.where(group)], task);
   }
@@ -70,7 +81,7 @@ export class FleetDrift {
     const who = group.devices.size > 1 ? `${count(group.devices.size)} devices` : device;
     const button = element("button", "link", who);
     button.type = "button";
-    button.title = `show ${device}, where it is strongest`;
+    button.title = `show ${device}, where it is ${isSilence(group) ? "longest" : "strongest"}`;
     button.addEventListener("click", () => this.choose(device, group.task, group.horizon));
     return button;
   }

@@ -3,7 +3,7 @@
 const RETRY = 3000;
 
 export class LiveStream {
-  // `on` = { prediction, outcome, drift, dropped, open, lost }
+  // `on` = { prediction, outcome, drift, event, dropped, open, lost }
   constructor(on) {
     this.on = on;
     this.source = null;
@@ -13,7 +13,7 @@ export class LiveStream {
 
   follow(device, task) {
     const query = new URLSearchParams({ device, task });
-    for (const kind of ["prediction", "outcome", "drift"]) query.append("kind", kind);
+    for (const kind of ["prediction", "outcome", "drift", "event"]) query.append("kind", kind);
     this.query = query.toString();
     this.connect();
   }
@@ -30,7 +30,7 @@ export class LiveStream {
         this.timer = setTimeout(() => this.connect(), RETRY);
       }
     });
-    for (const kind of ["prediction", "outcome", "drift", "dropped"]) {
+    for (const kind of ["prediction", "outcome", "drift", "event", "dropped"]) {
       source.addEventListener(kind, (event) => this.on[kind](JSON.parse(event.data)));
     }
   }

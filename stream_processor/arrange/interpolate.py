@@ -8,7 +8,7 @@ from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
 from streamgauge.words import Flag
 
-__all__ = ["SPARE", "ITEM", "enter", "let_go"]
+__all__ = ["ITEM", "SPARE", "enter", "let_go"]
 
 SPARE = 2
 """Rows that may enter the queue at a time, beside those that it has room for."""

@@ -58,6 +58,9 @@ def identity(device: str, minute: int) -> str:
     return prediction_id(LANES[0], device, minute)
 
 
+FLAGS = {"power": {"outlier": 30, "capped": 6}}
+
+
 @dataclass
 class StandBoard:
     """Six pumps, one task at two horizons. `readings` may be raised while it is served."""
@@ -73,7 +76,7 @@ class StandBoard:
             return None
         time = START + LABELLED * MINUTE
         values = {"power": actual(LABELLED), "flow": 3.25, "humidity": math.nan}
-        return DeviceView(device, time, time + 40_000, self.readings, values)
+        return DeviceView(device, time, time + 40_000, self.readings, values, flags=FLAGS)
 
     def predictions(self, device: str) -> list[PredictionView] | None:
         if device not in self.ids:
@@ -120,6 +123,7 @@ class StandBoard:
         return {
             "readings": {"admitted": self.readings, "late": 3},
             "flags": {"out_of_range": 2},
+            "channel_flags": FLAGS,
             "rejected": {"not_json": 4},
             "predictions": 2400,
             "labels": 2300,
@@ -132,7 +136,11 @@ class StandBoard:
 
 
 class StandHistory:
-    """The past of every pump: a label for every minute, warming up in the first thirty."""
+    """The past of every pump: a label for every minute, warming up in the first thirty. `more` are
+    events that came since, newest last."""
+
+    def __init__(self) -> None:
+        self.more: list[dict[str, Any]] = []
 
     def predictions(
         self, device: str, task: str, horizon: str | None, limit: int
@@ -167,7 +175,9 @@ class StandHistory:
     def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
         one = {"time": START + 90 * MINUTE, "device": device or "pump-1"}
         gone = {**one, "channel": "", "kind": "evicted", "seconds": math.nan}
-        return [gone, {**one, "channel": "power", "kind": "silent", "seconds": 600.0}][:limit]
+        silent = {**one, "channel": "power", "kind": "silent", "seconds": 600.0}
+        more = [one for one in reversed(self.more) if device in (None, one["device"])]
+        return [*more, gone, silent][:limit]
 
     def score_history(
         self, task: str, horizon: str, since_us: int, limit: int
@@ -228,6 +238,7 @@ class Stand:
     """What a test may turn: the board's figures, the parts and the clock."""
 
     board: StandBoard = field(default_factory=StandBoard)
+    history: StandHistory = field(default_factory=StandHistory)
     live: Live = field(default_factory=lambda: Live(interval=0.02))
     parts: list[Part] = field(default_factory=lambda: [Part("source mqtt", True, "")])
     now: int = START + LABELLED * MINUTE
@@ -242,7 +253,7 @@ class Stand:
         """The application over this stand."""
         return create_app(
             self.board,
-            StandHistory(),
+            self.history,
             self.live,
             lambda: self.parts,
             self.keys,

@@ -52,7 +52,7 @@ def check_policy(accept_after: int, steps: float) -> None:
         )
     if not 0.0 <= steps < math.inf:
         raise ValueError(
-            f"steps is {steps}; give 0 or more: how many usual steps away from the last usual value "
+            f"steps is {steps}; give 0 or more: how many usual steps from the last usual value "
             "nothing is an outlier; 0 judges by the band alone"
         )
 
@@ -64,7 +64,7 @@ def near(value: float, device: Floats, steps: float) -> bool:
     if not abs(value - device[_LAST]) <= steps * device[_STEP]:
         return False
     device[RUN] = 0.0
-    return device[_COUNT] > 1.0
+    return bool(device[_COUNT] > 1.0)
 
 
 @kernel

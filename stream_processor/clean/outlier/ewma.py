@@ -50,8 +50,8 @@ def build(
     - `action`: flag | drop | clip (edge of the band) | replace (the mean)
     - `accept_after`: so many values in a row on one side are a new level, not outliers
     - `ready_after`: values before the first judgement
-    - `steps`: usual steps from the last usual value within which nothing is an outlier, wherever the
-      band is: a channel that climbs at its own pace is usual; 0 judges by the band alone
+    - `steps`: usual steps from the last usual value within which nothing is an outlier, wherever
+      the band is: a channel that climbs at its own pace is usual; 0 judges by the band alone
 
     Roberts (1959), "Control chart tests based on geometric moving averages"; weights as pandas'
     `ewm(halflife=...).mean()` and `.var(bias=True)` with `adjust=False`.

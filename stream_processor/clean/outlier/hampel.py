@@ -29,8 +29,8 @@ def build(
       | replace (middle of the band)
     - `accept_after`: so many values in a row on one side are a new level, not outliers
     - `ready_after`: values before the first judgement
-    - `steps`: usual steps from the last usual value within which nothing is an outlier, wherever the
-      band is: a channel that climbs at its own pace is usual; 0 judges by the band alone
+    - `steps`: usual steps from the last usual value within which nothing is an outlier, wherever
+      the band is: a channel that climbs at its own pace is usual; 0 judges by the band alone
 
     Hampel (1974), "The influence curve and its role in robust estimation".
     """
