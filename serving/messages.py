@@ -95,7 +95,8 @@ def _lane(output: Output, lane: int) -> Lane | None:
 
 def _fits(output: Output, wanted: Wanted, row: int, lane: int) -> bool:
     about = _lane(output, lane)
-    if wanted.task is not None and (about is None or about.task != wanted.task):
+    # What is of no task, such as a silence, is told to those who follow one as well.
+    if wanted.task is not None and about is not None and about.task != wanted.task:
         return False
     return wanted.device is None or output.device(row) == wanted.device
 

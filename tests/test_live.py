@@ -78,7 +78,7 @@ def test_a_listener_gets_what_it_asked_for(wanted: Wanted, kinds: list[str]) -> 
 
 
 def test_silences_and_evictions_are_events_of_devices() -> None:
-    """They are no drift, and no task's."""
+    """They are no drift, and of no task: who follows one task is told of them as well."""
     nothing = (math.nan, math.nan)
     events = (
         drift("pump-1", 5),
@@ -94,7 +94,7 @@ def test_silences_and_evictions_are_events_of_devices() -> None:
     assert json.loads(found[1].json())["seconds"] is None
     assert found[0].data["seconds"] == 600.0
     assert len(told(source, Wanted(kinds=frozenset({"drift"})))) == 1
-    assert told(source, Wanted(task="power", kinds=frozenset({"event"}))) == []
+    assert told(source, Wanted(task="power", kinds=frozenset({"event"}))) == found
 
 
 def test_scores_are_of_the_device_that_was_asked_for() -> None:

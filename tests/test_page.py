@@ -147,7 +147,7 @@ def test_new_results_arrive_without_reload(page: Browser, stand: Stand) -> None:
         stand.live.write(output("pump-1", (minute,), events=(drift("pump-1", 140),)))
         until(page, lambda: points(page) == before + 1)
         assert at(page, "tile-prediction").text == f"{served(minute):.2f} kW"
-        until(page, lambda: len(at(page, "drift").find_elements(By.TAG_NAME, "tr")) == 2)
+        until(page, lambda: len(at(page, "drift").find_elements(By.TAG_NAME, "tr")) == 4)
 
 
 def test_drift_of_the_fleet_leads_to_the_device(page: Browser, stand: Stand) -> None:
@@ -184,7 +184,7 @@ def test_silences_stand_beside_drift(page: Browser, stand: Stand) -> None:
         ]
         assert "channel power, nothing for 10 min" in own[1]
         fleet = until(
-            page, lambda: len(rows(page, "fleet-drift")) == 4 and rows(page, "fleet-drift")
+            page, lambda: len(rows(page, "fleet-drift")) == 3 and rows(page, "fleet-drift")
         )
         assert "fell silent: pump-1" in fleet[0]
         assert "forgotten: pump-1" in fleet[-1]

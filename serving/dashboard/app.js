@@ -5,8 +5,9 @@ import { Chart } from "./chart.js";
 import { FleetEvents, drifting, eventRows } from "./drift.js";
 import { LiveStream } from "./live.js";
 import { DeviceList } from "./list.js";
+import { channelRows, scoreRow } from "./rows.js";
 import { Series } from "./series.js";
-import { ago, clock, count, element, number, percent, put, steps, timeOfDay, verdict } from "./text.js";
+import { ago, clock, count, element, number, percent, put, timeOfDay, verdict } from "./text.js";
 
 const STATUS_EVERY = 2000;
 const SCORES_EVERY = 5000;
@@ -166,17 +167,7 @@ async function loadDevice() {
   const when = view.time === null ? "no reading yet" : `newest reading ${clock(Date.parse(view.time))}`;
   const came = view.received === null ? "" : `, came ${ago(Date.parse(view.received), now.clock)}`;
   put("device-meta", `${count(view.readings)} readings, ${when}${came}`);
-  const rows = Object.entries(view.values).map(([channel, value]) => {
-    const row = element("tr");
-    const cell = element("td", "", channel);
-    const flags = Object.entries(view.flags[channel] ?? {}).map(
-      ([flag, { share }]) => `${flag.replaceAll("_", " ")} ${number(100 * share)} %`,
-    );
-    if (flags.length) cell.append(element("span", "what", flags.join(", ")));
-    row.append(cell, element("td", "number", number(value)));
-    return row;
-  });
-  byId("channels").replaceChildren(...rows);
+  byId("channels").replaceChildren(...channelRows(view));
 }
 
 // ---- tasks and scores ----------------------------------------------------------------------
@@ -191,25 +182,6 @@ function showTasks(tasks) {
     return option;
   });
   byId("task").replaceChildren(...options);
-}
-
-function scoreRow(task, score) {
-  const row = element("tr");
-  const model = element("td", "", steps(task.model));
-  model.title = task.model;
-  const badge = element("span", `chip ${task.compiled ? "good" : ""}`, task.compiled ? "compiled" : "River");
-  badge.title = task.why;
-  model.append(" ", badge);
-  row.append(
-    element("td", "name", task.task),
-    element("td", "", task.horizon || "–"),
-    element("td", `number ${verdict(score.skill)}`, percent(score.skill)),
-    element("td", "number", number(score.scores.mae, task.unit)),
-    element("td", "number", number(score.scores.persistence_mae, task.unit)),
-    element("td", "number", count(score.scores.labels ?? 0)),
-    model,
-  );
-  return row;
 }
 
 async function loadScores() {
