@@ -88,7 +88,7 @@ def _standard(part: Floats, value: float) -> float:
     part[_SECOND] += (step - part[_SECOND]) / part[_COUNT]
     if part[_SECOND] <= 0.0:
         return 0.0
-    return (value - part[_FIRST]) / math.sqrt(part[_SECOND])
+    return float((value - part[_FIRST]) / math.sqrt(part[_SECOND]))
 
 
 @kernel

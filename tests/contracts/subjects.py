@@ -314,7 +314,12 @@ class _Behind:
 _OF_FEATURES: tuple[tuple[str, Mapping[str, Any]], ...] = tuple(
     ("scale", {"of": _BOTH, "method": method, "scope": scope, **more})
     for scope in ("device", "fleet")
-    for method, more in (("standard", {}), ("minmax", {}), ("maxabs", {}), ("robust", {"window": 6}))
+    for method, more in (
+        ("standard", {}),
+        ("minmax", {}),
+        ("maxabs", {}),
+        ("robust", {"window": 6}),
+    )
 )
 
 _ALL = rolling.STATS
