@@ -162,6 +162,18 @@ def _rolling(stat: str, beside: Any, what: str) -> Case:
     return Case(FEATURES, "rolling", options, CONSTANT, beside, what)
 
 
+def _robust() -> Callable[[float, int], Any]:
+    middle, spread = stats.RollingQuantile(0.5, 50), stats.RollingIQR(50)
+
+    def look(value: float, at: int) -> Any:
+        middle.update(value)
+        spread.update(value)
+        width = spread.get()
+        return (value - middle.get()) / width if width else 0.0
+
+    return look
+
+
 def _scale(method: str, bar: float, made: Callable[[], Any]) -> Case:
     options = {"of": OF, "method": method}
     return Case(FEATURES, "scale", options, bar, _scaler(made), f"River {made.__name__}")
@@ -223,7 +235,8 @@ CASES = (
     _scale("standard", CONSTANT, preprocessing.StandardScaler),
     _scale("minmax", CONSTANT, preprocessing.MinMaxScaler),
     _scale("maxabs", CONSTANT, preprocessing.MaxAbsScaler),
-    _scale("robust", WINDOW, preprocessing.RobustScaler),
+    Case(FEATURES, "scale", {"of": OF, "method": "robust", "window": 50}, WINDOW, _robust,
+         "River RollingQuantile, RollingIQR"),
     Case(FEATURES, "spectrum", {"of": OF, "bands": {"b": [5, 10]}, "rate": 64.0}, WINDOW,
          _deque(64, _power), "numpy rfft"),
 )  # fmt: skip

@@ -59,7 +59,7 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
         yield ("features", "calendar"), options
     uses = [(key, use.options, taken_by(load(PACKAGE, use.use))) for key, use in features.uses()]
     # What is made of features comes behind all those that are not.
-    for key, options, takes in sorted(uses, key=lambda use: "earlier" in use[2]):
+    for key, options, _ in sorted(uses, key=lambda use: "earlier" in use[2]):
         yield key, options
 
 

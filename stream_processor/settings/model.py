@@ -335,6 +335,17 @@ HTTP_LABELS = "http/labels"
 
 
 @dataclass(frozen=True, slots=True)
+class SelectSettings:
+    """tasks.NAME.select: which features the models see."""
+
+    by: Literal["variance", "correlation"] = field(default="correlation", metadata=REQUIRED)
+    keep: AtLeastOne = 10
+    """How many are kept by correlation with the label."""
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """By variance, those above it are kept."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSettings:
     """[tasks.NAME]."""
 
@@ -347,6 +358,7 @@ class TaskSettings:
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
+    select: SelectSettings | None = None
     scope: Scope = "device"
     label: LabelSettings | None = None
     before_ready: Literal["last", "none"] = "last"
