@@ -75,7 +75,22 @@ class Selection:
 
     def report(self, row: int) -> list[Choice]:
         """Each feature of the model in this row: kept or not, its score, and why."""
-        return [self._choice(name, cell) for name, cell in zip(self._names, self._state[row])]
+        return [
+            self._choice(name, cell)
+            for name, cell in zip(self._names, self._state[row], strict=True)
+        ]
+
+    def kept(self, rows: Sequence[int]) -> list[tuple[str, float, float]]:
+        """Each feature, the share of these models that keep it, and the median of its scores."""
+        reports = zip(*map(self.report, rows), strict=True)
+        return [
+            (
+                of[0].feature,
+                sum(choice.kept for choice in of) / len(of),
+                float(np.median([choice.score for choice in of])),
+            )
+            for of in reports
+        ]
 
     def _choice(self, name: str, cell: Floats) -> Choice:
         kept, score = not cell[_DROPPED], float(cell[_SCORE])

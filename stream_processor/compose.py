@@ -109,8 +109,8 @@ def _selections(
                 settings.devices.limit,
                 _keys(lane),
                 by=chosen.by,
-                keep=chosen.keep,
-                threshold=chosen.threshold,
+                keep=chosen.keep or 0,
+                threshold=chosen.threshold or 0.0,
             )
 
 

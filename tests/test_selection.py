@@ -1,16 +1,22 @@
 """models.selection"""
 
+import io
 import math
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 from river import feature_selection, stats
 
 from models.selection import Selection
+from serving.replay import _report_selections
+from stream_processor.settings import Problems
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET, Schedule
 from streamgauge.state import Keys, put_rows, take_rows
 from streamgauge.words import Step
+from tests.streams import COMPILED, RIVER, pipeline, stream
+from tests.test_walk import run, state, told
 
 NAMES = ["a", "b", "c", "d", "e"]
 INPUTS = [1, 2, 3, 5, 6]
@@ -121,3 +127,59 @@ def test_reports_what_was_kept_and_why() -> None:
     varied = made("variance", Keys.FLEET)
     played(varied, steps(4, fleet=True), 1)
     assert varied.report(0)[4].reason == "variance 0 is not above 0.5"
+
+
+def test_a_task_answers_as_rivers_pipeline_with_the_selector() -> None:
+    """The selection in front of a compiled model gives what River's selector gives in one."""
+    readings, varied = stream(900, 5), "{ by = 'variance', threshold = 20.0 }"
+    selector = '[{ use = "feature_selection.VarianceThreshold", threshold = 20.0 },'
+    ours = run(pipeline(f"{COMPILED}\nselect = {varied}"), readings, [])
+    rivers = run(pipeline(selector + COMPILED[1:]), readings, [])
+    plain = run(pipeline(COMPILED), readings, [])
+    found, wanted, other = (
+        np.concatenate([output.predictions.numbers for output in outputs])
+        for outputs in (ours, rivers, plain)
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
+    assert not np.allclose(found, other, equal_nan=True)
+
+
+@pytest.mark.parametrize("model", [COMPILED, RIVER])
+@pytest.mark.parametrize("scope", ["device", "fleet"])
+def test_any_cut_gives_the_same_selection(model: str, scope: str) -> None:
+    """Records and state are the same bits, one by one and all at once."""
+    text = f"{model}\nselect = {{ by = 'correlation', keep = 3 }}\nscope = '{scope}'"
+    readings = stream(500, 3)
+    whole, single = pipeline(text), pipeline(text)
+    assert told(run(whole, readings, [])) == told(run(single, readings, list(range(1, 500))))
+    assert state(whole) == state(single)
+    assert any(name.startswith("selection.heat_now.") for name in state(whole))
+
+
+def test_replay_shows_what_was_kept() -> None:
+    """A line for each input, with the reason where the fleet has one model."""
+    text = f"{COMPILED}\nselect = {{ by = 'correlation', keep = 3 }}\nscope = 'fleet'"
+    made = pipeline(text)
+    run(made, stream(500, 3), [])
+    out = io.StringIO()
+    _report_selections(made, Console(file=out, width=200))
+    shown = out.getvalue()
+    assert shown.count("kept: correlation") == 3 * len(made.walk.stages.lanes)
+    assert "features of heat_now" in shown
+    assert "left out: correlation" in shown
+
+
+@pytest.mark.parametrize(
+    ("select", "said"),
+    [
+        ("{ by = 'correlation' }", "keep = 10"),
+        ("{ by = 'variance', keep = 3 }", "threshold = 0.1"),
+        ("{ by = 'correlation', threshold = 0.5 }", "write keep"),
+        ("{ by = 'luck' }", "correlation"),
+        ("{ by = 'correlation', keep = 0 }", "keep"),
+    ],
+)
+def test_refusals_say_what_to_do(select: str, said: str) -> None:
+    """Each wrong option is refused with its remedy."""
+    with pytest.raises(Problems, match=said):
+        pipeline(f"{COMPILED}\nselect = {select}")

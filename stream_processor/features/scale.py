@@ -44,11 +44,11 @@ def build(
     `<feature>_<method>_of_fleet`, on one scale for all devices.
 
     `standard` is the distance from the mean in standard deviations, `minmax` the place between the
-    smallest and the largest value so far, `maxabs` the value over the largest absolute one, `robust`
-    the distance from the median in interquartile ranges of the last `window` values (100 unless
-    given; type 7 as in `quantiles`). A reading first joins the statistics and is then scaled, as
-    River's scalers do with `learn_one` and `transform_one`; where nothing varies yet it is 0. An
-    absent feature teaches nothing and stays absent; so does one beyond 1e120.
+    smallest and the largest value so far, `maxabs` the value over the largest absolute one,
+    `robust` the distance from the median in interquartile ranges of the last `window` values (100
+    unless given; type 7 as in `quantiles`). A reading first joins the statistics and is then
+    scaled, as River's scalers do with `learn_one` and `transform_one`; where nothing varies yet it
+    is 0. An absent feature teaches nothing and stays absent; so does one beyond 1e120.
 
     Welford (1962), "Note on a method for calculating corrected sums of squares and products".
     """

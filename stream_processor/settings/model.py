@@ -339,10 +339,10 @@ class SelectSettings:
     """tasks.NAME.select: which features the models see."""
 
     by: Literal["variance", "correlation"] = field(default="correlation", metadata=REQUIRED)
-    keep: AtLeastOne = 10
+    keep: AtLeastOne | None = None
     """How many are kept by correlation with the label."""
-    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """By variance, those above it are kept."""
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """By variance, those above it are kept; 0 unless given."""
 
 
 @dataclass(frozen=True, slots=True)
