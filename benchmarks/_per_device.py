@@ -4,10 +4,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import numpy as np
 
+from stream_processor.features import raw
 from stream_processor.operator import FeatureOperator, Operator
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
@@ -88,8 +90,9 @@ def compared(cases: Sequence[Case]) -> list[dict[str, Any]]:
     rows = []
     for case in cases:
         schema = Schema(map(Channel, CHANNELS))
-        operator: Any = _built(case, schema)
-        run = chained([operator], len(getattr(operator, "names", ())))
+        built = _built(case, schema)
+        operator: Any = built[-1]
+        run = chained(built, sum(len(getattr(one, "names", ())) for one in built))
         ours, theirs = _timed([run, _objects(case.beside)], data)
         ours -= copying
         features = max(1, len(getattr(operator, "names", ())))
@@ -108,11 +111,14 @@ def compared(cases: Sequence[Case]) -> list[dict[str, Any]]:
     return rows
 
 
-def _built(case: Case, schema: Schema) -> Operator | FeatureOperator:
-    operator: Operator | FeatureOperator = load(case.package, case.name).build(
-        schema, DEVICES, 0, **case.options
-    )
-    return operator
+def _built(case: Case, schema: Schema) -> list[Operator | FeatureOperator]:
+    """The operator; where it is made of features, behind the value of the first channel."""
+    plugin = load(case.package, case.name)
+    if "earlier" not in signature(plugin.build).parameters:
+        return [plugin.build(schema, DEVICES, 0, **case.options)]
+    first = raw.build(schema, DEVICES, 0, of=CHANNELS[:1])
+    earlier = dict(zip(first.names, first.channels, strict=True))
+    return [first, plugin.build(schema, DEVICES, 1, earlier, **case.options)]
 
 
 def _objects(made: PerDevice) -> Callable[[Batch], None]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from river import stats, utils
+from river import preprocessing, stats, utils
 
 from benchmarks._per_device import CHANNELS, DEVICES, Case, batches, chained, compared
 from stream_processor.admit import Admit
@@ -85,6 +85,19 @@ def _start() -> float:
     return time.perf_counter() - began
 
 
+def _scaler(made: Callable[[], Any]) -> Callable[[], Callable[[float, int], Any]]:
+    def one() -> Callable[[float, int], Any]:
+        scaler = made()
+
+        def look(value: float, at: int) -> Any:
+            scaler.learn_one({"x": value})
+            return scaler.transform_one({"x": value})
+
+        return look
+
+    return one
+
+
 def _deque(size: int, of: Callable[[Any], Any]) -> Callable[[], Callable[[float, int], Any]]:
     """The last values, and a function of all of them at each one."""
 
@@ -149,6 +162,23 @@ def _rolling(stat: str, beside: Any, what: str) -> Case:
     return Case(FEATURES, "rolling", options, CONSTANT, beside, what)
 
 
+def _robust() -> Callable[[float, int], Any]:
+    middle, spread = stats.RollingQuantile(0.5, 50), stats.RollingIQR(50)
+
+    def look(value: float, at: int) -> Any:
+        middle.update(value)
+        spread.update(value)
+        width = spread.get()
+        return (value - middle.get()) / width if width else 0.0
+
+    return look
+
+
+def _scale(method: str, bar: float, made: Callable[[], Any]) -> Case:
+    options = {"of": OF, "method": method}
+    return Case(FEATURES, "scale", options, bar, _scaler(made), f"River {made.__name__}")
+
+
 def _shape(stat: str, bar: float, beside: Any, what: str) -> Case:
     options = {"of": OF, "window": LAST, "stats": [stat]}
     return Case(FEATURES, "shape", options, bar, beside, what)
@@ -202,6 +232,11 @@ CASES = (
     _rank("q90", _river(lambda: stats.RollingQuantile(0.9, 50)), "River RollingQuantile"),
     _rank("iqr", _river(lambda: stats.RollingIQR(50)), "River RollingIQR"),
     _rank("mad", _deque(50, lambda r: np.median(np.abs(np.array(r) - np.median(r)))), "numpy"),
+    _scale("standard", CONSTANT, preprocessing.StandardScaler),
+    _scale("minmax", CONSTANT, preprocessing.MinMaxScaler),
+    _scale("maxabs", CONSTANT, preprocessing.MaxAbsScaler),
+    Case(FEATURES, "scale", {"of": OF, "method": "robust", "window": 50}, WINDOW, _robust,
+         "River RollingQuantile, RollingIQR"),
     Case(FEATURES, "spectrum", {"of": OF, "bands": {"b": [5, 10]}, "rate": 64.0}, WINDOW,
          _deque(64, _power), "numpy rfft"),
 )  # fmt: skip

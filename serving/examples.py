@@ -20,6 +20,8 @@ def operator_of(module: ModuleType, schema: Schema) -> Operator:
     """The operator of one device that works on the first channel, with the options of `EXAMPLE`
     beside the defaults. TypeError or ValueError where those are not enough."""
     devices = Devices(1, Tags(("site",), {"one": ("north",)}))
-    given = (devices,) if "devices" in inspect.signature(module.build).parameters else ()
+    beside = {"devices": devices, "earlier": {"value": frozenset({"value"})}}
+    takes = inspect.signature(module.build).parameters
+    given = [thing for name, thing in beside.items() if name in takes]
     operator: Operator = module.build(schema, 1, 0, *given, **getattr(module, "EXAMPLE", {}))
     return operator

@@ -179,6 +179,7 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
             console.print(grid)
             if len(names) > SHOWN:
                 console.print(f"the first {SHOWN} of {len(names)} devices are shown")
+    _report_selections(pipeline, console)
     counts = board.counts()
     readings = counts["readings"]
     total = sum(readings.values())
@@ -187,6 +188,24 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
         + ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in readings.items() if n),
         highlight=False,
     )
+
+
+def _report_selections(pipeline: Pipeline, console: Console) -> None:
+    """Which features the models of a task with `select` see now, and by which score."""
+    stages = pipeline.walk.stages
+    for selection in stages.selections:
+        lane = stages.lanes[selection.lane]
+        fleet = lane.scope == "fleet"
+        rows = range(1 if fleet else len(stages.devices))
+        grid = Grid(title=Text(f"features of {lane.name}"), title_justify="left")
+        for heading in ("feature", "score", "why" if fleet else "kept by devices"):
+            grid.add_column(heading, no_wrap=heading == "feature")
+        for (name, share, score), choice in zip(
+            selection.kept(rows), selection.report(0), strict=True
+        ):
+            why = f"{'kept' if choice.kept else 'left out'}: {choice.reason}"
+            grid.add_row(Text(name), f"{score:.3g}", why if fleet else f"{share:.0%}")
+        console.print(grid)
 
 
 OUTPUTS = (".csv", ".parquet")

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from models.compile import Compiled
 from models.compile import compile as compile_model
+from models.selection import Selection
 from models.spec import build as build_model
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
@@ -48,7 +49,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
             lane.inputs,
             names,
             limit,
-            Keys.FLEET if lane.scope == "fleet" else Keys.DEVICE,
+            _keys(lane),
         )
         for k, lane in enumerate(lanes)
     ]
@@ -85,8 +86,32 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         scorer=Scorer(lanes, limit, pending=pending, window=settings.scores.window),
         detectors=list(_detectors(settings, len(lanes))),
         arrange=arrange,
+        selections=list(_selections(settings, lanes, names)),
     )
     return stages, models
+
+
+def _keys(lane: Lane) -> Keys:
+    return Keys.FLEET if lane.scope == "fleet" else Keys.DEVICE
+
+
+def _selections(
+    settings: Settings, lanes: Sequence[Lane], names: Sequence[str]
+) -> Iterator[Selection]:
+    for k, lane in enumerate(lanes):
+        chosen = settings.tasks[lane.task].select
+        if chosen is not None:
+            inputs = [names[column] for column in lane.inputs]
+            yield Selection(
+                k,
+                lane.inputs,
+                inputs,
+                settings.devices.limit,
+                _keys(lane),
+                by=chosen.by,
+                keep=chosen.keep or 0,
+                threshold=chosen.threshold or 0.0,
+            )
 
 
 def _arrange(settings: Settings, schema: Schema) -> Arrange | None:

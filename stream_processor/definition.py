@@ -96,6 +96,8 @@ def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, 
         for horizon in task.horizons or (AT_ONCE,):
             lane = next(lanes)
             shown = {key: value for key, value in asdict(task).items() if key not in FREE}
+            if task.select is None:
+                del shown["select"]
             if task.label is not None:
                 shown["label"] = "by id" if task.label.by_id else "by time"
             shown |= {"horizon": asdict(horizon), "change": task.change}

@@ -58,8 +58,8 @@ class Moved:
             old = changes.operators[int(place)]
             return "" if old == NONE else f"features.{old}.{own}"
         owner = rest.rpartition(".")[0]
-        if kind in ("models", "drift"):
-            same = owner in changes.lane_names and (kind == "models" or changes.same_drift)
+        if kind in ("models", "selection", "drift"):
+            same = owner in changes.lane_names and (kind != "drift" or changes.same_drift)
             return name if same else ""
         if kind == "clean":
             return name if owner in changes.cleaners else ""

@@ -36,9 +36,13 @@ class FeatureOperator(Operator, Protocol):
     writes one column per name, NaN where the feature is absent and in readings not admitted, and
     never any other non-finite value.
 
+    One that is made of other features takes `earlier` after `column`: their names in the order of
+    the columns, from 0 on, and their channels. It comes behind all those that are not.
+
     One that looks at more than the device of a reading takes `devices` after `column`. Where it
     keeps state that several devices share it has `evict(rows)`, called before the rows of devices
-    are forgotten; where that depends on more than its options, `made_for` says on what, JSON-able.
+    are forgotten, unless what they taught stays; where that depends on more than its options,
+    `made_for` says on what, JSON-able.
     """
 
     @property

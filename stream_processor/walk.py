@@ -1,6 +1,6 @@
 """The walk: readings in, records out. One page, readable top to bottom.
 
-admit → clean → features → label join → models → scores → drift → output
+admit → clean → features → label join → selection → models → scores → drift → output
 
 Everything is chosen while building; the walk only calls. Batches are cut into parts that fit the
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from models.learner import Learner
+from models.selection import Selection
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
@@ -63,6 +64,8 @@ class Stages:
     detectors: Sequence[Detector]
     arrange: Arrange | None = None
     """Comes first where readings wait for each other; None: each goes on by itself."""
+    selections: Sequence[Selection] = ()
+    """Of the lanes whose models see some of their features."""
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
@@ -85,6 +88,8 @@ class Stages:
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
         for learner in self.learners:
             named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
+        for selection in self.selections:
+            named[f"selection.{self.lanes[selection.lane].name}"] = selection.blocks
         for detector in self.detectors:
             named[f"drift.{self.lanes[detector.lane].name}"] = detector.blocks
         return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
@@ -141,7 +146,8 @@ class Walk:
         vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
         before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
-        answer = [call for _, call in calls if call]
+        answer = [selection.call(schedule) for selection in stages.selections]
+        answer += [call for _, call in calls if call]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
         after += [detector.call(schedule, self._events) for detector in stages.detectors]
         self._judge = Chain(after, now)

@@ -13,7 +13,11 @@ from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schema import Kind, Schema
 
-__all__ = ["Refused", "build_features", "choose_inputs", "feature_options", "knows_devices"]
+__all__ = ["Refused", "build_features", "choose_inputs", "feature_options", "taken_by"]
+
+PACKAGE = "stream_processor.features"
+BESIDE = ("devices", "earlier")
+"""What a plug-in's `build` may take beside schema, capacity and column."""
 
 
 class Refused(ValueError):
@@ -53,8 +57,10 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
         where = {"country": clock.country, "subdivision": clock.subdivision}
         options = {"of": clock.of, "as_": clock.encoding, "zone": zone, **where}
         yield ("features", "calendar"), options
-    for key, use in features.uses():
-        yield key, use.options
+    uses = [(key, use.options, taken_by(load(PACKAGE, use.use))) for key, use in features.uses()]
+    # What is made of features comes behind all those that are not.
+    for key, options, _ in sorted(uses, key=lambda use: "earlier" in use[2]):
+        yield key, options
 
 
 def build_features(
@@ -63,31 +69,35 @@ def build_features(
     """All feature operators, each writing its columns after those of the one before.
 
     A plug-in whose `build` has a parameter `devices` looks at more than the device of a reading:
-    it is given them. `Refused` where one of them does not take its options.
+    it is given them. One that has `earlier` is made of features: it is given the names of all that
+    are not, in the order of their columns, and their channels. `Refused` where one of them does
+    not take its options.
     """
     built: list[FeatureOperator] = []
-    taken: set[str] = set()
-    column = 0
+    taken: dict[str, frozenset[str]] = {}
     devices = settings.known_devices(1) if devices is None else devices
+    beside: dict[str, Any] = {"devices": devices, "earlier": {}}
     for path, options in feature_options(settings, schema):
-        plugin = load("stream_processor.features", str(path[1]))
+        plugin = load(PACKAGE, str(path[1]))
+        takes = taken_by(plugin)
         try:
-            given = (schema, capacity, column, *([devices] * knows_devices(plugin)))
+            given = (schema, capacity, len(taken), *(beside[name] for name in takes))
             operator: FeatureOperator = plugin.build(*given, **options)
         except ValueError as refused:
             raise Refused(path, str(refused)) from refused
         twice = [name for name in operator.names if name in taken]
         if twice:
             raise Refused(path, f"a feature {twice[0]!r} exists already; rename that channel")
-        taken.update(operator.names)
+        taken.update(zip(operator.names, operator.channels, strict=True))
+        if "earlier" not in takes:
+            beside["earlier"] = dict(taken)
         built.append(operator)
-        column += len(operator.names)
     return built
 
 
-def knows_devices(plugin: ModuleType) -> bool:
-    """Whether a feature's `build` takes the devices."""
-    return "devices" in signature(plugin.build).parameters
+def taken_by(plugin: ModuleType) -> list[str]:
+    """Which of `devices` and `earlier` a feature's `build` takes beside what each is given."""
+    return [name for name in BESIDE if name in signature(plugin.build).parameters]
 
 
 def choose_inputs(

@@ -352,6 +352,17 @@ HTTP_LABELS = "http/labels"
 
 
 @dataclass(frozen=True, slots=True)
+class SelectSettings:
+    """tasks.NAME.select: which features the models see."""
+
+    by: Literal["variance", "correlation"] = field(default="correlation", metadata=REQUIRED)
+    keep: AtLeastOne | None = None
+    """How many are kept by correlation with the label."""
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """By variance, those above it are kept; 0 unless given."""
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSettings:
     """[tasks.NAME]."""
 
@@ -364,6 +375,7 @@ class TaskSettings:
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
+    select: SelectSettings | None = None
     scope: Scope = "device"
     label: LabelSettings | None = None
     before_ready: Literal["last", "none"] = "last"

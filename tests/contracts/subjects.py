@@ -44,6 +44,8 @@ class Subject:
     build: Callable[[int], Operator]
     keys: Keys = Keys.DEVICE
     """DEVICE where no device has an influence on another; else what they have in common."""
+    learned: bool = False
+    """Whether what devices have in common is learned, and stays when one of them leaves."""
     admitted: bool = True
     """Whether it works on streams as admission leaves them, or as devices send them."""
     outcomes: Mapping[str, Seen] = field(default_factory=dict)
@@ -287,6 +289,39 @@ def _among_devices(name: str, options: Mapping[str, Any], column: int) -> Operat
     return operator
 
 
+class _Behind:
+    """Channels as they are, and behind them a feature that is made of features."""
+
+    def __init__(self, name: str, options: Mapping[str, Any], column: int) -> None:
+        self.raw = raw.build(SCHEMA, CAPACITY, column, of=_BOTH)
+        before = {f"other{k}": frozenset[str]() for k in range(column)}
+        earlier = before | dict(zip(self.raw.names, self.raw.channels, strict=True))
+        plugin = import_module(f"{_FEATURES}.{name}")
+        self.operator = plugin.build(SCHEMA, CAPACITY, len(earlier), earlier, **options)
+        self.names = (*self.raw.names, *self.operator.names)
+        self.blocks: Mapping[str, Any] = self.operator.blocks
+
+    def call(self, batch: Batch, features: Features) -> Call:
+        first, second = (one.call(batch, features) for one in (self.raw, self.operator))
+
+        def run(n: int) -> None:
+            first.run(n=n)
+            second.run(n=n)
+
+        return Call(run, (Now.N,))
+
+
+_OF_FEATURES: tuple[tuple[str, Mapping[str, Any]], ...] = tuple(
+    ("scale", {"of": _BOTH, "method": method, "scope": scope, **more})
+    for scope in ("device", "fleet")
+    for method, more in (
+        ("standard", {}),
+        ("minmax", {}),
+        ("maxabs", {}),
+        ("robust", {"window": 6}),
+    )
+)
+
 _ALL = rolling.STATS
 
 SUBJECTS = (
@@ -389,6 +424,17 @@ SUBJECTS = (
             outcomes={"remembers": _remembers} if name != "tags" else {},
         )
         for name, keys, options in _AMONG_DEVICES
+    ),
+    *(
+        Subject(
+            f"{_FEATURES}.{name}",
+            f"{options['method']} of {options['scope']}",
+            partial(_Behind, name, options),
+            Keys(options["scope"]),
+            learned=True,
+            outcomes={"learns": lambda operator: bool(operator.blocks["state"].array.any())},
+        )
+        for name, options in _OF_FEATURES
     ),
     Subject(
         f"{_FEATURES}.formula",

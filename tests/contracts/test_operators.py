@@ -80,7 +80,11 @@ def test_restart(subject: Subject, data: st.DataObject) -> None:
     operators.check_restart(subject.build, stream, at, data.draw(cuts(len(stream))))
 
 
-@together
+@pytest.mark.parametrize(
+    "subject",
+    [one for one in SUBJECTS if one.keys is not Keys.DEVICE and not one.learned],
+    ids=lambda one: one.id,
+)
 @calm
 @given(data=st.data())
 def test_left(subject: Subject, data: st.DataObject) -> None:

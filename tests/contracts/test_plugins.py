@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 from ingest.rejects import Rejects
 from models.learner import Estimator
 from serving.listing import FOLDERS
-from stream_processor.settings.features import knows_devices
+from stream_processor.settings.features import taken_by
 from streamgauge import plugins
 from streamgauge.devices import Devices
 from streamgauge.schedule import Lane
@@ -67,8 +67,9 @@ def test_signature(package: str, module: ModuleType) -> None:
     """A plug-in takes what its folder gives, then options that a TOML file can hold."""
     assert FUNCTION[package] in getattr(module, "__all__", ()), "its function is not in __all__"
     function, given = getattr(module, FUNCTION[package]), POSITIONAL[package]
-    if package == "stream_processor.features" and knows_devices(module):
-        given = {**given, "devices": Devices}
+    if package == "stream_processor.features":
+        beside = {"devices": Devices, "earlier": Mapping[str, frozenset[str]]}
+        given = {**given, **{name: beside[name] for name in taken_by(module)}}
     check_signature(function, given)
 
 
