@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models.compiled import _pipeline
 from models.learner import Learner, Make
 from models.river_fleet import RiverFleet
 from streamgauge.plugins import find
@@ -32,18 +33,21 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     """The quickest learner that gives River's own answers for the estimators that `make` gives.
 
     `inputs` are the columns of `schedule.x` that the lane uses, `feature_names` the names of all
-    columns; `capacity` is the number of device rows, `keys` who shares a model. Every file of
-    `models/compiled` is asked: its `build(estimator, lane, inputs, names, capacity, keys)` returns
-    a learner, or why it has none.
+    columns; `capacity` is the number of device rows, `keys` who shares a model. The file of
+    `models/compiled` whose MODELS has the last step's type is asked: its
+    `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it has none.
     """
     estimator = make()
     names = [feature_names[column] for column in inputs]
-    reasons = []
+    model = type(_pipeline.last(estimator))
+    reason = f"{model.__name__} has no compiled equivalent"
     for name, module in find("models.compiled").items():
-        built = module.build(estimator, lane, inputs, names, capacity, keys)
-        if not isinstance(built, str):
-            return Compiled(built, compiled=True, why=f"all of it runs compiled ({name})")
-        reasons.append(f"not {name}: {built}")
+        if model in module.MODELS:
+            built = module.build(estimator, lane, inputs, names, capacity, keys)
+            if not isinstance(built, str):
+                steps = _pipeline.words(estimator)
+                return Compiled(built, compiled=True, why=f"all of it runs compiled: {steps}")
+            reason = f"not compiled by {name}: {built}"
     each = "one instance per device" if keys is Keys.DEVICE else "one instance for the fleet"
-    why = f"runs as River, {each}; {'; '.join(reasons)}"
+    why = f"runs as River, {each}; {reason}"
     return Compiled(RiverFleet(make, lane, inputs, names, keys), compiled=False, why=why)

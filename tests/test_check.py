@@ -112,7 +112,7 @@ def test_a_terminal_gets_tables() -> None:
 def test_it_tells_what_was_compiled_and_what_a_device_costs(tmp_path: Path) -> None:
     """Each task says how its model runs and, where River runs it, why; memory is per device."""
     _, lines = checked(tmp_path, GOOD)
-    assert any("all of it runs compiled (scaler_linear)" in line for line in lines)
+    assert any("all of it runs compiled: StandardScaler | " in line for line in lines)
     [memory] = [line for line in lines if line.startswith("memory: ")]
     told = re.match(
         r"memory: this configuration: ([\d.]+) KB per device, ([\d,]+) MB at ([\d,]+) ", memory
@@ -124,7 +124,7 @@ def test_it_tells_what_was_compiled_and_what_a_device_costs(tmp_path: Path) -> N
     tree = tree.replace(", l2 = 0.1", "")
     _, lines = checked(tmp_path, tree)
     why = next(line for line in lines if line.startswith("model: "))
-    assert "runs as River, one instance per device; not scaler_linear: the model is Hoeff" in why
+    assert "runs as River, one instance per device; HoeffdingTreeRegressor has no compiled" in why
 
 
 def test_two_features_of_one_name_are_a_problem(tmp_path: Path) -> None:

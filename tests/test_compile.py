@@ -4,7 +4,7 @@ import numpy as np
 from river import linear_model, preprocessing, tree
 
 from models.compile import compile as compile_model
-from models.compiled.scaler_linear import ScalerLinear
+from models.compiled._fleet import Fleet
 from models.river_fleet import RiverFleet
 from models.spec import build
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
@@ -34,8 +34,8 @@ def test_what_can_be_compiled_is() -> None:
     make = build(["preprocessing.StandardScaler", "linear_model.LinearRegression"])
     chosen = compile_model(make, 0, (0, 2), NAMES, 10)
     assert chosen.compiled
-    assert isinstance(chosen.learner, ScalerLinear)
-    assert "scaler_linear" in chosen.why
+    assert isinstance(chosen.learner, Fleet)
+    assert chosen.why == "all of it runs compiled: StandardScaler | LinearRegression"
 
 
 def test_what_cannot_be_compiled_runs_as_river() -> None:
@@ -45,7 +45,7 @@ def test_what_cannot_be_compiled_runs_as_river() -> None:
     assert isinstance(chosen.learner, RiverFleet)
     assert chosen.learner.lane == 3
     assert "one instance per device" in chosen.why
-    assert "HoeffdingTreeRegressor, not LinearRegression" in chosen.why
+    assert "HoeffdingTreeRegressor has no compiled equivalent" in chosen.why
 
 
 def test_river_models_get_the_names_of_their_inputs() -> None:

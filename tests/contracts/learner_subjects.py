@@ -50,7 +50,7 @@ class Subject:
 
 
 ALWAYS = frozenset({"predicts", "learns", "does without", "has nothing"})
-RIVER, LINEAR = "models.river_fleet", "models.compiled.scaler_linear"
+RIVER, LINEAR = "models.river_fleet", "models.compiled.linear"
 _regression = partial(linear_model.LinearRegression, intercept_lr=0.05)
 
 SUBJECTS = (
@@ -75,6 +75,21 @@ SUBJECTS = (
     Subject(LINEAR, "as it is", lambda: _regression(intercept_init=3.5), ALWAYS | {"diverges"}),
     Subject(LINEAR, "clipped", lambda: Clip(9.0) | _regression(), ALWAYS),
     Subject(
+        LINEAR,
+        "windowed, adagrad, l1",
+        lambda: preprocessing.MinMaxScaler(5) | _regression(optim.AdaGrad(), l1=0.01),
+        frozenset({"predicts", "learns", "does without", "has nothing", "refuses"}),
+    ),
+    Subject(
+        LINEAR,
+        "robust, adam, drawn",
+        lambda: (
+            preprocessing.RobustScaler()
+            | _regression(optim.Adam(), initializer=optim.initializers.Normal(seed=1))
+        ),
+        ALWAYS,
+    ),
+    Subject(
         RIVER,
         "tree",
         lambda: (
@@ -90,7 +105,7 @@ SUBJECTS = (
         ALWAYS | {"refuses"},
     ),
     Subject(RIVER, "bayes", linear_model.BayesianLinearRegression, ALWAYS | {"refuses"}),
-    Subject(RIVER, "adam", lambda: _regression(optim.Adam(0.1)), ALWAYS | {"diverges"}),
+    Subject(RIVER, "newton", lambda: _regression(optim.Newton()), ALWAYS | {"refuses"}),
 )
 
 

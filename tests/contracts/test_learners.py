@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from river import linear_model
 
 from models import compiled
-from models.compiled import scaler_linear
+from models.compiled import linear
 from models.learner import Blobs, Learner
 from models.river_fleet import RiverFleet
 from streamgauge.arrays import Ints
@@ -184,7 +184,7 @@ class Broken:
         keys: Keys = Keys.DEVICE,
     ) -> None:
         make_one = linear_model.LinearRegression
-        fleet = scaler_linear.build(make_one(), LANE, INPUTS, NAMES, ROWS, keys)
+        fleet = linear.build(make_one(), LANE, INPUTS, NAMES, ROWS, keys)
         assert not isinstance(fleet, str)
         self.right: Learner = RiverFleet(make_one, LANE, INPUTS, NAMES, keys) if river else fleet
         self.lane = LANE

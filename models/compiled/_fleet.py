@@ -1,0 +1,67 @@
+"""The compiled models of a lane: one packed row for each, walked by one kernel."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from models.learner import Blobs
+from streamgauge.arrays import Floats, Ints
+from streamgauge.calls import Call, Now
+from streamgauge.schedule import Schedule
+from streamgauge.state import Block, Field, Keys, reset_rows
+
+__all__ = ["OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
+
+Run = Callable[[Ints, Floats, Floats, Floats, Floats, Floats, Ints, int, int], None]
+"""A kernel: codes, numbers, x and answers of a schedule, state, settings, refusals, lane, steps."""
+
+OVERFLOW, UNREAL, ZERO = range(3)
+REFUSALS = ("a number became too large", "a scaler's window has no deviation", "division by zero")
+"""Where River's own model would raise in the middle of an event."""
+
+
+class Fleet:
+    """`blocks["model"]` has one row for each model, per device or one for the fleet."""
+
+    def __init__(
+        self,
+        run: Run,
+        fields: Sequence[Field],
+        settings: Sequence[float],
+        lane: int,
+        capacity: int,
+        keys: Keys,
+    ) -> None:
+        self.lane = lane
+        self.keys = keys
+        self.block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
+        if keys is Keys.FLEET:
+            self.block.open(np.zeros(1, np.int64))
+        self.blocks: Mapping[str, Block] = {"model": self.block}
+        self.blobs: Blobs | None = None
+        self._run, self._state = run, self.block.array
+        self._settings = np.array(settings, np.float64)
+        self._refusals = np.zeros(len(REFUSALS), np.int64)
+        # Compiles now, or loads from the cache, instead of at the first reading.
+        self.run(Schedule(1, 1))
+
+    def run(self, schedule: Schedule) -> None:
+        """Predict and learn, step by step; see `models.learner.Learner`."""
+        self.call(schedule).run(steps=schedule.n)
+
+    def call(self, schedule: Schedule) -> Call:
+        """:meth:`run` as one kernel call over STEPS."""
+        steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers)
+        own = (self._state, self._settings, self._refusals)
+        return Call(self._run, (*steps, *own, self.lane, Now.STEPS))
+
+    def evict(self, rows: Ints) -> None:
+        """Forget these rows."""
+        reset_rows(self.blocks, rows)
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """How often River's own model would have raised, by reason."""
+        counted = dict(zip(REFUSALS, self._refusals.tolist(), strict=True))
+        return Counter({reason: count for reason, count in counted.items() if count})
