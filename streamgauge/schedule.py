@@ -78,15 +78,19 @@ class Schedule:
       written by the scorer), weight
     - `x float64[capacity, f]`: the features; a learn step carries the very features that the
       prediction was made with
-    - `answers float64[capacity]`: what the models answered to predict steps
+    - `answers float64[capacity]`: what the models answered to predict steps; of a classification
+      the place of the class, of an anomaly the score, of a clustering the number of the cluster
+    - `parts float64[capacity, parts]`: what belongs to the answer (see `Lane.parts`), NaN where the
+      model has none; no columns where no lane has any
     """
 
-    __slots__ = ("answers", "capacity", "codes", "n", "numbers", "x")
+    __slots__ = ("answers", "capacity", "codes", "n", "numbers", "parts", "x")
 
-    def __init__(self, capacity: int, features: int) -> None:
+    def __init__(self, capacity: int, features: int, parts: int = 0) -> None:
         self.capacity = capacity
         self.n = 0
         self.codes = np.zeros((capacity, 9), np.int64)
         self.numbers = np.zeros((capacity, 5))
         self.x = np.zeros((capacity, features))
         self.answers = np.full(capacity, np.nan)
+        self.parts = np.full((capacity, parts), np.nan)

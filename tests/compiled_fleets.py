@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from river import preprocessing
+from river import base, preprocessing
 
 from models.compile import compile as compile_model
+from models.compiled import _pipeline
 from models.compiled._fleet import Fleet
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
 from streamgauge.words import Step
@@ -56,7 +57,7 @@ def hostile(seed: int, events: int = EVENTS, features: int = FEATURES) -> Schedu
     """Steps of two devices: gaps, constants, wild scales, outliers, ties, empty readings."""
     r = np.random.default_rng(seed)
     n = events
-    schedule = Schedule(n, features)
+    schedule = Schedule(n, features, 3)
     schedule.n = n
     offset = r.normal(size=features) * 10.0 ** r.integers(-3, 7, features)
     x = r.normal(size=(n, features)) * 10.0 ** r.integers(-6, 7, features) + offset
@@ -136,7 +137,14 @@ def assert_rivers(
 ) -> int:
     """The compiled fleet gives River's answers to a stream; how many of them are numbers."""
     compiled(make).run(schedule)
+    classifies = isinstance(_pipeline.last(make()), base.Classifier)
+    answers = schedule.parts[:, 1] if classifies else schedule.answers
     finite = np.isfinite(expected)
-    assert not np.isfinite(schedule.answers[~finite]).any(), "an answer where River has none"
-    np.testing.assert_allclose(schedule.answers[finite], expected[finite], tolerance, 1e-300)
+    assert not np.isfinite(answers[~finite]).any(), "an answer where River has none"
+    np.testing.assert_allclose(answers[finite], expected[finite], tolerance, 1e-300)
+    if classifies:
+        told = finite & (expected == expected)
+        more = (expected > 1.0 - expected).astype(float)
+        np.testing.assert_array_equal(schedule.answers[told], more[told])
+        np.testing.assert_array_equal(schedule.parts[told, 0], 1.0 - answers[told])
     return int(finite.sum())

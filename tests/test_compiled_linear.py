@@ -152,7 +152,8 @@ def test_classifiers_answer_as_river(kind: str, seeds: range) -> None:
 def subclasses(of: type) -> set[str]:
     """Names of the public classes of River below this one that can be made."""
     found: set[type] = set(of.__subclasses__())
-    found |= {one for child in found for one in child.__subclasses__()}
+    for child in list(found):
+        found.update(child.__subclasses__())
     river = {one for one in found if one.__module__.startswith("river.")}
     return {one.__name__ for one in river if not inspect.isabstract(one)}
 

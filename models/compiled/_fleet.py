@@ -13,8 +13,8 @@ from streamgauge.state import Block, Field, Keys, reset_rows
 
 __all__ = ["OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
 
-Run = Callable[[Ints, Floats, Floats, Floats, Floats, Floats, Ints, int, int], None]
-"""A kernel: codes, numbers, x and answers of a schedule, state, settings, refusals, lane, steps."""
+Run = Callable[[Ints, Floats, Floats, Floats, Floats, Floats, Floats, Ints, int, int], None]
+"""A kernel over columns of a schedule, state, settings, refusals, lane, and number of steps."""
 
 OVERFLOW, UNREAL, ZERO = range(3)
 REFUSALS = ("a number became too large", "a scaler's window has no deviation", "division by zero")
@@ -52,7 +52,7 @@ class Fleet:
 
     def call(self, schedule: Schedule) -> Call:
         """:meth:`run` as one kernel call over STEPS."""
-        steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers)
+        steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers, schedule.parts)
         own = (self._state, self._settings, self._refusals)
         return Call(self._run, (*steps, *own, self.lane, Now.STEPS))
 

@@ -9,7 +9,7 @@ from models.compiled._python import overflowed
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["BINARY", "REGRESSION", "SIZE", "gradient", "mean", "settings_of", "sigmoid"]
+__all__ = ["BINARY", "REGRESSION", "SIZE", "gradient", "mean", "settings_of", "sigmoid", "tell"]
 
 # Columns of the settings: which loss, up to two numbers of it, and the exponent 2.
 KIND, FIRST, SECOND, TWO, SIZE = range(5)
@@ -97,6 +97,15 @@ def mean(settings: Floats, p: float) -> tuple[float, bool]:
         power = math.exp(p)
         return power, overflowed(p, power)
     return (sigmoid(p) if kind >= LOG else p), False
+
+
+@kernel
+def tell(answers: Floats, parts: Floats, i: int, p: float) -> None:
+    """Answer the more probable of two classes, and the probability of each; p is that of the
+    second, NaN where there is no answer."""
+    answers[i] = p if p != p else 1.0 if p > 1.0 - p else 0.0
+    for k in range(parts.shape[1]):
+        parts[i, k] = 1.0 - p if k == 0 else p if k == 1 else math.nan
 
 
 def settings_of(loss: Any) -> list[float]:

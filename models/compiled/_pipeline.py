@@ -15,6 +15,7 @@ SCALERS = (
     preprocessing.MaxAbsScaler,
     preprocessing.RobustScaler,
 )
+WINDOWED = preprocessing.StandardScaler
 
 
 def _steps(estimator: Any) -> list[Any]:
@@ -31,8 +32,13 @@ def words(estimator: Any) -> str:
     return " | ".join(type(step).__name__ for step in _steps(estimator))
 
 
-def parts(estimator: Any) -> tuple[Any, Clip | None, Any] | str:
-    """(scaler or None, clip or None, model) of a pipeline, or why it has no compiled equivalent."""
+def parts(estimator: Any, *, real: bool = False) -> tuple[Any, Clip | None, Any] | str:
+    """(scaler or None, clip or None, model) of a pipeline, or why it has no compiled equivalent.
+
+    A variance over a window that rounding leaves below 0 has a complex root in Python. Such a
+    number is refused by a clip, and by River's linear models; of others, `real` ones, it would
+    become the weights.
+    """
     *steps, model = _steps(estimator)
     scaler = clip = None
     if steps and type(steps[0]) in SCALERS:
@@ -47,4 +53,9 @@ def parts(estimator: Any) -> tuple[Any, Clip | None, Any] | str:
         reason = _scaler.refusal(scaler)
         if reason:
             return f"it has {reason}"
+        complex_roots = (
+            scaler.window_size and scaler.with_std if type(scaler) is WINDOWED else False
+        )
+        if real and complex_roots and clip is None:
+            return "it has a StandardScaler with a window and no Clip behind it"
     return scaler, clip, model

@@ -4,7 +4,7 @@ The arithmetic is River 0.26's, operation by operation and in its order, so the 
 own: NaN means that the feature is absent from the reading, which then changes neither its
 statistics nor its weight; the scaler learns before the model sees the reading; the gradient is
 clipped before it meets the features and before the l2 penalty; the intercept has its own rate and
-no penalty. A classifier answers the probability that the target is 1.
+no penalty.
 """
 
 from collections.abc import Sequence
@@ -129,11 +129,12 @@ def _descend(
 
 @kernel
 def _run(
-    codes: Ints, numbers: Floats, x: Floats, answers: Floats, state: Floats, settings: Floats,
-    refusals: Ints, lane: int, n: int,
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
+    settings: Floats, refusals: Ints, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = int(settings[_scaler.F])
     o = settings[_scaler.HEADER + f :]
+    classifies = o[LOSS + _losses.KIND] >= _losses.LOG
     z, g, at = np.empty(f), np.empty(f), np.empty(f + 1, np.int64)
     for i in range(n):
         if codes[i, LANE] != lane:
@@ -147,6 +148,8 @@ def _run(
             refusals[UNREAL] += 1
         if step == PREDICT:
             answers[i] = _answer(row, o, z, at, m, refusals)
+            if classifies:
+                _losses.tell(answers, parts, i, answers[i])
         # Where River's scaler gives what no clip can take, the model does not even look ahead.
         elif at[f] == 0 or settings[_scaler.LIMIT] == np.inf:
             _descend(row, o, z, g, at, m, numbers[i, TARGET], refusals)

@@ -7,7 +7,7 @@ from functools import partial
 from river import linear_model, optim, preprocessing, tree
 
 from models.clip import Clip
-from models.learner import Learner, Make
+from models.learner import Estimator, Learner, Make
 from models.river_fleet import RiverFleet
 from streamgauge import plugins
 from streamgauge.state import Keys
@@ -53,6 +53,12 @@ ALWAYS = frozenset({"predicts", "learns", "does without", "has nothing"})
 RIVER, LINEAR = "models.river_fleet", "models.compiled.linear"
 _regression = partial(linear_model.LinearRegression, intercept_lr=0.05)
 
+
+def _passive_aggressive(mode: int) -> Estimator:
+    return preprocessing.StandardScaler() | linear_model.PARegressor(mode=mode)
+
+
+
 SUBJECTS = (
     Subject(
         LINEAR,
@@ -87,6 +93,21 @@ SUBJECTS = (
             preprocessing.RobustScaler()
             | _regression(optim.Adam(), initializer=optim.initializers.Normal(seed=1))
         ),
+        ALWAYS,
+    ),
+    *(
+        Subject(
+            "models.compiled.passive_aggressive",
+            f"mode {mode}",
+            partial(_passive_aggressive, mode),
+            ALWAYS | {"diverges"},
+        )
+        for mode in range(3)
+    ),
+    Subject(
+        "models.compiled.bayesian_linear",
+        "standardized",
+        lambda: preprocessing.StandardScaler() | linear_model.BayesianLinearRegression(),
         ALWAYS,
     ),
     Subject(

@@ -218,7 +218,7 @@ def by_river(estimator: Make, steps: Steps) -> Floats:
                     answers[i] = model.predict_one(x)
                 else:
                     model.learn_one(x, float(steps.numbers[i, TARGET]))
-        except (ArithmeticError, ValueError):
+        except (ArithmeticError, LookupError, TypeError, ValueError):
             if asked:
                 answers[i] = np.nan
     return answers
