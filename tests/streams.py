@@ -56,7 +56,7 @@ COMPILED = (
 )
 RIVER = (
     '["preprocessing.StandardScaler",'
-    ' { use = "linear_model.LinearRegression", optimizer = { use = "optim.Adam", lr = 0.01 } }]'
+    ' { use = "linear_model.LinearRegression", optimizer = { use = "optim.Newton", lr = 0.01 } }]'
 )
 
 
