@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from river import base, preprocessing
 
+from models.clip import Clip
 from models.compile import compile as compile_model
 from models.compiled import _pipeline
 from models.compiled._fleet import Fleet
@@ -26,6 +27,7 @@ __all__ = [
     "compiled",
     "hostile",
     "probability",
+    "scaled",
 ]
 
 Make = Callable[[], Any]
@@ -89,6 +91,13 @@ def classes(schedule: Schedule, seed: int, count: int = 2) -> Schedule:
     told = np.nan_to_num(schedule.x[:, 0]) > np.nanmedian(schedule.x[:, 0])
     schedule.numbers[:, TARGET] = (told + r.integers(0, count, schedule.n)) % count
     return schedule
+
+
+def scaled(model: Any, seed: int) -> Any:
+    """The model alone, or behind one of the scalers; River's complex numbers need a clip."""
+    makes = [make() for name, make in SCALERS.items() if name != "standard, window"]
+    chosen = [None, preprocessing.StandardScaler(window_size=7) | Clip(3.0), *makes][seed % 12]
+    return model if chosen is None else chosen | model
 
 
 def probability(model: Any, x: dict[str, float]) -> float:

@@ -36,13 +36,14 @@ def meet(d: Floats, f: int, at: Ints, m: int) -> None:
 @kernel
 def product(
     d: Floats, f: int, x: Floats, inputs: Floats, z: Floats, at: Ints, m: int, running: Floats,
-    compensated: float,
+    compensated: float, weights_first: bool,
 ) -> float:  # fmt: skip
-    """`utils.math.dot` of an event's features and the weights; `running float64[2]` is scratch."""
+    """`utils.math.dot` of an event's features and the weights, or of the weights and the features,
+    which differ where both are as many; `running float64[2]` is scratch."""
     order, in_use = WEIGHTS + f, WEIGHTS + 2 * f
     running[0] = running[1] = 0.0
     known = int(d[KNOWN])
-    if m < known:
+    if m < known or (weights_first and m == known):
         for k in range(m):
             j = at[k]
             if d[in_use + j] != 0.0:

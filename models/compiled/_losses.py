@@ -100,10 +100,10 @@ def mean(settings: Floats, p: float) -> tuple[float, bool]:
 
 
 @kernel
-def tell(answers: Floats, parts: Floats, i: int, p: float) -> None:
+def tell(answers: Floats, parts: Floats, i: int, p: float, refused: bool) -> None:
     """Answer the more probable of two classes, and the probability of each; p is that of the
-    second, NaN where there is no answer."""
-    answers[i] = p if p != p else 1.0 if p > 1.0 - p else 0.0
+    second. River prefers the first where p is not a number; `refused` is no answer at all."""
+    answers[i] = math.nan if refused else 1.0 if p > 1.0 - p else 0.0
     for k in range(parts.shape[1]):
         parts[i, k] = 1.0 - p if k == 0 else p if k == 1 else math.nan
 

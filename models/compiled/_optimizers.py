@@ -21,7 +21,9 @@ RATE, KIND, RHO, BETA_1, BETA_2, EPS, GAMMA, BASE, L1, L2, HALF, TWO, MINUS, SIZ
     0, *range(3, 16)
 )  # fmt: skip
 SGD, MOMENTUM, NESTEROV, ADAM, ADA_GRAD, ADA_DELTA, ADA_MAX = range(7)
-AMS_GRAD, ADA_BOUND, NADAM, RMS_PROP, FTRL, AMS_GRAD_PLAIN = range(7, 13)
+AMS_GRAD, ADA_BOUND, NADAM, RMS_PROP, FTRL, AMS_GRAD_PLAIN, ADAM_PLAIN, RMS_PROP_PLAIN = range(
+    7, 15
+)
 CONSTANT, INVERSE, OPTIMAL = range(3)
 
 KINDS = {
@@ -73,29 +75,47 @@ def _momentum(o: Floats, s: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: 
 
 
 @kernel
-def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
+def _square(o: Floats, value: float) -> tuple[float, bool]:
+    """value ** 2; whether River raises. On its vectors (the `PLAIN` kinds are for dicts) Adam and
+    RMSProp multiply instead, and nothing is raised."""
+    if o[KIND] == ADAM or o[KIND] == RMS_PROP:
+        return value * value, False
+    square = value ** o[TWO]
+    return square, overflowed(value, square)
+
+
+@kernel
+def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
     for k in range(m):
         j = at[k]
         a[j] = one * a[j] + (1.0 - one) * g[j]
-        a[f + j] = two * a[f + j] + (1.0 - two) * (g[j] * g[j])
+        square, too_large = _square(o, g[j])
+        if too_large:
+            return False
+        a[f + j] = two * a[f + j] + (1.0 - two) * square
         w[j] -= lr * a[j] / (a[f + j] ** o[HALF] + eps)
+    return True
 
 
 @kernel
-def _rms_prop(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
+def _rms_prop(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     for k in range(m):
         j = at[k]
-        g2[j] = o[RHO] * g2[j] + (1.0 - o[RHO]) * (g[j] * g[j])
+        square, too_large = _square(o, g[j])
+        if too_large:
+            return False
+        g2[j] = o[RHO] * g2[j] + (1.0 - o[RHO]) * square
         w[j] -= lr / (g2[j] + o[EPS]) ** o[HALF] * g[j]
+    return True
 
 
 @kernel
 def _ada_grad(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     for k in range(m):
         j = at[k]
-        square = g[j] ** o[TWO]
-        if overflowed(g[j], square):
+        square, too_large = _square(o, g[j])
+        if too_large:
             return False
         g2[j] += square
         w[j] -= lr / (g2[j] + o[EPS]) ** o[HALF] * g[j]
@@ -107,13 +127,13 @@ def _ada_delta(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> 
     f, rho, eps, half = len(w), o[RHO], o[EPS], o[HALF]
     for k in range(m):
         j = at[k]
-        square = g[j] ** o[TWO]
-        if overflowed(g[j], square):
+        square, too_large = _square(o, g[j])
+        if too_large:
             return False
         a[j] = rho * a[j] + (1.0 - rho) * square
         move = -((a[f + j] + eps) ** half) / (a[j] + eps) ** half * g[j]
-        square = move ** o[TWO]
-        if overflowed(move, square):
+        square, too_large = _square(o, move)
+        if too_large:
             return False
         a[f + j] = rho * a[f + j] + (1.0 - rho) * square
         w[j] += move
@@ -137,8 +157,8 @@ def _ams_grad(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: 
     for k in range(m):
         j = at[k]
         a[j] = one * a[j] + (1.0 - one) * g[j]
-        square = g[j] ** o[TWO]
-        if overflowed(g[j], square):
+        square, too_large = _square(o, g[j])
+        if too_large:
             return False
         v = two * a[f + j] + (1.0 - two) * square
         a[f + j] = v
@@ -159,8 +179,8 @@ def _ada_bound(
     for k in range(m):
         j = at[k]
         a[j] = one * a[j] + (1.0 - one) * g[j]
-        square = g[j] ** o[TWO]
-        if overflowed(g[j], square):
+        square, too_large = _square(o, g[j])
+        if too_large:
             return False
         a[f + j] = two * a[f + j] + (1.0 - two) * square
         bound = size / (math.sqrt(a[f + j]) + o[EPS])
@@ -178,8 +198,8 @@ def _nadam(
     for k in range(m):
         j = at[k]
         a[j] = one * a[j] + (1.0 - one) * g[j]
-        square = g[j] ** o[TWO]
-        if overflowed(g[j], square):
+        square, too_large = _square(o, g[j])
+        if too_large:
             return False
         a[f + j] = two * a[f + j] + (1.0 - two) * square
         ahead = one * (a[j] / first) + (1.0 - one) * g[j] / first
@@ -203,8 +223,8 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
     for k in range(m):
         j = at[k]
         n = a[f + j]
-        square = g[j] ** o[TWO]
-        if overflowed(g[j], square):
+        square, too_large = _square(o, g[j])
+        if too_large:
             return False
         s = ((n + square) ** half - n**half) / alpha
         a[j] += g[j] - s * w[j]
@@ -215,9 +235,9 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
 @kernel
 def _corrected(o: Floats, kind: int, lr: float, t: float) -> float:
     """The rate, corrected for averages that begin at zero."""
-    if kind in (ADAM, AMS_GRAD):
+    if kind in (ADAM, ADAM_PLAIN, AMS_GRAD):
         lr *= (1.0 - o[BETA_2] ** (t + 1.0)) ** o[HALF]
-    if kind in (ADAM, AMS_GRAD, ADA_MAX):
+    if kind in (ADAM, ADAM_PLAIN, AMS_GRAD, ADA_MAX):
         lr /= 1.0 - o[BETA_1] ** (t + 1.0)
     return lr
 
@@ -237,12 +257,12 @@ def step(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, t: float)
     lr = _corrected(o, kind, lr, t)
     if kind in (MOMENTUM, NESTEROV):
         _momentum(o, a, w, g, at, m, lr)
-    elif kind == ADAM:
-        _adam(o, a, w, g, at, m, lr)
-    elif kind == RMS_PROP:
-        _rms_prop(o, a, w, g, at, m, lr)
     elif kind == ADA_MAX:
         _ada_max(o, a, w, g, at, m, lr)
+    elif kind in (ADAM, ADAM_PLAIN):
+        return _adam(o, a, w, g, at, m, lr)
+    elif kind in (RMS_PROP, RMS_PROP_PLAIN):
+        return _rms_prop(o, a, w, g, at, m, lr)
     elif kind == ADA_GRAD:
         return _ada_grad(o, a, w, g, at, m, lr)
     elif kind == ADA_DELTA:
@@ -299,9 +319,11 @@ def fields_of(optimizer: Any, f: int) -> list[Field]:
     return fields
 
 
-def settings_of(optimizer: Any) -> list[float]:
-    """Settings of an optimiser without a refusal."""
+def settings_of(optimizer: Any, *, plain: bool = False) -> list[float]:
+    """Settings of an optimiser without a refusal; `plain` where the weights are in a dict."""
     kind = KINDS[type(optimizer)][0]
+    if plain:
+        kind = {ADAM: ADAM_PLAIN, RMS_PROP: RMS_PROP_PLAIN}.get(kind, kind)
     if kind == AMS_GRAD and not optimizer.correct_bias:
         kind = AMS_GRAD_PLAIN
     ftrl = kind == FTRL

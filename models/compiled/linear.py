@@ -149,7 +149,7 @@ def _run(
         if step == PREDICT:
             answers[i] = _answer(row, o, z, at, m, refusals)
             if classifies:
-                _losses.tell(answers, parts, i, answers[i])
+                _losses.tell(answers, parts, i, answers[i], at[f] != 0)
         # Where River's scaler gives what no clip can take, the model does not even look ahead.
         elif at[f] == 0 or settings[_scaler.LIMIT] == np.inf:
             _descend(row, o, z, g, at, m, numbers[i, TARGET], refusals)

@@ -31,8 +31,8 @@ C, MODE, EPS, LEARNS, CLASSIFIES, TWO, SUMS = range(7)
 
 @kernel
 def _loss(o: Floats, y: float, p: float) -> float:
-    told = y * 2.0 - 1.0
-    loss = 1.0 - told * p if o[CLASSIFIES] != 0.0 else abs(p - told) - o[EPS]
+    sign = y * 2.0 - 1.0
+    loss = 1.0 - sign * p if o[CLASSIFIES] != 0.0 else abs(p - sign) - o[EPS]
     return 0.0 if loss < 0.0 else loss
 
 
@@ -76,14 +76,6 @@ def _learn(
 
 
 @kernel
-def _tell(answers: Floats, parts: Floats, i: int, p: float, classifies: bool) -> None:
-    """Write an answer, of a classifier with the probabilities of both classes."""
-    answers[i] = p
-    if classifies:
-        _losses.tell(answers, parts, i, _losses.sigmoid(p) if p == p else p)
-
-
-@kernel
 def _run(
     codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
     settings: Floats, refusals: Ints, lane: int, n: int,
@@ -97,13 +89,15 @@ def _run(
             continue
         row = state[codes[i, MODEL]]
         m = _scaler.scale(row, x[i], settings, step == LEARN, z, at)
-        p = _dicts.product(row[DICT:], f, x[i], inputs, z, at, m, running, o[SUMS])
+        p = _dicts.product(row[DICT:], f, x[i], inputs, z, at, m, running, o[SUMS], False)
         p += row[INTERCEPT]
         if at[f] != 0:
             refusals[UNREAL] += 1
             p = math.nan
         if step == PREDICT:
-            _tell(answers, parts, i, p, o[CLASSIFIES] != 0.0)
+            answers[i] = p
+            if o[CLASSIFIES] != 0.0:
+                _losses.tell(answers, parts, i, _losses.sigmoid(p), at[f] != 0)
         elif at[f] == 0 and not _learn(row, o, z, v, at, m, numbers[i, TARGET], p):
             refusals[OVERFLOW] += 1
 

@@ -1,17 +1,19 @@
 """Every learner there is, built for the contract suite: at least one subject per file."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
-from river import linear_model, optim, preprocessing, tree
+import numpy as np
+from river import linear_model, naive_bayes, optim, preprocessing, tree
 
 from models.clip import Clip
 from models.learner import Estimator, Learner, Make
 from models.river_fleet import RiverFleet
 from streamgauge import plugins
+from streamgauge.schedule import TARGET
 from streamgauge.state import Keys
-from tests.contracts.schedules import ROWS
+from tests.contracts.schedules import ROWS, Steps
 
 __all__ = ["INPUTS", "LANE", "NAMES", "RIVER", "SUBJECTS", "Subject", "found", "without_subject"]
 
@@ -34,6 +36,20 @@ class Subject:
     name: str
     make: Make
     outcomes: frozenset[str]
+    classes: int = 0
+    """How many classes a classifier tells apart; 0 for a regressor."""
+
+    def told(self, steps: Steps) -> Steps:
+        """The same steps with targets that the learner may get: of a classifier, its classes."""
+        if not self.classes:
+            return steps
+        numbers = steps.numbers.copy()
+        numbers[:, TARGET] = np.floor(np.abs(np.arctan(numbers[:, TARGET])) / 1.6 * self.classes)
+        return replace(steps, numbers=numbers)
+
+    def target(self, number: float) -> float | bool | int:
+        """A target as River gets it."""
+        return number if not self.classes else bool(number) if self.classes == 2 else int(number)
 
     @property
     def id(self) -> str:
@@ -44,7 +60,8 @@ class Subject:
         if self.module == "models.river_fleet":
             return RiverFleet(self.make, LANE, INPUTS, NAMES, keys)
         module = plugins.load("models.compiled", self.module.rpartition(".")[2])
-        learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS, keys)
+        more = {"classes": self.classes} if "classes" in plugins.options(module) else {}
+        learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS, keys, **more)
         assert not isinstance(learner, str), f"{self.id}: {learner}"
         return learner
 
@@ -56,7 +73,6 @@ _regression = partial(linear_model.LinearRegression, intercept_lr=0.05)
 
 def _passive_aggressive(mode: int) -> Estimator:
     return preprocessing.StandardScaler() | linear_model.PARegressor(mode=mode)
-
 
 
 SUBJECTS = (
@@ -125,7 +141,47 @@ SUBJECTS = (
         lambda: tree.HoeffdingAdaptiveTreeRegressor(grace_period=8, seed=1),
         ALWAYS | {"refuses"},
     ),
-    Subject(RIVER, "bayes", linear_model.BayesianLinearRegression, ALWAYS | {"refuses"}),
+    Subject(
+        LINEAR,
+        "logistic",
+        lambda: preprocessing.StandardScaler() | linear_model.LogisticRegression(),
+        ALWAYS,
+        2,
+    ),
+    Subject(
+        "models.compiled.alma",
+        "standardized",
+        lambda: preprocessing.StandardScaler() | linear_model.ALMAClassifier(),
+        ALWAYS,
+        2,
+    ),
+    Subject(
+        "models.compiled.passive_aggressive",
+        "of two classes",
+        lambda: preprocessing.StandardScaler() | linear_model.PAClassifier(),
+        ALWAYS,
+        2,
+    ),
+    Subject(
+        "models.compiled.softmax",
+        "of three classes",
+        lambda: preprocessing.StandardScaler() | linear_model.SoftmaxRegression(optim.Momentum()),
+        ALWAYS,
+        3,
+    ),
+    Subject(
+        "models.compiled.naive_bayes",
+        "of three classes",
+        lambda: preprocessing.MaxAbsScaler() | naive_bayes.GaussianNB(),
+        ALWAYS,
+        3,
+    ),
+    Subject(
+        RIVER,
+        "bayes",
+        lambda: linear_model.BayesianLinearRegression(smoothing=0.9),
+        ALWAYS | {"refuses"},
+    ),
     Subject(RIVER, "newton", lambda: _regression(optim.Newton()), ALWAYS | {"refuses"}),
 )
 

@@ -200,7 +200,7 @@ def check_fleet(build: Callable[[Keys], Learner], steps: Steps, cut: Cut = ()) -
         _same_answers(play(other, steps.shared()), play(single, alone))
 
 
-def by_river(estimator: Make, steps: Steps) -> Floats:
+def by_river(estimator: Make, steps: Steps, target: Callable[[float], Any]) -> Floats:
     """What River's own estimators answer, one per device; NaN where they raise."""
     models: dict[int, Any] = {}
     answers = np.full(len(steps), CANARY)
@@ -217,16 +217,18 @@ def by_river(estimator: Make, steps: Steps) -> Floats:
                 if asked:
                     answers[i] = model.predict_one(x)
                 else:
-                    model.learn_one(x, float(steps.numbers[i, TARGET]))
+                    model.learn_one(x, target(float(steps.numbers[i, TARGET])))
         except (ArithmeticError, LookupError, TypeError, ValueError):
             if asked:
                 answers[i] = np.nan
     return answers
 
 
-def check_river(build: Build, estimator: Make, steps: Steps) -> None:
+def check_river(
+    build: Build, estimator: Make, steps: Steps, target: Callable[[float], Any] = float
+) -> None:
     """The answers are River's own, at most 1e-9 apart; where River has none, neither have we."""
-    ours, theirs = play(opened(build), steps), by_river(estimator, steps)
+    ours, theirs = play(opened(build), steps), by_river(estimator, steps, target)
     finite = np.isfinite(theirs)
     assert not np.isfinite(ours[~finite]).any(), "an answer where River has none"
     np.testing.assert_allclose(ours[finite], theirs[finite], rtol=1e-9, atol=1e-9)

@@ -60,7 +60,7 @@ def test_a_new_learner_without_a_subject_is_noticed(
 @given(data=st.data())
 def test_cut(subject: Subject, data: st.DataObject) -> None:
     """The result does not depend on where a schedule was cut."""
-    steps = data.draw(lessons())
+    steps = subject.told(data.draw(lessons()))
     learners.check_cut(subject.build, steps, data.draw(cuts(len(steps))))
 
 
@@ -69,7 +69,7 @@ def test_cut(subject: Subject, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_chain(subject: Subject, data: st.DataObject) -> None:
     """A learner in a chain of kernel calls is the same learner."""
-    steps = data.draw(lessons())
+    steps = subject.told(data.draw(lessons()))
     learners.check_chain(subject.build, steps, data.draw(cuts(len(steps))))
 
 
@@ -78,7 +78,7 @@ def test_chain(subject: Subject, data: st.DataObject) -> None:
 @given(steps=lessons())
 def test_alone(subject: Subject, steps: Steps) -> None:
     """No device has an influence on another, and no lane either."""
-    learners.check_alone(subject.build, steps)
+    learners.check_alone(subject.build, subject.told(steps))
 
 
 @every
@@ -86,7 +86,7 @@ def test_alone(subject: Subject, steps: Steps) -> None:
 @given(steps=lessons())
 def test_learning_alone_changes(subject: Subject, steps: Steps) -> None:
     """State follows from the learn steps of the lane, and from nothing else."""
-    learners.check_learning_alone_changes(subject.build, steps)
+    learners.check_learning_alone_changes(subject.build, subject.told(steps))
 
 
 @every
@@ -94,7 +94,7 @@ def test_learning_alone_changes(subject: Subject, steps: Steps) -> None:
 @given(data=st.data())
 def test_move(subject: Subject, data: st.DataObject) -> None:
     """Devices move to another fleet, and a snapshot goes on where it was taken."""
-    steps = data.draw(lessons())
+    steps = subject.told(data.draw(lessons()))
     at = data.draw(st.integers(0, len(steps)))
     learners.check_move(subject.build, steps, at, data.draw(cuts(len(steps))))
 
@@ -106,7 +106,7 @@ def test_move(subject: Subject, data: st.DataObject) -> None:
 @given(data=st.data())
 def test_dirty(subject: Subject, data: st.DataObject) -> None:
     """A checkpoint that looks at dirty rows alone misses nothing."""
-    steps = data.draw(lessons())
+    steps = subject.told(data.draw(lessons()))
     learners.check_dirty(subject.build, steps, data.draw(st.integers(0, len(steps))))
 
 
@@ -115,7 +115,7 @@ def test_dirty(subject: Subject, data: st.DataObject) -> None:
 @given(steps=lessons())
 def test_evict(subject: Subject, steps: Steps) -> None:
     """A recycled row remembers nothing."""
-    learners.check_evict(subject.build, steps)
+    learners.check_evict(subject.build, subject.told(steps))
 
 
 @every
@@ -123,7 +123,7 @@ def test_evict(subject: Subject, steps: Steps) -> None:
 @given(data=st.data())
 def test_fleet(subject: Subject, data: st.DataObject) -> None:
     """A model that the fleet shares learns from all devices, in the order of the log."""
-    steps = data.draw(lessons())
+    steps = subject.told(data.draw(lessons()))
     learners.check_fleet(subject.build, steps, data.draw(cuts(len(steps))))
 
 
@@ -132,7 +132,7 @@ def test_fleet(subject: Subject, data: st.DataObject) -> None:
 @given(steps=lessons())
 def test_river(subject: Subject, steps: Steps) -> None:
     """The answers are those of River's estimators, and nothing is raised on the way."""
-    learners.check_river(subject.build, subject.make, steps)
+    learners.check_river(subject.build, subject.make, subject.told(steps), subject.target)
 
 
 @every
@@ -145,7 +145,7 @@ def test_first_step(subject: Subject, first: Step, scale: str) -> None:
         own = steps.are(LANE, Step.PREDICT, Step.LEARN)
         steps = steps.chosen(own | (np.arange(len(steps)) == 0))
         steps.codes[0, [STEP, LANE_COLUMN]] = first, LANE
-        learners.check_river(subject.build, subject.make, steps)
+        learners.check_river(subject.build, subject.make, subject.told(steps), subject.target)
 
 
 def generated() -> list[Steps]:
@@ -164,7 +164,7 @@ def generated() -> list[Steps]:
 @every
 def test_streams_bring_about_every_outcome(subject: Subject) -> None:
     """What a learner can do is done by it here: no divergence and no refusal stays untried."""
-    assert learners.unseen(subject, generated()) == set()
+    assert learners.unseen(subject, map(subject.told, generated())) == set()
 
 
 def test_an_outcome_that_never_happens_is_noticed() -> None:

@@ -1,0 +1,106 @@
+"""Compiled models and River on the same events: microseconds of each, one core.
+
+1,000 devices in turn, a prediction and then its label of each, behind a StandardScaler, with 6 and
+20 features, in schedules of 1,000 events and of one. River runs bare: a dict per event, no fleet.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from river import linear_model, optim, preprocessing
+
+from models.compile import compile as compile_model
+from streamgauge.calls import Chain, Now
+from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
+
+DEVICES = 1_000
+MODELS: dict[str, Callable[[], Any]] = {
+    "linear, SGD": linear_model.LinearRegression,
+    "linear, Adam": lambda: linear_model.LinearRegression(optim.Adam()),
+    "logistic": linear_model.LogisticRegression,
+    "passive-aggressive": linear_model.PARegressor,
+    "Bayesian linear": linear_model.BayesianLinearRegression,
+}
+
+
+def scaled(make: Callable[[], Any]) -> Any:
+    """The model behind a scaler."""
+    return preprocessing.StandardScaler() | make()
+
+
+def steps(features: int, events: int) -> Schedule:
+    """A prediction and its label of every device in turn."""
+    r = np.random.default_rng(1)
+    made = Schedule(2 * events, features)
+    made.n = 2 * events
+    made.x[:] = np.repeat(r.normal(size=(events, features)), 2, axis=0)
+    made.numbers[:, TARGET] = np.repeat(r.integers(0, 2, events), 2)
+    made.codes[:, STEP] = np.arange(2 * events) % 2
+    made.codes[:, ROW] = made.codes[:, MODEL] = np.arange(2 * events) // 2 % DEVICES
+    return made
+
+
+def by_river(make: Callable[[], Any], given: Schedule, features: int) -> float:
+    """Microseconds per event of one estimator per device; the best of three rounds."""
+    models = [scaled(make) for _ in range(DEVICES)]
+    names = [f"f{j}" for j in range(features)]
+    rows, values = given.codes[::2, ROW].tolist(), given.x[::2].tolist()
+    targets = given.numbers[::2, TARGET].tolist()
+    best = np.inf
+    for _ in range(3):
+        began = time.perf_counter()
+        for row, value, y in zip(rows, values, targets, strict=True):
+            x = dict(zip(names, value, strict=True))
+            models[row].predict_one(x)
+            models[row].learn_one(x, y)
+        best = min(best, time.perf_counter() - began)
+    return best / len(rows) * 1e6
+
+
+def compiled(make: Callable[[], Any], given: Schedule, features: int, batch: int) -> float:
+    """Microseconds per event of the fleet; the best of 15 rounds."""
+    names = [f"f{j}" for j in range(features)]
+    chosen = compile_model(partial(scaled, make), 0, range(features), names, DEVICES)
+    assert chosen.compiled, chosen.why
+    part, now = Schedule(2 * batch, features), np.zeros(len(Now), np.int64)
+    call = chosen.learner.call(part)
+    assert call is not None
+    chain = Chain([call], now)
+    now[Now.STEPS] = 2 * batch
+    best = np.inf
+    for _ in range(15):
+        took = 0.0
+        for start in range(0, given.n, 2 * batch):
+            end = start + 2 * batch
+            part.codes[:], part.numbers[:] = given.codes[start:end], given.numbers[start:end]
+            part.x[:] = given.x[start:end]
+            began = time.perf_counter()
+            chain.run()
+            took += time.perf_counter() - began
+        best = min(best, took)
+    return best / (given.n / 2) * 1e6
+
+
+def run() -> list[dict[str, Any]]:
+    """One row per model and number of features."""
+    rows = []
+    for name, make in MODELS.items():
+        for features in (6, 20):
+            given = steps(features, 20_000)
+            river = by_river(make, given, features)
+            many, one = (compiled(make, given, features, batch) for batch in (1_000, 1))
+            rows.append(
+                {
+                    "model": name,
+                    "features": features,
+                    "River, us per event": river,
+                    "compiled, batches of 1,000": many,
+                    "times": river / many,
+                    "compiled, batches of 1": one,
+                    "times at 1": river / one,
+                }
+            )
+    return rows
