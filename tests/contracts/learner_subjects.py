@@ -58,7 +58,6 @@ def _passive_aggressive(mode: int) -> Estimator:
     return preprocessing.StandardScaler() | linear_model.PARegressor(mode=mode)
 
 
-
 SUBJECTS = (
     Subject(
         LINEAR,
