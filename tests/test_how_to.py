@@ -17,9 +17,10 @@ PAGES = sorted((Path(__file__).parent.parent / "docs" / "how-to").glob("*.md"))
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_configuration_loads(page: Path, tmp_path: Path) -> None:
     """Each block of TOML is a whole configuration, or one without its sources, with whatever
-    secrets and certificates it names."""
+    secrets, certificates and tags it names."""
     (tmp_path / "incoming").mkdir()
     certificates(tmp_path)
+    (tmp_path / "fleet.csv").write_text("device,hall,type\np1,north,big\np2,north,small\n")
     text = page.read_text(encoding="utf-8")
     blocks = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     assert blocks
