@@ -4,10 +4,12 @@ import numpy as np
 from river import linear_model, preprocessing, tree
 
 from models.compile import compile as compile_model
+from models.compiled import descent
 from models.compiled._fleet import Fleet
 from models.river_fleet import RiverFleet
 from models.spec import build
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
+from streamgauge.state import Keys
 
 NAMES = ("a", "b", "c")
 
@@ -36,6 +38,19 @@ def test_what_can_be_compiled_is() -> None:
     assert chosen.compiled
     assert isinstance(chosen.learner, Fleet)
     assert chosen.why == "all of it runs compiled: StandardScaler | LinearRegression"
+
+
+def test_plain_descent_has_kernels_of_its_own() -> None:
+    """The quicker fleet is asked first, and leaves all that it does not know to the other."""
+    plain, drawn = linear(), linear_model.LinearRegression(l1=0.1)
+    assert isinstance(descent.build(plain, 0, (0, 1), NAMES[:2], 10, Keys.DEVICE), Fleet)
+    chosen = compile_model(linear, 0, (0, 1), NAMES, 10).learner
+    assert [field.name for field in chosen.blocks["model"].fields][-1] == "deviation"
+    other = preprocessing.MinMaxScaler() | linear_model.LinearRegression()
+    for estimator, reason in ((drawn, "an l1 penalty"), (other, "scaler MinMaxScaler")):
+        refused = descent.build(estimator, 0, (0, 1), NAMES[:2], 10, Keys.DEVICE)
+        assert isinstance(refused, str)
+        assert reason in refused
 
 
 def test_what_cannot_be_compiled_runs_as_river() -> None:

@@ -75,7 +75,17 @@ def _passive_aggressive(mode: int) -> Estimator:
     return preprocessing.StandardScaler() | linear_model.PARegressor(mode=mode)
 
 
+_DESCENTS: dict[str, Make] = {
+    "standardized": lambda: preprocessing.StandardScaler() | _regression(l2=1e-3),
+    "centred": lambda: preprocessing.StandardScaler(with_std=False) | _regression(),
+    "as it is": _regression,
+}
+
 SUBJECTS = (
+    *(
+        Subject("models.compiled.descent", name, make, ALWAYS | {"diverges"})
+        for name, make in _DESCENTS.items()
+    ),
     Subject(
         LINEAR,
         "standardized",
@@ -180,7 +190,7 @@ SUBJECTS = (
         RIVER,
         "bayes",
         lambda: linear_model.BayesianLinearRegression(smoothing=0.9),
-        ALWAYS | {"refuses"},
+        ALWAYS,
     ),
     Subject(RIVER, "newton", lambda: _regression(optim.Newton()), ALWAYS | {"refuses"}),
 )
