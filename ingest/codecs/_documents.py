@@ -10,7 +10,6 @@ __all__ = ["DEEPEST", "document", "inner", "no_reading", "plain"]
 
 DEEPEST = 32
 """Levels that a document may be nested."""
-_STATES = {"ON": True, "OFF": False, "on": True, "off": False, "TRUE": True, "FALSE": False}
 _MOST_ELEMENTS = 64
 """Elements of an array that get names of their own."""
 
@@ -38,10 +37,8 @@ def no_reading(what: str) -> DecodeError:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The value with words for on and off as booleans, and arrays as objects by index, so that a
-    channel's path leads into them: `{"Power": [7, 9]}` has `Power.0` and `Power.1`."""
-    if isinstance(value, str):
-        return _STATES.get(value, value)
+    """The value with arrays as objects by index, so that a channel's path leads into them:
+    `{"Power": [7, 9]}` has `Power.0` and `Power.1`."""
     if depth >= DEEPEST:
         return value
     if isinstance(value, list):

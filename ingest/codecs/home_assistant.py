@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ingest.codecs._by_message import by_message
-from ingest.codecs._documents import no_reading, plain
+from ingest.codecs._documents import no_reading
 from ingest.codecs._origins import channel_name
 from ingest.codecs._reading import DecodeError, Message, Reading
 from ingest.codecs._tolerant import parse
@@ -74,9 +74,9 @@ class _Entities:
             self._learn(name, text)
         if kind != "state" or text in _NOTHING:
             raise no_reading(f"{message.topic[:80]!r} is {text[:40]!r}: no state")
-        state, unit = plain(text), self._units.get(name, "")
+        unit = self._units.get(name, "")
         units = {"state": unit, entity: unit} if unit else {}
-        yield Reading({"state": state, entity: state}, device=name, units=units)
+        yield Reading({"state": text, entity: text}, device=name, units=units)
 
     def _learn(self, name: str, text: str) -> None:
         # Attributes are JSON, which may escape a unit's signs: "\\u00b0C".
