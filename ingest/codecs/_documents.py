@@ -16,6 +16,8 @@ _MOST_ELEMENTS = 64
 
 def document(message: Message) -> dict[str, Any]:
     """The object that a message is; DecodeError where it is none."""
+    if not message.payload:
+        raise no_reading("empty: what was retained on this topic was deleted")
     try:
         found = parse(message.payload, DEEPEST)
     except ValueError as wrong:

@@ -46,8 +46,9 @@ def build(
     - `units`: by channel, the unit that the devices use; values are converted to the channel's own
     - `max_bytes`: longer messages are rejected unread
 
-    An empty cell is an absent value, a unit behind a number is heeded. Rejects: malformed (also a single line whose cells are not as
-    many as the columns), and those of every codec. ValueError on options that mean nothing.
+    An empty cell is an absent value, a unit behind a number is heeded. Rejects: malformed (also a
+    single line whose cells are not as many as the columns), and those of every codec. ValueError on
+    options that mean nothing.
     """
     if len(separator) != 1 or separator in '"\r\n':
         raise ValueError(f"separator = {separator!r}; give the one character between two values")

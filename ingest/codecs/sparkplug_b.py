@@ -32,7 +32,8 @@ def build(
     """Metrics under their names; subscribe to `spBv1.0/GROUP/#`.
 
     The device is `GROUP/NODE` or `GROUP/NODE/DEVICE`, the time that of the metric or else of the
-    payload: metrics of one message that have different times are several readings. Aliases, types
+    payload: metrics of one message that have different times are several readings. What Tahu
+    compressed is inflated, to at most 1,000,000 bytes. Aliases, types
     and units (`engUnit`) are remembered from the births, and with the checkpoint. A gap in the
     sequence, data or a device's birth without the births before it, or an alias that no birth named
     ask the node for a rebirth, at most once in 30 seconds; what can be read is read all the same. A
