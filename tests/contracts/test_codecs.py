@@ -4,6 +4,7 @@ raised."""
 import json
 import re
 import tracemalloc
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -194,6 +195,8 @@ def test_codec_goes_on_where_a_checkpoint_was_taken(golden: Golden) -> None:
         assert found == [wanted(reading) for reading in golden.expected["readings"]]
 
 
+INFLATES = zlib.compress(b"\x12\0" * 499_999)
+"""A thousand bytes that would become half a million metrics."""
 HOSTILE = {
     "many brackets": b"[" * 200_000,
     "many maps": b'{"a":' * 50_000,
@@ -229,6 +232,9 @@ HOSTILE = {
     "msgpack empty maps": b"\xdd\x00\x01\x86\xa0" + b"\x80" * 100_000,
     "protobuf length of 2^60": b"\x12\x80\x80\x80\x80\x80\x80\x80\x80\x10",
     "protobuf groups": b"\x0b" * 200_000,
+    "protobuf that inflates": b'"\x12SPBV1.0_COMPRESSED*'
+    + bytes([len(INFLATES) & 127 | 128, len(INFLATES) >> 7])
+    + INFLATES,
 }
 
 
