@@ -333,6 +333,7 @@ OTHERWISE = {
 }
 NOT_TOLD = {
     "csv-declared",  # nothing in it names the columns
+    "csv-spreadsheet",  # nothing says that a semicolon parts them
     "scalar-pump_unit",
     "scalar-unavailable",
 }
@@ -403,8 +404,8 @@ def test_where_the_time_is(value: Any, origin: str) -> None:
 def test_what_is_measured() -> None:
     """Nested values get a path, numbers in text are numbers, the rest is left out and told."""
     message = {
-        "device": "d", "time": NOW, "a": {"temp": 1.5}, "b": {"temp": "2.5", "mode": "on"},
-        "PM2.5": 3, "on": True, "seq": 7, "note": None, "list": [1, 2],
+        "device": "d", "time": NOW, "a": {"temp": 1.5}, "b": {"temp": "2.5", "mode": "auto"},
+        "PM2.5": 3, "on": True, "valve": "open", "seq": 7, "note": None, "list": [1, 2],
     }  # fmt: skip
     found = seen(message, message | {"on": False})
     assert [(one.name, one.path, one.kind) for one in found.channels] == [
@@ -412,8 +413,9 @@ def test_what_is_measured() -> None:
         ("b_temp", "b\x1ftemp", Kind.NUMBER),
         ("PM2.5", "PM2.5", Kind.NUMBER),
         ("on", "on", Kind.BOOLEAN),
+        ("valve", "valve", Kind.BOOLEAN),
     ]
-    assert found.others == {"b.mode": "'on'", "seq": "7"}
+    assert found.others == {"b.mode": "'auto'", "seq": "7"}
 
 
 def test_readings_inside_a_message() -> None:

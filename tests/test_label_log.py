@@ -404,6 +404,11 @@ def test_labels_that_nobody_would_bring_are_noted() -> None:
     served = lonely + '\n[[source]]\nuse = "http"\n'
     assert not any(posted in note for note in load_text(served, HERE, {}).notes)
     assert not any("subscribes" in note for note in load_text(plain, HERE, {}).notes)
+    http = 'use = "http"\n'
+    elsewhere = plain.replace('use = "mqtt"\ntopics = ["t/+", "labels/+"]\n', http)
+    assert "tasks.named: no [[source]] subscribes to labels/+" in "\n".join(
+        load_text(elsewhere.replace('"topic:1"', '"field:id"'), HERE, {}).notes
+    )
 
 
 def test_a_retained_label_teaches_nothing() -> None:

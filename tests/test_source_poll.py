@@ -22,7 +22,12 @@ from tests.services.service import service
 
 NOW = 1_772_366_400 * 10**6
 SCHEMA = Schema(
-    [Channel("temperature", path="main.temp"), Channel("wind"), Channel("rain", kind=Kind.BOOLEAN)]
+    [
+        Channel("temperature", path="main.temp"),
+        Channel("wind"),
+        Channel("rain", kind=Kind.BOOLEAN),
+        Channel("sky", kind=Kind.CATEGORY, values=("Nord", "Ost")),
+    ]
 )
 ROWS = [
     {"device": f"d{k}", "time": 1_772_366_400 + k, "main": {"temp": 20.5 + k}} for k in range(3)
@@ -127,17 +132,20 @@ def test_a_page_by_css_selector() -> None:
     """Texts and attributes of each row; numbers lose unit and thousands marks."""
     fields = {
         "device": "@data-id", "name": "td", "temperature": "td.t", "rain": "td:nth-child(3)",
-        "wind": "a@title",
+        "wind": "a@title", "sky": "td",
     }  # fmt: skip
     with (
         endpoint(lambda _: Said(PAGE.encode())) as server,
         polled(server, select="table#x tr:has(td)", fields=fields) as source,
     ):
         assert content(source) == [
-            {"device": "s1", "name": "Nord", "main": {"temp": 1234.5}, "rain": True},
-            {"device": "s2", "name": "Süd", "main": {"temp": -3.0}, "rain": "wind", "wind": 12.5},
-            {"device": "s3", "name": "Ost", "rain": "2026-03-01"},
-        ]
+            {"device": "s1", "name": "Nord", "sky": "Nord", "main": {"temp": 1234.5}, "rain": "on"},
+            {
+                "device": "s2", "name": "Süd", "sky": "Süd", "main": {"temp": -3.0},
+                "rain": "wind", "wind": 12.5,
+            },
+            {"device": "s3", "name": "Ost", "sky": "Ost", "rain": "2026-03-01"},
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
 from io import BytesIO
 from typing import Any
+from uuid import UUID
 
 import cbor2
 
@@ -67,8 +68,12 @@ def _binary(value: Any, immutable: bool) -> Any:
         return math.inf
 
 
+def _uuid(value: Any, immutable: bool) -> Any:
+    return str(UUID(bytes=value))
+
+
 _Tag = Callable[[Any, bool], Any]
-_REFUSED = (25, 28, 29, 30, 35, 36, 37, 52, 54, 256, 258, 260, 261, 1004, 43000)
+_REFUSED = (25, 28, 29, 30, 35, 36, 52, 54, 256, 258, 260, 261, 43000)
 """References (a message could stand for far more than it is), regular expressions, mail, sets and
 addresses: cbor2 would build objects for them."""
 _TAGS: Mapping[int, _Tag] = dict.fromkeys(_REFUSED, _refused) | {
@@ -76,4 +81,5 @@ _TAGS: Mapping[int, _Tag] = dict.fromkeys(_REFUSED, _refused) | {
     3: _big_negative,
     4: _decimal,
     5: _binary,
+    37: _uuid,
 }

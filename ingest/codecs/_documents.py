@@ -10,13 +10,14 @@ __all__ = ["DEEPEST", "document", "inner", "no_reading", "plain"]
 
 DEEPEST = 32
 """Levels that a document may be nested."""
-_STATES = {"ON": True, "OFF": False, "on": True, "off": False, "TRUE": True, "FALSE": False}
 _MOST_ELEMENTS = 64
 """Elements of an array that get names of their own."""
 
 
 def document(message: Message) -> dict[str, Any]:
     """The object that a message is; DecodeError where it is none."""
+    if not message.payload:
+        raise no_reading("empty: what was retained on this topic was deleted")
     try:
         found = parse(message.payload, DEEPEST)
     except ValueError as wrong:
@@ -38,10 +39,8 @@ def no_reading(what: str) -> DecodeError:
 
 
 def plain(value: Any, depth: int = 0) -> Any:
-    """The value with words for on and off as booleans, and arrays as objects by index, so that a
-    channel's path leads into them: `{"Power": [7, 9]}` has `Power.0` and `Power.1`."""
-    if isinstance(value, str):
-        return _STATES.get(value, value)
+    """The value with arrays as objects by index, so that a channel's path leads into them:
+    `{"Power": [7, 9]}` has `Power.0` and `Power.1`."""
     if depth >= DEEPEST:
         return value
     if isinstance(value, list):

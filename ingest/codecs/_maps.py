@@ -6,6 +6,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
+from cbor2 import undefined
+
 from ingest.codecs._reading import DecodeError
 
 __all__ = ["plain"]
@@ -28,7 +30,7 @@ def plain(value: Any, max_depth: int) -> Any:
         return value.isoformat()
     if isinstance(value, Decimal | Fraction):
         return _number(value)
-    return value
+    return None if value is undefined else value
 
 
 def _name(key: Any) -> Any:

@@ -4,6 +4,7 @@ Source: Eclipse Sparkplug specification 3.0, section 6.4, "Payloads". Only what 
 described; protobuf skips the rest.
 """
 
+import zlib
 from functools import cache
 from typing import Any
 
@@ -22,6 +23,7 @@ _Field = FieldDescriptorProto
 _OPTIONAL, _REPEATED = _Field.LABEL_OPTIONAL, _Field.LABEL_REPEATED
 _U32, _U64, _FLOAT = _Field.TYPE_UINT32, _Field.TYPE_UINT64, _Field.TYPE_FLOAT
 _DOUBLE, _BOOL, _TEXT = _Field.TYPE_DOUBLE, _Field.TYPE_BOOL, _Field.TYPE_STRING
+_BYTES = _Field.TYPE_BYTES
 _MESSAGE = _Field.TYPE_MESSAGE
 _PACKAGE = "sparkplug"
 _MESSAGES: dict[str, tuple[tuple[str, int, int, int, str], ...]] = {
@@ -48,6 +50,8 @@ _MESSAGES: dict[str, tuple[tuple[str, int, int, int, str], ...]] = {
         ("timestamp", 1, _U64, _OPTIONAL, ""),
         ("metrics", 2, _MESSAGE, _REPEATED, "Metric"),
         ("seq", 3, _U64, _OPTIONAL, ""),
+        ("uuid", 4, _TEXT, _OPTIONAL, ""),
+        ("body", 5, _BYTES, _OPTIONAL, ""),
     ),
 }
 """Name, number, type, label and message of each field."""
@@ -58,6 +62,11 @@ Metric = Any
 _SIGNED = {1: 8, 2: 16, 3: 32, 4: 64}
 """Bits of the signed integer types (Int8 to Int64), which travel as two's complement."""
 _BOOLEAN = 11
+_COMPRESSED = "SPBV1.0_COMPRESSED"
+"""What Eclipse Tahu's encoders call a payload whose body is a compressed one."""
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS
+_MOST_INFLATED, _MOST_TIMES = 1_000_000, 64
+"""Bytes of an inflated body, and how many times its own size: births compress about tenfold."""
 _VALUES = (
     "int_value",
     "long_value",
@@ -84,8 +93,27 @@ def _payload_class() -> Any:
 
 
 def payload(data: bytes) -> Any:
-    """The payload in these bytes; `NotProtobuf` where they are none."""
-    return _payload_class().FromString(data)
+    """The payload in these bytes, inflated where a node compressed it; `NotProtobuf` where they are
+    none."""
+    found = _payload_class().FromString(data)
+    if found.uuid != _COMPRESSED:
+        return found
+    inner = _payload_class().FromString(_inflated(found.body))
+    if not inner.HasField("seq") and found.HasField("seq"):
+        inner.seq = found.seq
+    return inner
+
+
+def _inflated(body: bytes) -> bytes:
+    stream = zlib.decompressobj(_ZLIB_OR_GZIP)
+    most = min(_MOST_INFLATED, _MOST_TIMES * len(body) + 1)
+    try:
+        inner = stream.decompress(body, most)
+    except zlib.error as wrong:
+        raise NotProtobuf(f"its body does not inflate: {wrong}") from None
+    if not stream.eof:
+        raise NotProtobuf(f"its body is cut short, or more than {most:,} bytes inflated")
+    return inner
 
 
 def value_of(metric: Metric, datatype: int) -> float | int | bool | str | None:

@@ -1,45 +1,63 @@
 """Values as devices write them in text: "21.5", "21.5 °C", "ON", "unavailable"."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 
+from ingest.codecs._origins import channel_name
 from ingest.codecs._reading import DecodeError
+from ingest.codecs._tolerant import NUMBER, NUMBER_WITH_COMMA, unmarked
+from streamgauge.schema import Kind, Schema
 
-__all__ = ["decoded", "measured", "value_of"]
+__all__ = ["Read", "decoded", "quantity", "readers"]
 
-_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(.*)", re.ASCII | re.DOTALL)
-_UNIT = re.compile(r"[^\W\d_]|[°%/]|1/")
+Read = Callable[[str], tuple[str | None, str]]
+"""From a text to the value in it, None for an absent one, and the unit behind it, "" for none."""
+
 _LONGEST = 64
-_STATES = {
-    "true": True, "on": True, "yes": True, "open": True, "online": True,
-    "false": False, "off": False, "no": False, "closed": False, "offline": False,
-}  # fmt: skip
+_UNIT = r"(?P<unit>(?:[^\W\d_]|[°℃℉%/]|1/).*)?"
+_QUANTITY, _QUANTITY_WITH_COMMA = (
+    re.compile(rf"(?=[+-]?[.,]?\d)(?P<number>(?a:{number}))\s*{_UNIT}", re.DOTALL)
+    for number in (NUMBER, NUMBER_WITH_COMMA)
+)
 _ABSENT = frozenset({"", "null", "none", "nan", "na", "n/a", "unknown", "unavailable", "undefined"})
 
 
 def decoded(payload: bytes) -> str:
     """The payload as text; DecodeError where it is not UTF-8."""
     try:
-        return payload.decode()
+        return unmarked(payload).decode()
     except UnicodeDecodeError as wrong:
         raise DecodeError("malformed", f"not UTF-8 text: {wrong}") from None
 
 
-def value_of(text: str) -> float | bool | str | None:
-    """The number, state (ON, true, open ...) or absence that a text is, or else the text itself."""
-    return measured(text)[0]
+def readers(schema: Schema) -> dict[str, Read]:
+    """How text is read by the name that messages give a channel. Words stay words, for the channel
+    to judge: "5G" may be a category."""
+    found: dict[str, Read] = {}
+    # Where a number has its name in common with others, its unit counts.
+    for channel in sorted(schema.channels, key=lambda channel: channel.kind is Kind.NUMBER):
+        [name] = channel_name(channel)
+        if channel.kind is Kind.NUMBER:
+            found[name] = partial(quantity, comma=channel.decimal == ",")
+        else:
+            found[name] = partial(_word, frozenset(word.lower() for word in channel.values))
+    return found
 
 
-def measured(text: str) -> tuple[float | bool | str | None, str]:
-    """The same and the unit behind a number, "" for none: "21.5 °C" is 21.5 in °C."""
+def quantity(text: str, *, comma: bool = False) -> tuple[str | None, str]:
+    """The number in a text and the unit behind it: "21.5 °C" is 21.5 in °C; another text as it is.
+    `comma`: a comma stands before the decimals."""
     if len(text) > _LONGEST:
         return text, ""
+    value, _ = _word(frozenset(), text)
+    found = (_QUANTITY_WITH_COMMA if comma else _QUANTITY).fullmatch(value or "")
+    return (found["number"], found["unit"] or "") if found else (value, "")
+
+
+def _word(known: frozenset[str], text: str) -> tuple[str | None, str]:
     text = text.strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1].strip()
-    number = _NUMBER.fullmatch(text)
-    if number and (not number[2] or _UNIT.match(number[2])):
-        return float(number[1]), number[2]
-    word = text.lower()
-    if word in _ABSENT:
-        return None, ""
-    return _STATES.get(word, text), ""
+    word = text.lower() if len(text) <= _LONGEST else text
+    return (None if word in _ABSENT and word not in known else text), ""

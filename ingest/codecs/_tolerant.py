@@ -1,5 +1,6 @@
 """The second look at a message that the typed parser refused: value by value, keeping the rest."""
 
+import codecs
 import json
 import math
 import re
@@ -12,13 +13,24 @@ from ingest.codecs._words import category, spelled_boolean, text
 from streamgauge.schema import Channel, Kind
 from streamgauge.words import Flag
 
-__all__ = ["boolean", "number", "number_with_comma", "parse", "reader"]
+__all__ = [
+    "NUMBER",
+    "NUMBER_WITH_COMMA",
+    "boolean",
+    "number",
+    "number_with_comma",
+    "parse",
+    "reader",
+    "unmarked",
+]
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_WITH_COMMA = re.compile(
-    r"[+-]?(\d+|\d{1,3}(([.' \u00a0\u202f\u2019])\d{3})(\3\d{3})*)?(,\d*)?([eE][+-]?\d+)?", re.ASCII
+NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
+NUMBER_WITH_COMMA = (
+    r"[+-]?(?:\d+|\d{1,3}(?:(?P<group>[.' \u00a0\u202f\u2019])\d{3}(?:(?P=group)\d{3})*)?)?"
+    r"(?:,\d*)?(?:[eE][+-]?\d+)?"
 )
 """As people write numbers where the comma stands before the decimals: 1.234,5 or 1 234,5."""
+_NUMBER, _WITH_COMMA = (re.compile(form, re.ASCII) for form in (NUMBER, NUMBER_WITH_COMMA))
 _GROUPING = re.compile(r"[.' \u00a0\u202f\u2019]")
 _LONGEST_NUMBER = 64
 _NON_FINITE = (math.nan, int(Flag.NON_FINITE))
@@ -47,9 +59,15 @@ def parse(payload: bytes, max_depth: int) -> Any:
 
 def _parse_loosely(payload: bytes) -> Any:
     try:
-        return json.loads(payload.decode(), parse_int=_integer)
+        return json.loads(unmarked(payload).decode(), parse_int=_integer)
     except RecursionError:
         raise ValueError("nested too deeply to be read") from None
+
+
+def unmarked(payload: bytes) -> bytes:
+    """The text without the mark that some writers put before it, and the zero byte in which C ends
+    one."""
+    return payload.removeprefix(codecs.BOM_UTF8).rstrip(b"\0")
 
 
 def _integer(digits: str) -> int | float:
@@ -98,12 +116,18 @@ def boolean(value: Any) -> tuple[float, int]:
     """A boolean channel's value, 1 or 0, and its flag."""
     if value is None:
         return _ABSENT
+    if isinstance(value, str):
+        found = spelled_boolean(value)
+        return _one_or_zero(number(value)[0]) if found[1] else found
     if isinstance(value, bool | int | float):
-        if value in (0, 1):
-            return float(value), 0
         if isinstance(value, float) and not math.isfinite(value):
             return _NON_FINITE
-    return spelled_boolean(value) if isinstance(value, str) else _WRONG_TYPE
+        return _one_or_zero(value)
+    return _WRONG_TYPE
+
+
+def _one_or_zero(value: float) -> tuple[float, int]:
+    return (float(value), 0) if value in (0, 1) else _WRONG_TYPE
 
 
 def number_with_comma(value: Any) -> tuple[float, int]:

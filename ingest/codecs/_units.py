@@ -28,7 +28,8 @@ _LONGEST = 32
 _ALSO = {"C": "degC", "F": "degF"}
 """What thermometers call their unit, to physics a charge and a capacity."""
 _NAMES = {
-    "Cel": "degC", "Celsius": "degC", "Fahrenheit": "degF", "Ohm": "ohm",
+    "Cel": "degC", "Celsius": "degC", "℃": "degC", "Fahrenheit": "degF", "℉": "degF",
+    "°": "degree", "Ohm": "ohm",
     "%": "percent", "%RH": "percent", "%EL": "percent", "/100": "percent", "/1000": "permille",
     "/": "dimensionless", "EL": "dimensionless", "lat": "degree", "lon": "degree",
     "beats": "count", "beat/min": "count/minute", "bpm": "count/minute",

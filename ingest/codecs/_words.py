@@ -18,8 +18,13 @@ REMEMBERED = 10_000
 """Spellings that a channel remembers: to compare one with all words takes microseconds."""
 _WRONG_TYPE = (math.nan, int(Flag.WRONG_TYPE))
 _ABSENT = (math.nan, 0)
-_TRUE = "true t yes y on 1 enabled wahr ja j an ein vrai oui verdadero sí si s vero sì waar aan"
-_FALSE = "false f no n off 0 disabled falsch nein aus faux non falso onwaar nee uit"
+_TRUE = (
+    "true t yes y on 1 enabled open online "
+    "wahr ja j an ein vrai oui verdadero sí si s vero sì waar aan"
+)
+_FALSE = (
+    "false f no n off 0 disabled closed close offline falsch nein aus faux non falso onwaar nee uit"
+)
 _SPELLED: Mapping[str, float] = {
     **dict.fromkeys(_TRUE.split(), 1.0),
     **dict.fromkeys(_FALSE.split(), 0.0),

@@ -26,7 +26,8 @@ def build(
 ) -> Codec:
     """Values that the thing reported; `update/documents`, `update/accepted` and `get/accepted`.
 
-    The device is the thing, the time that of the document, the count its version. Documents whose
+    The device is the thing, the time that of the document (of `get/accepted` when the newest value
+    was reported), the count its version. Documents whose
     reported state is not new (only a wish changed) are no readings. AWS advises against
     subscribing to `shadow/#`, and `#` alone never matches its topics.
 
@@ -58,7 +59,7 @@ def _readings(message: Message) -> Iterator[Reading]:
     yield Reading(
         plain(reported),
         device=levels[2],
-        time=event.get("timestamp"),
+        time=_newest(_stamps(now)) if levels[-2] == "get" else event.get("timestamp"),
         sequence=now.get("version"),
     )
 
@@ -66,3 +67,18 @@ def _readings(message: Message) -> Iterator[Reading]:
 def _stamps(part: dict[str, Any]) -> dict[str, Any]:
     """When each value was reported, as the metadata say."""
     return inner(inner(part, "metadata"), "reported")
+
+
+def _newest(stamps: dict[str, Any]) -> int | None:
+    """The latest of the times; an answer's own is when somebody asked."""
+    found: list[int] = []
+    level: list[Any] = [stamps]
+    while level:
+        one = level.pop()
+        if isinstance(one, dict):
+            level += one.values()
+        elif isinstance(one, list):
+            level += one
+        elif isinstance(one, int):
+            found.append(one)
+    return max(found, default=None)

@@ -55,6 +55,8 @@ def _readings(message: Message) -> Iterator[Reading]:
         raise no_reading("neither an uplink nor a status: a join, an acknowledgement or a log")
     decoded = event.get("object")
     if not isinstance(decoded, dict):
+        if not event.get("data"):
+            raise no_reading("an uplink without data: the device only answered the network")
         raise DecodeError("not_decoded", "no object: give the device profile a payload codec")
     yield Reading(
         best_link(event.get("rxInfo")) | {"fPort": event.get("fPort", 0)} | plain(decoded),

@@ -11,7 +11,7 @@ from typing import Any
 from ingest.codecs._by_message import by_message
 from ingest.codecs._origins import channel_name
 from ingest.codecs._reading import DecodeError, Message, Reading
-from ingest.codecs._text import decoded, value_of
+from ingest.codecs._text import Read, decoded, quantity, readers
 from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
@@ -46,8 +46,9 @@ def build(
     - `units`: by channel, the unit that the devices use; values are converted to the channel's own
     - `max_bytes`: longer messages are rejected unread
 
-    An empty cell is an absent value. Rejects: malformed (also a single line whose cells are not as
-    many as the columns), and those of every codec. ValueError on options that mean nothing.
+    An empty cell is an absent value, a unit behind a number is heeded. Rejects: malformed (also a
+    single line whose cells are not as many as the columns), and those of every codec. ValueError on
+    options that mean nothing.
     """
     if len(separator) != 1 or separator in '"\r\n':
         raise ValueError(f"separator = {separator!r}; give the one character between two values")
@@ -58,11 +59,13 @@ def build(
         origin.removeprefix("field:") for origin in (device, time, sequence) if "field:" in origin
     )
 
+    read = readers(schema) | dict.fromkeys(texts, _bare)
+
     def parse(message: Message) -> Iterator[Reading | DecodeError]:
         text = decoded(message.payload)
         lines = csv.reader(StringIO(text, newline=""), delimiter=separator, strict=True)
         try:
-            yield from _readings(lines, names, texts)
+            yield from _readings(lines, names, read)
         except csv.Error as wrong:
             raise DecodeError("malformed", f"line {lines.line_num}: {wrong}") from None
 
@@ -74,7 +77,7 @@ def build(
 
 
 def _readings(
-    lines: Any, columns: Sequence[str], texts: frozenset[str]
+    lines: Any, columns: Sequence[str], read: Mapping[str, Read]
 ) -> Iterator[Reading | DecodeError]:
     for cells in lines:
         if not cells:
@@ -82,18 +85,23 @@ def _readings(
         if not columns:
             columns = [name.strip() for name in cells]
         elif len(cells) == len(columns):
-            yield Reading(_values(columns, cells, texts))
+            yield _reading(columns, cells, read)
         else:
             found = f"line {lines.line_num}: {len(cells)} cells, not {len(columns)}"
             yield DecodeError("malformed", f"{found} as there are columns")
 
 
-def _values(
-    columns: Sequence[str], cells: Sequence[str], texts: frozenset[str]
-) -> Mapping[str, Any]:
-    """Cells by column; where the device and the time stand they stay text."""
-    return {
-        name: (cell.strip() or None) if name in texts else value_of(cell)
-        for name, cell in zip(columns, cells, strict=True)
-        if name
-    }
+def _reading(columns: Sequence[str], cells: Sequence[str], read: Mapping[str, Read]) -> Reading:
+    values: dict[str, str | None] = {}
+    units: dict[str, str] = {}
+    for name, cell in zip(columns, cells, strict=True):
+        if name:
+            values[name], unit = read.get(name, quantity)(cell)
+            if unit:
+                units[name] = unit
+    return Reading(values, units=units)
+
+
+def _bare(cell: str) -> tuple[str | None, str]:
+    """Where the device and the time stand: text, whatever it looks like."""
+    return cell.strip() or None, ""

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ingest.codecs._by_message import by_message
-from ingest.codecs._documents import no_reading, plain
+from ingest.codecs._documents import no_reading
 from ingest.codecs._origins import channel_name
 from ingest.codecs._reading import DecodeError, Message, Reading
+from ingest.codecs._text import decoded
 from ingest.codecs._tolerant import parse
 from ingest.source import Codec
 from streamgauge.devices import Devices
@@ -64,19 +65,20 @@ class _Entities:
         """The reading of a state, and none of an attribute."""
         try:
             *_, domain, entity, kind = message.topic.split("/")
-            text = message.payload.decode()
         except ValueError:
-            raise DecodeError("malformed", "no DOMAIN/ENTITY/state with text in it") from None
+            raise DecodeError("malformed", "topic is no DOMAIN/ENTITY/state") from None
+        if kind not in ("state", _UNIT):
+            raise no_reading(f"{message.topic[:80]!r} is an attribute, no state")
+        text, name = decoded(message.payload), f"{domain}.{entity}"
         if len(text) > _LONGEST:
             raise DecodeError("malformed", f"a state of {len(text):,} characters")
-        name = f"{domain}.{entity}"
         if kind == _UNIT:
             self._learn(name, text)
         if kind != "state" or text in _NOTHING:
             raise no_reading(f"{message.topic[:80]!r} is {text[:40]!r}: no state")
-        state, unit = plain(text), self._units.get(name, "")
+        unit = self._units.get(name, "")
         units = {"state": unit, entity: unit} if unit else {}
-        yield Reading({"state": state, entity: state}, device=name, units=units)
+        yield Reading({"state": text, entity: text}, device=name, units=units)
 
     def _learn(self, name: str, text: str) -> None:
         # Attributes are JSON, which may escape a unit's signs: "\\u00b0C".

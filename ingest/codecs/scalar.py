@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from ingest.codecs._by_message import by_message
 from ingest.codecs._origins import channel_name, origin_of, topic_level
 from ingest.codecs._reading import DecodeError, Message, Reading
-from ingest.codecs._text import decoded, measured
+from ingest.codecs._text import decoded, readers
 from ingest.source import Codec
 from streamgauge.devices import Devices
 from streamgauge.schema import Schema
@@ -51,14 +51,14 @@ def build(
     level = origin_of(channel, "channel")
     if level.where != "topic":
         raise ValueError(f'channel = {channel!r}: only a topic names it; write "topic:N"')
-    names = frozenset(name for each in schema.channels for name in channel_name(each))
+    read = readers(schema)
 
     def parse(message: Message) -> Iterator[Reading]:
         name = topic_level(message.topic, level.level)
-        if name not in names:
+        if name is None or name not in read:
             where = f"level {level.level} of topic {message.topic[:80]!r}"
             raise DecodeError("unknown_channel", f"{where} names no channel: {str(name)[:80]!r}")
-        value, unit = measured(decoded(message.payload))
+        value, unit = read[name](decoded(message.payload))
         yield Reading({name: value}, units={name: unit} if unit else {})
 
     return by_message(

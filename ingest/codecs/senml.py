@@ -4,6 +4,7 @@
 {"n":"hum","u":"%RH","v":41}]
 """
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,7 +77,7 @@ def build(
 
 def _records(payload: bytes) -> list[Any]:
     """The pack as JSON would write it."""
-    if payload[:1].isascii():
+    if payload[:1].isascii() or payload.startswith(BOM_UTF8):
         try:
             pack = parse_json(payload, _DEEP)
         except ValueError as wrong:

@@ -32,12 +32,13 @@ def build(
     """Metrics under their names; subscribe to `spBv1.0/GROUP/#`.
 
     The device is `GROUP/NODE` or `GROUP/NODE/DEVICE`, the time that of the metric or else of the
-    payload: metrics of one message that have different times are several readings. Aliases, types
-    and units (`engUnit`) are remembered from the births, and with the checkpoint. A gap in the
-    sequence, data or a device's birth without the births before it, or an alias that no birth named
-    ask the node for a rebirth, at most once in 30 seconds; what can be read is read all the same. A
-    death whose `bdSeq` is not that of the last birth is older than it, and changes nothing. What a
-    node kept while it was cut off (`is_historical`) are readings of their own time;
+    payload: metrics of one message that have different times are several readings. What is
+    compressed (as by Eclipse Tahu) is inflated, to at most 1,000,000 bytes and 64 times its size.
+    Aliases, types and units (`engUnit`) are remembered from the births, and with the checkpoint. A
+    gap in the sequence, data or a device's birth without the births before it, or an alias that no
+    birth named ask the node for a rebirth, at most once in 30 seconds; what can be read is read all
+    the same. A death whose `bdSeq` is not that of the last birth is older than it, and changes
+    nothing. What a node kept while it was cut off (`is_historical`) are readings of their own time;
     `devices.reorder` lets what comes later wait for them.
 
     - `device`, `time`: overrule where they are taken from, as for JSON

@@ -1,6 +1,6 @@
 """Tasmota: sensors of flashed plugs and switches, `tele/NAME/SENSOR` and the like."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ingest.codecs._by_message import by_message
@@ -62,16 +62,25 @@ def _readings(message: Message) -> Iterator[Reading]:
     for name in _WRAPPED:
         state = inner(state, name) or state
     device = "/".join(part for part in place if part not in _PREFIXES)
-    yield Reading(plain(state), device=device, time=state.get("Time"), units=_units(state))
+    values = plain(state)
+    yield Reading(values, device=device, time=state.get("Time"), units=_units(values))
 
 
 def _units(state: dict[str, Any]) -> dict[str, str]:
     """Units by the path of the value."""
-    found: dict[str, str] = {}
-    for key, names in _UNITS.items():
-        unit = state.get(key)
-        if isinstance(unit, str):
-            for sensor in state:
-                values = inner(state, sensor)
-                found |= {f"{sensor}.{name}": unit for name in names if name in values}
-    return found
+    said = {name: state[key] for key, names in _UNITS.items() if key in state for name in names}
+    units = {name: unit for name, unit in said.items() if isinstance(unit, str)}
+    return dict(_measured(state, units, "", "")) if units else {}
+
+
+def _measured(
+    values: dict[str, Any], units: Mapping[str, str], path: str, unit: str
+) -> Iterator[tuple[str, str]]:
+    """Path and unit of each value that has one, however deep it lies: sensors number their inputs
+    (`Temperature1`), list them, and say least and most of a quantity below its name."""
+    for name, value in values.items():
+        own = unit or units.get(name.rstrip("0123456789"), "")
+        if isinstance(value, dict):
+            yield from _measured(value, units, f"{path}{name}.", own)
+        elif own:
+            yield f"{path}{name}", own

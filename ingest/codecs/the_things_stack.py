@@ -49,6 +49,8 @@ def _readings(message: Message) -> Iterator[Reading]:
         raise no_reading("no uplink_message: an answer, a join or a downlink")
     decoded = uplink.get("decoded_payload")
     if not isinstance(decoded, dict):
+        if "frm_payload" not in uplink:
+            raise no_reading("an uplink without a payload: the device only answered the network")
         raise DecodeError(
             "not_decoded", "no decoded_payload: give the device a payload formatter in the console"
         )

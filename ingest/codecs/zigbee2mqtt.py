@@ -1,5 +1,6 @@
 """Zigbee2MQTT: JSON per device on `zigbee2mqtt/NAME`, where NAME may have slashes."""
 
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -26,7 +27,7 @@ def build(
     base: str = "zigbee2mqtt",
     max_bytes: int = 1_000_000,
 ) -> Codec:
-    """Values under the names that Zigbee2MQTT exposes; ON and OFF are booleans.
+    """Values under the names that Zigbee2MQTT exposes.
 
     The device is the friendly name, the time `last_seen` where the bridge sends it (its option
     `advanced.last_seen`), else our clock.
@@ -45,13 +46,14 @@ def build(
     )  # fmt: skip
 
 
-_NOT_DEVICES = ("bridge/",)
-_NOT_STATES = ("/availability", "/set", "/get")
+_NOT_STATES = re.compile(r"bridge(/.*)?|.*/(availability|action|[sg]et(/[^/]*)?)", re.DOTALL)
+"""The bridge itself; and beside a device's state what is asked of it, whole or by attribute, and
+its actions as plain words."""
 
 
 def _readings(base: str, message: Message) -> Iterator[Reading]:
     name = message.topic.removeprefix(f"{base}/")
-    if name == message.topic or f"{name}/".startswith(_NOT_DEVICES) or name.endswith(_NOT_STATES):
+    if name == message.topic or _NOT_STATES.fullmatch(name):
         raise no_reading(f"topic {message.topic[:80]!r} is no state of a device")
     state = document(message)
     yield Reading(plain(state), device=name, time=_last_seen(state.get("last_seen")))

@@ -37,7 +37,6 @@ Constants = Mapping[str, str | int | float | bool]
 MOST_ROWS = 100_000
 MOST_NESTED = 64
 _NAME = re.compile(r"[\w:.-]+")
-_BOOLEANS = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 _encode = msgspec.json.encode
 
 
@@ -226,11 +225,9 @@ def _element(spec: str, option: str) -> Callable[[Tag], str]:
 def _value_of(kind: Kind | None, decimal: str) -> Callable[[str], Any]:
     """From an element's text to a field's value, None where it holds none: a number channel's
     number, without the unit behind it; any other field's text."""
-    if kind is Kind.BOOLEAN:
-        return lambda text: _BOOLEANS.get(text.lower(), text or None)
-    if kind is None:
-        return lambda text: text or None
-    return lambda text: _number(text, decimal)
+    if kind is Kind.NUMBER:
+        return lambda text: _number(text, decimal)
+    return lambda text: text or None
 
 
 def _number(text: str, decimal: str) -> float | None:

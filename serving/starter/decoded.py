@@ -6,7 +6,8 @@ from types import ModuleType
 from typing import Any
 
 from ingest.codecs._origins import topic_level
-from ingest.codecs._tolerant import parse
+from ingest.codecs._tolerant import number, parse
+from serving.starter.guess import is_state
 from serving.starter.seen import Row, Sample, Seen, flat
 from streamgauge import plugins
 from streamgauge.devices import Devices
@@ -87,7 +88,11 @@ def _tried(show: Show, sample: Sample) -> list[Shown]:
         ]
     except Exception:  # noqa: BLE001 - a message of another format may break a codec in any way
         return []
-    return [one for one in found if any(isinstance(v, bool | int | float) for v in one[2].values())]
+    return [one for one in found if any(map(_measures, one[2].values()))]
+
+
+def _measures(value: Any) -> bool:
+    return value is not None and (is_state(value) or not number(value)[1])
 
 
 def _as_json(samples: Sequence[Sample]) -> Seen:

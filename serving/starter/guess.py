@@ -10,12 +10,12 @@ from statistics import median
 from typing import Any
 
 from ingest.codecs._origins import device_name, topic_level
-from ingest.codecs._tolerant import number
+from ingest.codecs._tolerant import boolean, number
 from ingest.times import instant
 from serving.starter.seen import BETWEEN, Row, Seen, shown
 from streamgauge.schema import Kind
 
-__all__ = ["MOST", "Guess", "Measured", "guess", "is_device"]
+__all__ = ["MOST", "Guess", "Measured", "guess", "is_device", "is_state"]
 
 MOST = 0.9
 """Share of the rows in which something must be to count as always there."""
@@ -209,13 +209,20 @@ def _repeats(path: str, present: Mapping[str, list[Any]]) -> bool:
 def _measured(path: str, values: list[Any], rows: int) -> Measured | None:
     """What a field measures; None where it is text, or a time, or anything else."""
     share = len(values) / rows
-    if all(isinstance(value, bool) for value in values):
+    if all(is_state(value) for value in values):
         return Measured(path, Kind.BOOLEAN, "", share, 0.0, 1.0, len(set(values)))
     numbers = [number(value)[0] for value in values if not isinstance(value, bool)]
     good = [value for value in numbers if math.isfinite(value)]
     if not good or len(good) < MOST * len(values):
         return None
     return Measured(path, Kind.NUMBER, _unit(path), share, min(good), max(good), len(set(good)))
+
+
+def is_state(value: Any) -> bool:
+    """Whether it is true or false, or a word for it."""
+    if isinstance(value, str):
+        return not boolean(value)[1] and bool(value.strip()) and bool(number(value)[1])
+    return isinstance(value, bool)
 
 
 def _unit(path: str) -> str:

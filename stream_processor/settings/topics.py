@@ -3,6 +3,8 @@
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings, SourceSettings
 from stream_processor.settings.problems import Findings
+from stream_processor.settings.uses import SOURCES
+from streamgauge import plugins
 from streamgauge.brokers import meet, plain
 
 __all__ = ["check_topics"]
@@ -55,7 +57,7 @@ def _check_labels(settings: Settings, findings: Findings) -> None:
                 f"tasks.{name}: its labels come over HTTP, but there is no [[source]] with "
                 'use = "http", so no label comes; add one'
             )
-        elif filters and label.source != "http" and not _any_meets(label.topic, filters):
+        elif settings.sources and label.source != "http" and not _any_meets(label.topic, filters):
             findings.notes.append(
                 f"tasks.{name}: no [[source]] subscribes to {label.topic}, so no label comes; "
                 "add it to its topics"
@@ -67,9 +69,10 @@ def _any_meets(pattern: str, filters: list[str]) -> bool:
 
 
 def _filters(source: SourceSettings) -> list[str]:
+    options = plugins.options(plugins.load(SOURCES, source.use), "open")
     found: list[str] = []
-    for key in ("topics", "topic"):
-        value = source.options.get(key)
+    for key in {"topics", "topic"} & options.keys():
+        value = source.options.get(key, options[key].default)
         values = value if isinstance(value, list | tuple) else [value]
         found += [text for text in values if isinstance(text, str)]
     return found

@@ -20,7 +20,7 @@ where there are any. Codecs that remember get several messages, one delivery eac
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -87,8 +87,8 @@ def _read(path: Path) -> Golden:
     )
 
 
-def _channel(kind: str = "number", **fields: Any) -> Channel:
-    return Channel(kind=Kind(kind), **fields)
+def _channel(kind: str = "number", values: Sequence[str] = (), **fields: Any) -> Channel:
+    return Channel(kind=Kind(kind), values=tuple(values), **fields)
 
 
 def _payload(file: Path) -> bytes:

@@ -4,6 +4,7 @@ raised."""
 import json
 import re
 import tracemalloc
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from streamgauge import plugins
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
+from streamgauge.words import Flag
 from tests.contracts.golden import Golden, goldens, micros
 
 CODECS = list(plugins.find("ingest.codecs"))
@@ -25,6 +27,9 @@ COLUMNS = ("row", "time", "received", "sequence", "values", "flags", "verdict")
 MOST_BYTES_PER_BYTE = 1_000
 """Memory that a message may take for each of its bytes: an empty map of one byte becomes an object,
 twice."""
+
+WORDS = np.uint16(Flag.CORRECTED | Flag.UNKNOWN_CATEGORY)
+"""Flags of a word that has a number all the same."""
 
 each_codec = pytest.mark.parametrize("codec", CODECS)
 
@@ -106,7 +111,8 @@ def decoded(
 
 
 def check_batch(batch: Batch, delivery: Delivery, devices: Devices) -> None:
-    """Every reading is whole: its device is known, what is flagged is absent, nothing infinite."""
+    """Every reading is whole: its device is known, what is flagged as no value is absent, nothing
+    infinite."""
     n = batch.n
     assert 0 <= n <= batch.capacity == len(batch.row)
     assert ((batch.row[:n] >= 0) & (batch.row[:n] < len(devices))).all()
@@ -114,7 +120,7 @@ def check_batch(batch: Batch, delivery: Delivery, devices: Devices) -> None:
     assert not batch.verdict[:n].any()
     assert (batch.sequence[:n] >= -1).all()
     assert not np.isinf(batch.values[:n]).any()
-    assert np.isnan(batch.values[:n][batch.flags[:n] != 0]).all()
+    assert np.isnan(batch.values[:n][(batch.flags[:n] & ~WORDS) != 0]).all()
     received = batch.received[:n].tolist()
     assert set(received) <= set(delivery.received)
     assert received == sorted(received), "the readings are not in order"
@@ -189,6 +195,8 @@ def test_codec_goes_on_where_a_checkpoint_was_taken(golden: Golden) -> None:
         assert found == [wanted(reading) for reading in golden.expected["readings"]]
 
 
+INFLATES = zlib.compress(b"\x12\0" * 499_999)
+"""A thousand bytes that would become half a million metrics."""
 HOSTILE = {
     "many brackets": b"[" * 200_000,
     "many maps": b'{"a":' * 50_000,
@@ -224,6 +232,9 @@ HOSTILE = {
     "msgpack empty maps": b"\xdd\x00\x01\x86\xa0" + b"\x80" * 100_000,
     "protobuf length of 2^60": b"\x12\x80\x80\x80\x80\x80\x80\x80\x80\x10",
     "protobuf groups": b"\x0b" * 200_000,
+    "protobuf that inflates": b'"\x12SPBV1.0_COMPRESSED*'
+    + bytes([len(INFLATES) & 127 | 128, len(INFLATES) >> 7])
+    + INFLATES,
 }
 
 
