@@ -69,9 +69,13 @@ def _any_meets(pattern: str, filters: list[str]) -> bool:
 
 
 def _filters(source: SourceSettings) -> list[str]:
+    if source.use not in plugins.names(SOURCES):
+        return []
     options = plugins.options(plugins.load(SOURCES, source.use), "open")
     found: list[str] = []
-    for key in {"topics", "topic"} & options.keys():
+    for key in ("topics", "topic"):
+        if key not in options:
+            continue
         value = source.options.get(key, options[key].default)
         values = value if isinstance(value, list | tuple) else [value]
         found += [text for text in values if isinstance(text, str)]
