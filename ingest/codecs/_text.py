@@ -1,5 +1,6 @@
 """Values as devices write them in text: "21.5", "21.5 °C", "ON", "unavailable"."""
 
+import math
 import re
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ from streamgauge.schema import Kind, Schema
 
 __all__ = ["Read", "decoded", "quantity", "readers"]
 
-Read = Callable[[str], tuple[str | None, str]]
+Read = Callable[[str], tuple[float | str | None, str]]
 """From a text to the value in it, None for an absent one, and the unit behind it, "" for none."""
 
 _LONGEST = 64
@@ -45,14 +46,28 @@ def readers(schema: Schema) -> dict[str, Read]:
     return found
 
 
-def quantity(text: str, *, comma: bool = False) -> tuple[str | None, str]:
+def quantity(text: str, *, comma: bool = False) -> tuple[float | str | None, str]:
     """The number in a text and the unit behind it: "21.5 °C" is 21.5 in °C; another text as it is.
     `comma`: a comma stands before the decimals."""
     if len(text) > _LONGEST:
         return text, ""
+    plain = None if comma else _float(text)
+    if plain is not None:
+        return plain, ""
     value, _ = _word(frozenset(), text)
     found = (_QUANTITY_WITH_COMMA if comma else _QUANTITY).fullmatch(value or "")
     return (found["number"], found["unit"] or "") if found else (value, "")
+
+
+def _float(text: str) -> float | None:
+    """The number that a text is alone, told faster than by a pattern; None for any other text."""
+    if not text.isascii() or "_" in text:
+        return None
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if math.isfinite(found) else None
 
 
 def _word(known: frozenset[str], text: str) -> tuple[str | None, str]:

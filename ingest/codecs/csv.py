@@ -79,24 +79,30 @@ def build(
 def _readings(
     lines: Any, columns: Sequence[str], read: Mapping[str, Read]
 ) -> Iterator[Reading | DecodeError]:
+    plan = _plan(columns, read)
     for cells in lines:
         if not cells:
             continue
-        if not columns:
-            columns = [name.strip() for name in cells]
-        elif len(cells) == len(columns):
-            yield _reading(columns, cells, read)
+        if not plan:
+            plan = _plan([name.strip() for name in cells], read)
+        elif len(cells) == len(plan):
+            yield _reading(plan, cells)
         else:
-            found = f"line {lines.line_num}: {len(cells)} cells, not {len(columns)}"
+            found = f"line {lines.line_num}: {len(cells)} cells, not {len(plan)}"
             yield DecodeError("malformed", f"{found} as there are columns")
 
 
-def _reading(columns: Sequence[str], cells: Sequence[str], read: Mapping[str, Read]) -> Reading:
-    values: dict[str, str | None] = {}
+def _plan(columns: Sequence[str], read: Mapping[str, Read]) -> list[tuple[str, Read]]:
+    """Name of each column and how its cells are read."""
+    return [(name, read.get(name, quantity)) for name in columns]
+
+
+def _reading(plan: Sequence[tuple[str, Read]], cells: Sequence[str]) -> Reading:
+    values: dict[str, float | str | None] = {}
     units: dict[str, str] = {}
-    for name, cell in zip(columns, cells, strict=True):
+    for (name, read), cell in zip(plan, cells, strict=True):
         if name:
-            values[name], unit = read.get(name, quantity)(cell)
+            values[name], unit = read(cell)
             if unit:
                 units[name] = unit
     return Reading(values, units=units)
