@@ -19,7 +19,8 @@ from stream_processor.retained import Retained
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
-from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
+from stream_processor.settings.model import Settings
+from stream_processor.settings.tasks import LabelSettings, TaskSettings
 from stream_processor.silence import Silence
 from stream_processor.walk import PART, Stages
 from streamgauge.plugins import load

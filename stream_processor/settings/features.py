@@ -8,7 +8,8 @@ from typing import Any
 
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.model import Settings
+from stream_processor.settings.tasks import TaskSettings
 from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schema import Kind, Schema
