@@ -11,18 +11,27 @@ from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
 
-__all__ = ["OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
+__all__ = ["FULL", "OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
 
-Run = Callable[[Ints, Floats, Floats, Floats, Floats, Floats, Floats, Ints, int, int], None]
+Run = Callable[..., None]
 """A kernel over columns of a schedule, state, settings, refusals, lane, and number of steps."""
 
-OVERFLOW, UNREAL, ZERO = range(3)
-REFUSALS = ("a number became too large", "a scaler's window has no deviation", "division by zero")
-"""Where River's own model would raise in the middle of an event."""
+OVERFLOW, UNREAL, ZERO, FULL = range(4)
+REFUSALS = (
+    "a number became too large",
+    "a scaler's window has no deviation",
+    "division by zero",
+    "a tree that has as many nodes as it may would have split",
+)
+"""Where River's own model would raise in the middle of an event, or goes on and ours does not."""
 
 
 class Fleet:
-    """`blocks["model"]` has one row for each model, per device or one for the fleet."""
+    """`blocks["model"]` has one row for each model, per device or one for the fleet.
+
+    A tree has `blocks["nodes"]` too, a layer for each node: of the given fields, at most `most`. How
+    many a model has stands in the field "nodes" of its row.
+    """
 
     def __init__(
         self,
@@ -32,15 +41,24 @@ class Fleet:
         lane: int,
         capacity: int,
         keys: Keys,
+        nodes: Sequence[Field] = (),
+        most: int = 0,
     ) -> None:
         self.lane = lane
         self.keys = keys
-        self.block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
+        rows = capacity if keys is Keys.DEVICE else 1
+        self.block = Block(fields, rows, keys=keys)
         if keys is Keys.FLEET:
             self.block.open(np.zeros(1, np.int64))
         self.blocks: Mapping[str, Block] = {"model": self.block}
+        self._state: tuple[Floats, ...] = (self.block.array,)
+        if most:
+            grown = Block(nodes, rows, keys=keys, layers=most)
+            grown.depth = self.block.view("nodes")
+            self.blocks = {"model": self.block, "nodes": grown}
+            self._state = (self.block.array, grown.stack)
         self.blobs: Blobs | None = None
-        self._run, self._state = run, self.block.array
+        self._run = run
         self._settings = np.array(settings, np.float64)
         self._refusals = np.zeros(len(REFUSALS), np.int64)
         # Compiles now, or loads from the cache, instead of at the first reading.
@@ -53,7 +71,7 @@ class Fleet:
     def call(self, schedule: Schedule) -> Call:
         """:meth:`run` as one kernel call over STEPS."""
         steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers, schedule.parts)
-        own = (self._state, self._settings, self._refusals)
+        own = (*self._state, self._settings, self._refusals)
         return Call(self._run, (*steps, *own, self.lane, Now.STEPS))
 
     def evict(self, rows: Ints) -> None:

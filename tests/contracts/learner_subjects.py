@@ -187,6 +187,16 @@ SUBJECTS = (
         3,
     ),
     Subject(
+        "models.compiled.hoeffding_tree",
+        "of three classes",
+        lambda: (
+            preprocessing.StandardScaler()
+            | tree.HoeffdingTreeClassifier(grace_period=4, delta=0.5, tau=0.5)
+        ),
+        ALWAYS,
+        3,
+    ),
+    Subject(
         RIVER,
         "bayes",
         lambda: linear_model.BayesianLinearRegression(smoothing=0.9),
