@@ -12,7 +12,7 @@ from river import preprocessing, tree
 
 from models.compiled import hoeffding_tree
 from models.compiled._fleet import FULL, Fleet
-from models.compiled._tree_nodes import LEFT, RIGHT, SPLIT_ON, THRESHOLD
+from models.compiled._tree import LEFT, RIGHT, SPLIT_ON, THRESHOLD
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
 from streamgauge.state import Keys
 from tests.compiled_fleets import FEATURES, SEEDS, by_river, chances, classes, hostile, scaled

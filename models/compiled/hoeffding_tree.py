@@ -8,30 +8,26 @@ import numpy as np
 from river import tree
 from river.tree.splitter import GaussianSplitter
 
-from models.compiled import _pipeline, _scaler, _tree_nodes
-from models.compiled._fleet import FULL, OVERFLOW, UNREAL, Fleet
-from models.compiled._python import COMPENSATED as SUMS
-from models.compiled._tree_nodes import (
+from models.compiled import _class_leaf, _pipeline, _scaler
+from models.compiled._class_leaf import (
     BAYES,
     CLASSES,
-    DEPTH,
     GRACE,
     HEADER,
-    INACTIVE,
     LEAF,
     MAJORITY,
     MAX_DEPTH,
     NB_FROM,
-    TRIED,
     VOTES,
     bayes,
     forget,
-    leaf_of,
     learn,
     majority,
-    total,
 )
-from models.compiled._tree_split import attempt
+from models.compiled._class_split import attempt
+from models.compiled._fleet import FULL, OVERFLOW, UNREAL, Fleet
+from models.compiled._python import COMPENSATED as SUMS
+from models.compiled._tree import DEPTH, INACTIVE, NODES_MOST, TRIED, WHOLE, leaf_of
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
@@ -39,13 +35,10 @@ from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
 
-__all__ = ["MODELS", "NODES_MOST", "build"]
+__all__ = ["MODELS", "build"]
 
 MODELS = (tree.HoeffdingTreeClassifier,)
 PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
-NODES_MOST = 1_023
-"""Nodes of one tree: a full tree of ten levels. A leaf that would split beyond it goes on as a leaf;
-River's own limit is in bytes of Python objects, and first looked at after a million labels."""
 # Columns of a model's row: nodes, then which classes have come.
 NODES, SEEN = range(2)
 LEAVES = {"mc": 0.0, "nb": 1.0, "nba": 2.0}
@@ -61,9 +54,9 @@ def _answer(
     classes, votes = int(o[CLASSES]), work[VOTES]
     by_bayes = node[INACTIVE] == 0.0 and (
         (o[LEAF] == 2.0 and node[BAYES] >= node[MAJORITY])
-        or (o[LEAF] == 1.0 and total(node, o, running) >= o[NB_FROM])
+        or (o[LEAF] == 1.0 and node[WHOLE] >= o[NB_FROM])
     )
-    n = bayes(node, z, has, o, votes, running) if by_bayes else majority(node, o, votes, running)
+    n = bayes(node, z, has, o, votes, running) if by_bayes else majority(node, o, votes)
     if n < 0:
         return math.nan
     chances = work[0]
@@ -87,7 +80,7 @@ def _learn(
     row[SEEN + c] = 1.0
     row[NODES] = max(row[NODES], 1.0)
     weights = np.empty(int(row[NODES]))
-    k, known = leaf_of(nodes, at, z, has, o, weights, running)
+    k, known = leaf_of(nodes, at, z, has, weights)
     node = nodes[k, at]
     if not learn(node, z, has, c, o, work[VOTES], running):
         refusals[OVERFLOW] += 1
@@ -99,7 +92,7 @@ def _learn(
         node[INACTIVE] = 1.0
         forget(node, len(z), int(o[CLASSES]))
         return
-    seen = total(node, o, running)
+    seen = node[WHOLE]
     if seen - node[TRIED] >= o[GRACE]:
         taken = attempt(nodes, at, k, int(row[NODES]), len(z), o, work, running)
         if taken < 0:
@@ -135,7 +128,7 @@ def _run(
             refusals[UNREAL] += 1
         elif step == PREDICT and row[NODES] != 0.0:
             weights = np.empty(int(row[NODES]))
-            k, _ = leaf_of(nodes, model, z, has, o, weights, running)
+            k, _ = leaf_of(nodes, model, z, has, weights)
             answers[i] = _answer(row, nodes[k, model], z, has, o, parts[i], work, running)
             refusals[OVERFLOW] += math.isnan(answers[i])
         elif step == LEARN and 0.0 <= numbers[i, TARGET] < o[CLASSES]:
@@ -170,12 +163,12 @@ def build(
     width = sum(field.size for field in fields)
     settings = [*_scaler.settings_of(scaler, clip, inputs, width), classes, *_options(model)]
     fields += _scaler.fields_of(scaler, f)
-    nodes = _tree_nodes.fields_of(f, classes)
+    nodes = _class_leaf.fields_of(f, classes)
     return Fleet(_run, fields, settings, lane, capacity, keys, nodes, NODES_MOST)
 
 
 def _options(model: Any) -> list[float]:
-    """The tree's options, in the order of the columns of `_tree_nodes`."""
+    """The tree's options, in the order of the columns of `_class_leaf`."""
     return [
         model.grace_period,
         model.max_depth,

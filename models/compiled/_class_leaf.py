@@ -1,4 +1,4 @@
-"""A Hoeffding tree's nodes as rows of numbers: walking down, and what a leaf knows and answers.
+"""A leaf of a Hoeffding tree of classes: what it knows and answers.
 
 As River 0.26 has them in `tree.nodes`, `tree.splitter.GaussianSplitter` and `tree.utils`, operation
 by operation. A leaf keeps the weight of each class and, for each feature and class, a normal
@@ -9,6 +9,7 @@ decides ties and the order of sums.
 import math
 
 from models.compiled._python import overflowed, plus, summed
+from models.compiled._tree import COLUMNS, INACTIVE, WHOLE, fields
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 from streamgauge.state import Field
@@ -19,34 +20,36 @@ __all__ = [
     "COMPENSATED",
     "CUTS",
     "DELTA",
-    "DEPTH",
     "GINI",
     "GRACE",
+    "GREATEST",
     "HALF",
     "HEADER",
     "HIGHEST_SHARE",
-    "INACTIVE",
+    "KNOWN",
     "LEAF",
+    "LEAST",
     "LEAST_SHARE",
-    "LEFT",
+    "LEFT_CLASSES",
+    "LEFT_WEIGHTS",
     "MAJORITY",
     "MAX_DEPTH",
+    "MEAN",
     "MET",
     "NB_FROM",
     "PREPRUNE",
-    "RIGHT",
-    "SPLIT_ON",
+    "RIGHT_CLASSES",
+    "RIGHT_WEIGHTS",
+    "SQUARES",
     "TAU",
-    "THRESHOLD",
-    "TRIED",
     "VOTES",
-    "forget",
+    "N",
+    "bayes",
     "fields_of",
     "first_of",
-    "leaf_of",
+    "forget",
     "learn",
     "majority",
-    "bayes",
     "total",
 ]
 
@@ -68,11 +71,10 @@ __all__ = [
     HALF,
 ) = range(14)
 
-# Columns of a node: the feature that it splits on, from 1, or 0 for a leaf; where; its children; the
-# weight at the last attempt to split; the weight of labels that the most frequent class and naive
-# Bayes have answered rightly; how many classes have come, and of how many features.
-SPLIT_ON, THRESHOLD, LEFT, RIGHT, DEPTH, INACTIVE, TRIED, MAJORITY, BAYES, MET, KNOWN = range(11)
-HEADER = 11
+# Columns of a leaf, behind those of all nodes: the weight of labels that the most frequent class and
+# naive Bayes have answered rightly; how many classes have come, and of how many features.
+MAJORITY, BAYES, MET, KNOWN = range(COLUMNS, COLUMNS + 4)
+HEADER = COLUMNS + 4
 # Then the classes as they came and their weights, the features as they came, and for each feature
 # how many classes came with it, these, and for each class five numbers.
 N, MEAN, SQUARES, LEAST, GREATEST = range(5)
@@ -82,9 +84,9 @@ LEFT_CLASSES, LEFT_WEIGHTS, RIGHT_CLASSES, RIGHT_WEIGHTS, VOTES = range(5)
 
 def fields_of(f: int, classes: int) -> list[Field]:
     """A node of a tree with f features."""
-    names = ("split_on", "threshold", "left", "right", "depth", "inactive", "tried")
     return [
-        *(Field(name) for name in (*names, "majority", "bayes", "met", "known")),
+        *fields(),
+        *(Field(name) for name in ("majority", "bayes", "met", "known")),
         *(Field("order", (classes,)), Field("weight", (classes,))),
         *(Field("features", (f,)), Field("gaussians", (f, 1 + 6 * classes))),
     ]
@@ -107,44 +109,10 @@ def total(node: Floats, o: Floats, running: Floats) -> float:
 
 
 @kernel
-def _heavier(nodes: Floats, row: int, k: int, o: Floats, weights: Floats, running: Floats) -> int:
-    """The child of a branch that saw more labels. Children always stand behind their parents."""
-    for at in range(len(weights) - 1, k, -1):
-        node = nodes[at, row]
-        if node[SPLIT_ON] == 0.0:
-            weights[at] = total(node, o, running)
-        else:
-            weights[at] = weights[int(node[LEFT])] + weights[int(node[RIGHT])]
-    left, right = int(nodes[k, row, LEFT]), int(nodes[k, row, RIGHT])
-    return right if weights[left] < weights[right] else left
-
-
-@kernel
-def leaf_of(
-    nodes: Floats, row: int, z: Floats, has: Floats, o: Floats, weights: Floats, running: Floats
-) -> tuple[int, bool]:
-    """The leaf that an event falls into, and whether every feature asked for was there.
-
-    `weights float64[nodes of the tree]` is scratch.
-    """
-    k, known = 0, True
-    while nodes[k, row, SPLIT_ON] != 0.0:
-        node = nodes[k, row]
-        j = int(node[SPLIT_ON]) - 1
-        if has[j] == 0.0:
-            known = False
-            k = _heavier(nodes, row, k, o, weights, running)
-        else:
-            k = int(node[LEFT]) if z[j] <= node[THRESHOLD] else int(node[RIGHT])
-    return k, known
-
-
-@kernel
-def majority(node: Floats, o: Floats, votes: Floats, running: Floats) -> int:
+def majority(node: Floats, o: Floats, votes: Floats) -> int:
     """Votes by the classes' shares, one for each class in the order in which they came; how many."""
     met, weights = int(node[MET]), HEADER + int(o[CLASSES])
-    whole = total(node, o, running)
-    factor = 1.0 / whole if whole != 0.0 else 1.0
+    factor = 1.0 / node[WHOLE] if node[WHOLE] != 0.0 else 1.0
     for place in range(met):
         votes[place] = node[weights + int(node[HEADER + place])] * factor
     return met
@@ -170,7 +138,7 @@ def bayes(
 ) -> int:
     """Votes by naive Bayes in the order in which the classes came; how many, -1 where River raises."""
     classes, f, met = int(o[CLASSES]), len(z), int(node[MET])
-    whole = total(node, o, running)
+    whole = node[WHOLE]
     if met == 0 or whole == 0.0:
         return 0
     highest = -math.inf
@@ -238,7 +206,7 @@ def learn(
     """A leaf learns a label; False where River raises."""
     classes, f = int(o[CLASSES]), len(z)
     if node[INACTIVE] == 0.0 and o[LEAF] == 2.0:
-        n = majority(node, o, votes, running)
+        n = majority(node, o, votes)
         if n == 0 or _is_best(node, votes, n, c):
             node[MAJORITY] += 1.0
         n = bayes(node, z, has, o, votes, running)
@@ -253,6 +221,7 @@ def learn(
         node[HEADER + int(node[MET])] = c
         node[MET] += 1.0
     node[HEADER + classes + c] += 1.0
+    node[WHOLE] = total(node, o, running)
     if node[INACTIVE] == 0.0:
         for j in range(f):
             if has[j] != 0.0:

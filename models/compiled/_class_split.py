@@ -7,12 +7,11 @@ or Gini impurity. Domingos and Hulten (2000), "Mining high-speed data streams".
 import math
 
 from models.compiled._python import plus, summed
-from models.compiled._tree_nodes import (
+from models.compiled._class_leaf import (
     CLASSES,
     COMPENSATED,
     CUTS,
     DELTA,
-    DEPTH,
     GINI,
     GREATEST,
     HALF,
@@ -21,26 +20,22 @@ from models.compiled._tree_nodes import (
     KNOWN,
     LEAST,
     LEAST_SHARE,
-    LEFT,
     LEFT_CLASSES,
     LEFT_WEIGHTS,
     MEAN,
     MET,
     PREPRUNE,
-    RIGHT,
     RIGHT_CLASSES,
     RIGHT_WEIGHTS,
-    SPLIT_ON,
     SQUARES,
     TAU,
-    THRESHOLD,
-    TRIED,
     VOTES,
     N,
     first_of,
     forget,
     total,
 )
+from models.compiled._tree import DEPTH, LEFT, RIGHT, SPLIT_ON, THRESHOLD, TRIED, WHOLE
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
@@ -156,7 +151,7 @@ def _choose(
     node: Floats, f: int, o: Floats, work: Floats, running: Floats
 ) -> tuple[bool, int, float]:
     """Whether to split, on which feature (-1: on none), where."""
-    classes, met, whole = int(o[CLASSES]), int(node[MET]), total(node, o, running)
+    classes, met, whole = int(o[CLASSES]), int(node[MET]), node[WHOLE]
     most = 0.0
     for place in range(met):
         work[VOTES, place] = node[HEADER + classes + int(node[HEADER + place])]
@@ -184,13 +179,17 @@ def _choose(
 
 
 @kernel
-def _grow(child: Floats, classes: Floats, weights: Floats, n: int, depth: float, o: Floats) -> None:
+def _grow(
+    child: Floats, classes: Floats, weights: Floats, n: int, depth: float, o: Floats,
+    running: Floats,
+) -> None:  # fmt: skip
     """A new leaf, with the share of its parent's labels that fell on its side."""
     child[DEPTH] = depth
     child[MET] = n
     for k in range(n):
         child[HEADER + k] = classes[k]
         child[HEADER + int(o[CLASSES]) + int(classes[k])] = weights[k]
+    child[WHOLE] = child[TRIED] = total(child, o, running)
 
 
 @kernel
@@ -216,9 +215,9 @@ def attempt(
         return -1
     left, right = _part(node[first_of(j, f, classes) :], classes, cut, o[HALF], work)
     below, above = nodes[taken, row], nodes[taken + 1, row]
-    _grow(below, work[LEFT_CLASSES], work[LEFT_WEIGHTS], left, node[DEPTH] + 1.0, o)
-    _grow(above, work[RIGHT_CLASSES], work[RIGHT_WEIGHTS], right, node[DEPTH] + 1.0, o)
-    below[TRIED], above[TRIED] = total(below, o, running), total(above, o, running)
+    depth = node[DEPTH] + 1.0
+    _grow(below, work[LEFT_CLASSES], work[LEFT_WEIGHTS], left, depth, o, running)
+    _grow(above, work[RIGHT_CLASSES], work[RIGHT_WEIGHTS], right, depth, o, running)
     node[SPLIT_ON], node[THRESHOLD] = j + 1.0, cut
     node[LEFT], node[RIGHT] = taken, taken + 1.0
     return taken + 2
