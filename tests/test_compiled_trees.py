@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from river import preprocessing, tree
 
 from models.compiled import hoeffding_tree
-from models.compiled._fleet import FULL, Fleet
+from models.compiled._fleet import FULL, REFUSALS, Fleet
 from models.compiled._tree import LEFT, RIGHT, SPLIT_ON, THRESHOLD
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
 from streamgauge.state import Keys
@@ -166,7 +166,7 @@ def test_a_tree_that_is_full_goes_on_without_splitting(monkeypatch: pytest.Monke
     assert fleet.block.view("nodes")[1] == 5
     assert sum(fleet.failures.values()) > 0
     assert np.isfinite(schedule.answers[::2][1:]).all()
-    assert "nodes" in list(fleet.failures)[0], FULL
+    assert list(fleet.failures) == [REFUSALS[FULL]]
 
 
 REFUSED = [

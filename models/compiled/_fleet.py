@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -21,7 +22,7 @@ REFUSALS = (
     "a number became too large",
     "a scaler's window has no deviation",
     "division by zero",
-    "a tree that has as many nodes as it may would have split",
+    "a tree that is as large as it may be would have grown",
 )
 """Where River's own model would raise in the middle of an event, or goes on and ours does not."""
 
@@ -29,8 +30,8 @@ REFUSALS = (
 class Fleet:
     """`blocks["model"]` has one row for each model, per device or one for the fleet.
 
-    A tree has `blocks["nodes"]` too, a layer for each node: of the given fields, at most `most`. How
-    many a model has stands in the field "nodes" of its row.
+    What a model has of variable depth, such as a tree its nodes, is in layers of the `grown` blocks;
+    how many layers are in use stands in the field of that name in the model's row.
     """
 
     def __init__(
@@ -41,22 +42,17 @@ class Fleet:
         lane: int,
         capacity: int,
         keys: Keys,
-        nodes: Sequence[Field] = (),
-        most: int = 0,
+        grown: Mapping[str, Block] = MappingProxyType({}),
     ) -> None:
         self.lane = lane
         self.keys = keys
-        rows = capacity if keys is Keys.DEVICE else 1
-        self.block = Block(fields, rows, keys=keys)
+        self.block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
         if keys is Keys.FLEET:
             self.block.open(np.zeros(1, np.int64))
-        self.blocks: Mapping[str, Block] = {"model": self.block}
-        self._state: tuple[Floats, ...] = (self.block.array,)
-        if most:
-            grown = Block(nodes, rows, keys=keys, layers=most)
-            grown.depth = self.block.view("nodes")
-            self.blocks = {"model": self.block, "nodes": grown}
-            self._state = (self.block.array, grown.stack)
+        for name, block in grown.items():
+            block.depth = self.block.view(name)
+        self.blocks: Mapping[str, Block] = {"model": self.block, **grown}
+        self._state = (self.block.array, *(block.stack for block in grown.values()))
         self.blobs: Blobs | None = None
         self._run = run
         self._settings = np.array(settings, np.float64)

@@ -32,7 +32,7 @@ from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
-from streamgauge.state import Field, Keys
+from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Step
 
 __all__ = ["MODELS", "build"]
@@ -163,8 +163,9 @@ def build(
     width = sum(field.size for field in fields)
     settings = [*_scaler.settings_of(scaler, clip, inputs, width), classes, *_options(model)]
     fields += _scaler.fields_of(scaler, f)
-    nodes = _class_leaf.fields_of(f, classes)
-    return Fleet(_run, fields, settings, lane, capacity, keys, nodes, NODES_MOST)
+    rows = capacity if keys is Keys.DEVICE else 1
+    nodes = Block(_class_leaf.fields_of(f, classes), rows, keys=keys, layers=NODES_MOST)
+    return Fleet(_run, fields, settings, lane, capacity, keys, {"nodes": nodes})
 
 
 def _options(model: Any) -> list[float]:
