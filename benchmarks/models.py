@@ -24,6 +24,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "passive-aggressive": linear_model.PARegressor,
     "Bayesian linear": linear_model.BayesianLinearRegression,
     "Hoeffding tree, classes": tree.HoeffdingTreeClassifier,
+    "Hoeffding tree, numbers": tree.HoeffdingTreeRegressor,
 }
 
 

@@ -1,4 +1,4 @@
-"""Compiled Hoeffding trees: River's own splits, thresholds and probabilities."""
+"""Compiled Hoeffding trees: River's own splits, thresholds, probabilities and predictions."""
 
 import csv
 import gzip
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from river import preprocessing, tree
+from river import linear_model, optim, preprocessing, tree
 
-from models.compiled import hoeffding_tree
+from models.compile import compile as compile_model
+from models.compiled import _places, hoeffding_tree, hoeffding_tree_regressor
 from models.compiled._fleet import FULL, REFUSALS, Fleet
 from models.compiled._tree import LEFT, RIGHT, SPLIT_ON, THRESHOLD
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
@@ -18,13 +19,17 @@ from streamgauge.state import Keys
 from tests.compiled_fleets import FEATURES, SEEDS, by_river, chances, classes, hostile, scaled
 from tests.recordings import recording
 
-Classifier = tree.HoeffdingTreeClassifier
+Classifier, Regressor = tree.HoeffdingTreeClassifier, tree.HoeffdingTreeRegressor
 
 
-def compiled(make: Callable[[], Any], features: int, count: int) -> Fleet:
-    """The compiled fleet of four devices."""
-    names = [f"f{j}" for j in range(features)]
-    fleet = hoeffding_tree.build(make(), 0, range(features), names, 4, Keys.DEVICE, classes=count)
+def compiled(make: Callable[[], Any], features: int, count: int = 0) -> Fleet:
+    """The compiled fleet of four devices; of a regressor without a count of classes."""
+    given = (make(), 0, range(features), [f"f{j}" for j in range(features)], 4, Keys.DEVICE)
+    fleet = (
+        hoeffding_tree.build(*given, classes=count)
+        if count
+        else hoeffding_tree_regressor.build(*given)
+    )
     assert isinstance(fleet, Fleet), fleet
     fleet.block.open_device(np.arange(4))
     return fleet
@@ -67,16 +72,79 @@ def test_trees_answer_as_rivers_on_hostile_streams(seeds: range) -> None:
     assert grown > 4 * len(seeds)
 
 
-def numbers(name: str, label: str, rows: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """The numeric columns of a recording's complete rows, and the places of their labels."""
+def numeric_options(seed: int) -> dict[str, Any]:
+    """The same for trees of numbers."""
+    splitters = (None, tree.splitter.EBSTSplitter(), tree.splitter.TEBSTSplitter(2))
+    leaf = linear_model.LinearRegression(optim.SGD(0.02), l2=0.1, intercept_init=1.0)
+    return {
+        "grace_period": (5, 20, 50)[seed % 3],
+        "delta": (0.1, 1e-3, 1e-7)[seed % 4 % 3],
+        "tau": (0.05, 0.5)[seed % 2],
+        "leaf_prediction": ("adaptive", "mean", "model")[seed % 5 % 3],
+        "leaf_model": leaf if seed % 10 == 0 else None,
+        "model_selector_decay": (0.95, 0.5)[seed % 4 // 2],
+        "max_depth": 2 if seed % 8 == 3 else None,
+        "merit_preprune": seed % 9 != 0,
+        "min_samples_split": (5, 1)[seed % 2],
+        "splitter": splitters[seed % 7 % 3],
+    }
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_trees_of_numbers_answer_as_rivers_on_hostile_streams(seeds: range) -> None:
+    """Every prediction, over all options; and trees do grow."""
+    asked = grown = 0
+    for seed in seeds:
+
+        def make(seed: int = seed) -> Any:
+            return scaled(Regressor(**numeric_options(seed)), seed)
+
+        schedule = hostile(seed, 2_000)
+        fleet = compiled(make, FEATURES)
+        fleet.run(schedule)
+        asked += assert_alike(schedule.answers, by_river(make, schedule))
+        grown += int(fleet.block.view("nodes").sum())
+    assert asked > 200 * len(seeds)
+    assert grown > 8 * len(seeds)
+
+
+def assert_alike(answers: NDArray[np.float64], expected: NDArray[np.float64]) -> int:
+    """Within 1e-9 wherever River's answer is a number, and no number elsewhere; how many."""
+    finite = np.isfinite(expected)
+    assert not np.isfinite(answers[~finite]).any(), "an answer where River has none"
+    np.testing.assert_allclose(answers[finite], expected[finite], 1e-9, 1e-300)
+    return int(finite.sum())
+
+
+@pytest.mark.parametrize("digits", [0, 1, 2, 3, 6, 12])
+def test_values_are_rounded_as_python_rounds(digits: int) -> None:
+    """The exact decimal value decides, half to even, whatever the size of the number."""
+    r = np.random.default_rng(digits)
+    values = [
+        *r.normal(size=500),
+        *(r.normal(size=500) * 10.0 ** r.integers(-8, 17, 500)),
+        *np.round(r.normal(size=500), digits + 1),
+        *((2 * r.integers(-9_999, 9_999, 500) + 1) / 2 / 10.0**digits),
+        *(0.0, -0.0, 0.25, 0.35, -0.05, 0.15, 2.675, 1e16, 1e200, -np.inf),
+    ]
+    ours = [_places.rounded(v, 10.0**digits) for v in values]
+    assert [repr(v) for v in ours] == [repr(round(float(v), digits)) for v in values]
+
+
+def rows_of(name: str, count: int) -> list[dict[str, str]]:
+    """The first rows of a recording."""
     with gzip.open(recording(name), "rt") as file:
-        given = [row for row, _ in zip(csv.DictReader(file), range(rows), strict=False)]
-    skipped = {"device", "time", label, "split"}
-    columns = [name for name in given[0] if name not in skipped and _is_number(given[0][name])]
-    x = np.array([[float(row[name] or "nan") for name in columns] for row in given])
-    places: dict[str, int] = {}
-    y = np.array([places.setdefault(row[label], len(places)) for row in given])
-    return x, y
+        return [row for row, _ in zip(csv.DictReader(file), range(count), strict=False)]
+
+
+def numbers(given: list[dict[str, str]], *without: str) -> tuple[list[str], NDArray[np.float64]]:
+    """Names and values of the columns of numbers, NaN where one is missing."""
+    names = [
+        name
+        for name in given[0]
+        if name not in {"device", "time", "split", *without} and _is_number(given[0][name])
+    ]
+    return names, np.array([[float(row[name] or "nan") for name in names] for row in given])
 
 
 def _is_number(text: str) -> bool:
@@ -87,10 +155,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def lessons(x: NDArray[np.float64], y: NDArray[np.int64]) -> Schedule:
+def lessons(x: NDArray[np.float64], y: NDArray[Any], count: int = 0) -> Schedule:
     """A prediction and then the label of every row, of one device."""
     n, features = x.shape
-    made = Schedule(2 * n, features, int(y.max()) + 1)
+    made = Schedule(2 * n, features, count)
     made.n = 2 * n
     made.x[:] = np.repeat(x, 2, axis=0)
     made.numbers[:, TARGET] = np.repeat(y, 2)
@@ -131,27 +199,57 @@ RECORDINGS = {
 def test_trees_split_as_rivers_on_real_recordings(name: str, rows: int) -> None:
     """The same features at the very same thresholds; probabilities alike, missing values or not."""
     label, least = RECORDINGS[name]
-    x, y = numbers(name, label, rows)
+    given = rows_of(name, rows)
+    _, x = numbers(given, label)
+    places: dict[str, int] = {}
+    y = np.array([places.setdefault(row[label], len(places)) for row in given])
+    schedule, river, count = lessons(x, y, len(places)), [], len(places)
 
     def make() -> Any:
-        return preprocessing.StandardScaler() | Classifier(grace_period=50, delta=1e-3, tau=0.1)
-
-    schedule, river = lessons(x, y), []
-
-    def keep() -> Any:
-        river.append(make())
+        kind = Classifier(grace_period=50, delta=1e-3, tau=0.1)
+        river.append(preprocessing.StandardScaler() | kind)
         return river[-1]
 
-    count = schedule.parts.shape[1]
     fleet = compiled(make, x.shape[1], count)
     fleet.run(schedule)
     expected = by_river(
-        keep, schedule, range(x.shape[1]), target=int, answer=chances(count), shape=(count,)
+        make, schedule, range(x.shape[1]), target=int, answer=chances(count), shape=(count,)
     )
     np.testing.assert_allclose(schedule.parts, expected, 1e-9, 1e-15)
-    wanted = rivers_splits(river[0].steps["HoeffdingTreeClassifier"]._root)
+    wanted = rivers_splits(river[-1].steps["HoeffdingTreeClassifier"]._root)
     assert our_splits(fleet.blocks["nodes"].stack[:, 1]) == wanted
     assert len(wanted) > least
+
+
+FORECASTS = {
+    "beijing_air.csv.gz": "PM2.5",
+    "vic_electricity.csv.gz": "demand",
+}
+
+
+@pytest.mark.parametrize("name", FORECASTS)
+@pytest.mark.parametrize(
+    "rows", [pytest.param(3_000, id="some"), pytest.param(15_000, marks=pytest.mark.slow, id="all")]
+)
+def test_trees_of_numbers_split_as_rivers_on_real_recordings(name: str, rows: int) -> None:
+    """The same features at the very same values; predictions alike, missing values or not."""
+    names, x = numbers(rows_of(name, rows))
+    y = x[1:, names.index(FORECASTS[name])]
+    there = np.isfinite(y)
+    schedule, river = lessons(x[:-1][there], y[there]), []
+
+    def make() -> Any:
+        kind = Regressor(grace_period=100, delta=1e-3, tau=0.1)
+        river.append(preprocessing.StandardScaler() | kind)
+        return river[-1]
+
+    fleet = compiled(make, x.shape[1])
+    fleet.run(schedule)
+    expected = by_river(make, schedule, range(x.shape[1]))
+    assert assert_alike(schedule.answers, expected) > 2_000
+    wanted = rivers_splits(river[-1].steps["HoeffdingTreeRegressor"]._root)
+    assert our_splits(fleet.blocks["nodes"].stack[:, 1]) == wanted
+    assert len(wanted) > 10
 
 
 def test_a_tree_that_is_full_goes_on_without_splitting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +259,7 @@ def test_a_tree_that_is_full_goes_on_without_splitting(monkeypatch: pytest.Monke
     x = r.normal(size=(4_000, 3))
     y = ((x[:, 0] > 0.0) ^ (x[:, 1] > 0.5) ^ (x[:, 2] > -0.5)).astype(np.int64)
     fleet = compiled(lambda: Classifier(grace_period=20, delta=0.1, tau=0.5), 3, 2)
-    schedule = lessons(x, y)
+    schedule = lessons(x, y, 2)
     fleet.run(schedule)
     assert fleet.block.view("nodes")[1] == 5
     assert sum(fleet.failures.values()) > 0
@@ -176,12 +274,17 @@ REFUSED = [
     (lambda: Classifier(remove_poor_attrs=True), "remove_poor_attrs"),
     (lambda: Classifier(max_size=0.1), "max_size"),
     (lambda: Classifier(stop_mem_management=True), "stop_mem_management"),
+    (lambda: Regressor(splitter=tree.splitter.QOSplitter()), "QOSplitter"),
+    (lambda: Regressor(splitter=tree.splitter.TEBSTSplitter(-1)), "-1 digits"),
+    (lambda: Regressor(leaf_model=linear_model.PARegressor()), "PARegressor"),
+    (lambda: Regressor(leaf_model=linear_model.LinearRegression(optim.Adam())), "Adam"),
+    (lambda: Regressor(max_size=3), "max_size"),
 ]
 
 
 @pytest.mark.parametrize(("make", "words"), REFUSED, ids=[words for _, words in REFUSED])
 def test_what_is_not_compiled_says_why(make: Callable[[], Any], words: str) -> None:
     """Options that have no compiled equivalent are named, and run as River."""
-    reason = hoeffding_tree.build(make(), 0, (0,), ("f0",), 4, Keys.DEVICE)
-    assert isinstance(reason, str)
-    assert words in reason
+    chosen = compile_model(make, 0, (0,), ("f0",), 4)
+    assert not chosen.compiled
+    assert words in chosen.why

@@ -3,7 +3,7 @@
 River 0.26, `tree.splitter.EBSTSplitter` and `TEBSTSplitter`: Ikonomovska, Gama and Džeroski (2011),
 "Learning model trees from evolving data streams". A place is a value, what is known of the labels of
 those that went to its left or were equal to it, and its two children. A device's places lie in
-layers of 64; one that was given back is handed out again.
+layers of 63; one that was given back is handed out again.
 """
 
 import math
@@ -30,9 +30,11 @@ __all__ = [
     "rounded",
 ]
 
-IN_LAYER, SIZE = 64, 6
+# A place fills a line of the cache. 64 in a layer would make devices lie a page apart, and compete for
+# the same lines.
+IN_LAYER, SIZE = 63, 8
 LAYERS_MOST = 255
-"""Layers of one device: with 64 places each, of all its leaves together. Beyond them values are not
+"""Layers of one device: with 63 places each, of all its leaves together. Beyond them values are not
 remembered any more."""
 # Columns of a model's row: layers in use, places ever taken, and from 1 the first that is free.
 CHUNKS, TAKEN, FREE = range(1, 4)
@@ -52,7 +54,7 @@ def fields_of() -> list[Field]:
 
 @kernel
 def place_of(places: Floats, row: int, k: int) -> Floats:
-    """float64[6]: the k-th place of a device, from 1."""
+    """float64[8]: the k-th place of a device, from 1."""
     layer, first = (k - 1) // IN_LAYER, (k - 1) % IN_LAYER * SIZE
     return places[layer, row, first : first + SIZE]
 
