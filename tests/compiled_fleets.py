@@ -56,9 +56,7 @@ SCALERS: dict[str, Make] = {
 }
 
 
-def hostile(
-    seed: int, events: int = EVENTS, features: int = FEATURES, parts: int = 3
-) -> Schedule:
+def hostile(seed: int, events: int = EVENTS, features: int = FEATURES, parts: int = 3) -> Schedule:
     """Steps of two devices: gaps, constants, wild scales, outliers, ties, empty readings."""
     r = np.random.default_rng(seed)
     n = events

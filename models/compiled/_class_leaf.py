@@ -71,8 +71,8 @@ __all__ = [
     HALF,
 ) = range(14)
 
-# Columns of a leaf, behind those of all nodes: the weight of labels that the most frequent class and
-# naive Bayes have answered rightly; how many classes have come, and of how many features.
+# Columns of a leaf, behind those of all nodes: the weight of labels that the most frequent class,
+# and naive Bayes, have answered rightly; how many classes have come, and of how many features.
 MAJORITY, BAYES, MET, KNOWN = range(COLUMNS, COLUMNS + 4)
 HEADER = COLUMNS + 4
 # Then the classes as they came and their weights, the features as they came, and for each feature
@@ -110,7 +110,7 @@ def total(node: Floats, o: Floats, running: Floats) -> float:
 
 @kernel
 def majority(node: Floats, o: Floats, votes: Floats) -> int:
-    """Votes by the classes' shares, one for each class in the order in which they came; how many."""
+    """Votes by the classes' shares, in the order in which the classes came; how many."""
     met, weights = int(node[MET]), HEADER + int(o[CLASSES])
     factor = 1.0 / node[WHOLE] if node[WHOLE] != 0.0 else 1.0
     for place in range(met):
@@ -128,15 +128,14 @@ def _log_density(gauss: Floats, v: float) -> float:
             square = away * away
             if overflowed(away, square):
                 return math.inf
-            return square / (-2.0 * variance) - 0.5 * math.log(math.tau) - 0.5 * math.log(variance)
+            density: float = square / (-2.0 * variance)
+            return density - 0.5 * math.log(math.tau) - 0.5 * math.log(variance)
     return -math.inf
 
 
 @kernel
-def bayes(
-    node: Floats, z: Floats, has: Floats, o: Floats, votes: Floats, running: Floats
-) -> int:
-    """Votes by naive Bayes in the order in which the classes came; how many, -1 where River raises."""
+def bayes(node: Floats, z: Floats, has: Floats, o: Floats, votes: Floats, running: Floats) -> int:
+    """Votes by naive Bayes, in the order of the classes; how many, -1 where River raises."""
     classes, f, met = int(o[CLASSES]), len(z), int(node[MET])
     whole = node[WHOLE]
     if met == 0 or whole == 0.0:
@@ -191,7 +190,7 @@ def _observe(node: Floats, f: int, classes: int, j: int, v: float, c: int) -> No
         node[at + LEAST] = node[at + GREATEST] = v
     elif v < node[at + LEAST]:
         node[at + LEAST] = v
-    if v > node[at + GREATEST]:
+    if v > node[at + GREATEST]:  # noqa: PLR1730 - of NaN, `max` says something else
         node[at + GREATEST] = v
     node[at + N] += 1.0
     old = node[at + MEAN]

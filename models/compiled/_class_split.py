@@ -6,7 +6,6 @@ or Gini impurity. Domingos and Hulten (2000), "Mining high-speed data streams".
 
 import math
 
-from models.compiled._python import plus, summed
 from models.compiled._class_leaf import (
     CLASSES,
     COMPENSATED,
@@ -35,6 +34,7 @@ from models.compiled._class_leaf import (
     forget,
     total,
 )
+from models.compiled._python import plus, summed
 from models.compiled._tree import DEPTH, LEFT, RIGHT, SPLIT_ON, THRESHOLD, TRIED, WHOLE
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
@@ -104,9 +104,7 @@ def _part(known: Floats, classes: int, cut: float, half: float, work: Floats) ->
 
 
 @kernel
-def _merit(
-    work: Floats, left: int, right: int, before: float, o: Floats, running: Floats
-) -> float:
+def _merit(work: Floats, left: int, right: int, before: float, o: Floats, running: Floats) -> float:
     """What is gained by the cut in the scratch; -inf where a side has too small a share."""
     lower = _sum(work[LEFT_WEIGHTS], left, o, running)
     upper = _sum(work[RIGHT_WEIGHTS], right, o, running)
@@ -196,8 +194,8 @@ def _grow(
 def attempt(
     nodes: Floats, row: int, k: int, taken: int, f: int, o: Floats, work: Floats, running: Floats
 ) -> int:
-    """Split leaf k of a tree where that is worth it. How many nodes the tree has then; -1 where there
-    is no room for two more than the `taken`."""
+    """Split leaf k of a tree where that is worth it. How many nodes the tree has then; -1 where
+    there is no room for two more than the `taken`."""
     node, classes = nodes[k, row], int(o[CLASSES])
     weighing = 0
     for place in range(int(node[MET])):

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from models.learner import Blobs
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Ints
 from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
@@ -30,7 +30,7 @@ REFUSALS = (
 class Fleet:
     """`blocks["model"]` has one row for each model, per device or one for the fleet.
 
-    What a model has of variable depth, such as a tree its nodes, is in layers of the `grown` blocks;
+    What a model has of variable depth, such as a tree its nodes, is in layers of `grown` blocks;
     how many layers are in use stands in the field of that name in the model's row.
     """
 

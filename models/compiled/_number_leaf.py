@@ -1,7 +1,7 @@
 """A leaf of a Hoeffding tree of numbers: what it knows and answers.
 
-River 0.26, `tree.nodes.htr_nodes`: the mean of its labels, a linear model, or whichever of the two has
-erred less of late; for each feature a search tree of the values that came (`_places`).
+River 0.26, `tree.nodes.htr_nodes`: the mean of its labels, a linear model, or whichever of the two
+has erred less of late; for each feature a search tree of the values that came (`_places`).
 """
 
 from models.compiled._places import cut_down, insert, learn_label, rounded
@@ -22,12 +22,12 @@ __all__ = [
     "MAX_DEPTH",
     "MEAN",
     "MODEL",
-    "N",
     "PREPRUNE",
     "SQUARES",
     "START",
     "TAU",
     "TWO",
+    "N",
     "answer",
     "fields_of",
     "forget",
@@ -81,7 +81,8 @@ def _linear(node: Floats, z: Floats, has: Floats) -> float:
     for j in range(len(z)):
         if has[j] != 0.0:
             predicted += node[weights + j] * z[j]
-    return predicted + node[INTERCEPT]
+    predicted += node[INTERCEPT]
+    return predicted
 
 
 @kernel

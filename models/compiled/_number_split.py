@@ -1,4 +1,4 @@
-"""When and where a leaf of a Hoeffding tree of numbers splits, and which values it stops looking at.
+"""When and where a leaf of a tree of numbers splits, and which values it stops looking at.
 
 River 0.26, `HoeffdingTreeRegressor._attempt_to_split` by variance reduction with `EBSTSplitter`.
 Ikonomovska, Gama and Džeroski (2011), "Learning model trees from evolving data streams".
@@ -79,7 +79,7 @@ def _variance(moments: Floats) -> float:
 
 @kernel
 def _merit(place: Floats, whole: Floats, o: Floats, work: Floats) -> tuple[float, bool]:
-    """By how much the variance falls when labels are parted at a place; False where River raises."""
+    """By how much the variance falls if labels are parted there; False where River raises."""
     lower, upper = work[LOWER], work[UPPER]
     lower[:], upper[:] = place[MOMENTS : MOMENTS + 3], whole
     if not (_add(lower, work[ASIDE], o[TWO]) and _take_away(upper, lower, o[TWO])):
@@ -136,10 +136,10 @@ def _prune(
     row: Floats, places: Floats, device: int, node: Floats, at: int, worst: float, best: float,
     o: Floats, work: Floats, frames: Ints,
 ) -> bool:  # fmt: skip
-    """Take out places below which all are bad and that are bad themselves: whose merit, in parts of
-    the `best`, is less than `worst`. False where River raises.
+    """Take out places below which all are bad and that are bad themselves: whose merit, as a share
+    of the `best`, is less than `worst`. False where River raises.
 
-    `frames int64[places, 4]`: a place, its parent, how far it has come, and whether it stands aside.
+    `frames int64[places, 4]`: a place, its parent, how far it has come, if it stands aside.
     """
     whole = node[N : N + 3]
     work[ASIDE] = 0.0

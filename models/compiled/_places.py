@@ -1,8 +1,8 @@
-"""The values of a feature in order, with the labels that came with them: a leaf's binary search trees.
+"""The values of a feature in order, with the labels that came with them: binary search trees.
 
 River 0.26, `tree.splitter.EBSTSplitter` and `TEBSTSplitter`: Ikonomovska, Gama and Džeroski (2011),
-"Learning model trees from evolving data streams". A place is a value, what is known of the labels of
-those that went to its left or were equal to it, and its two children. A device's places lie in
+"Learning model trees from evolving data streams". A place is a value, what is known of the labels
+of those that went to its left or were equal to it, and its two children. A device's places lie in
 layers of 63; one that was given back is handed out again.
 """
 
@@ -30,8 +30,8 @@ __all__ = [
     "rounded",
 ]
 
-# A place fills a line of the cache. 64 in a layer would make devices lie a page apart, and compete for
-# the same lines.
+# A place fills a line of the cache. 64 in a layer would make devices lie a page apart, and compete
+# for the same lines.
 IN_LAYER, SIZE = 63, 8
 LAYERS_MOST = 255
 """Layers of one device: with 63 places each, of all its leaves together. Beyond them values are not
@@ -61,8 +61,8 @@ def place_of(places: Floats, row: int, k: int) -> Floats:
 
 @kernel
 def rounded(v: float, power: float) -> float:
-    """Python's `round` to as many digits as `power` = 10**digits has: of the exact decimal value, half
-    to even. A power of 0 rounds nothing."""
+    """Python's `round` to as many digits as `power` = 10**digits says: of the exact decimal value,
+    half to even. A power of 0 rounds nothing."""
     if power == 0.0 or not math.isfinite(v):
         return v
     product = v * power
@@ -122,7 +122,7 @@ def give_back(row: Floats, places: Floats, device: int, k: int) -> None:
 
 @kernel
 def insert(row: Floats, places: Floats, device: int, root: int, v: float, y: float) -> int:
-    """A value and its label go into the tree; its root, 0 where a place was needed and none left."""
+    """A value and its label go into the tree; its root, not above 0 where no place was left."""
     if root == 0:
         return _new(row, places, device, v, y)
     k = root

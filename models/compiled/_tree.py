@@ -20,11 +20,11 @@ __all__ = [
 ]
 
 NODES_MOST = 1_023
-"""Nodes of one tree: a full tree of ten levels. A leaf that would split beyond it goes on as a leaf;
-River's own limit is in bytes of Python objects, and first looked at after a million labels."""
+"""Nodes of one tree: a full tree of ten levels. A leaf that would split beyond it goes on as a
+leaf; River's own limit is in bytes of Python objects, first looked at after a million labels."""
 
-# Columns of a node: the feature that it splits on, from 1, or 0 for a leaf; where; its children; how
-# deep it is; 1 where it learns of features no more; the weight of its labels at the last attempt to
+# Columns of a node: the feature that it splits on, from 1, or 0 for a leaf; where; its children;
+# how deep it is; 1 where it learns of features no more; the weight of its labels at the last try to
 # split, and now.
 SPLIT_ON, THRESHOLD, LEFT, RIGHT, DEPTH, INACTIVE, TRIED, WHOLE = range(8)
 COLUMNS = 8
@@ -50,9 +50,7 @@ def _heavier(nodes: Floats, row: int, k: int, weights: Floats) -> int:
 
 
 @kernel
-def leaf_of(
-    nodes: Floats, row: int, z: Floats, has: Floats, weights: Floats
-) -> tuple[int, bool]:
+def leaf_of(nodes: Floats, row: int, z: Floats, has: Floats, weights: Floats) -> tuple[int, bool]:
     """The leaf that an event falls into, and whether every feature asked for was there.
 
     `weights float64[nodes of the tree]` is scratch.

@@ -149,7 +149,7 @@ def _options(model: Any) -> list[float]:
 
 def _refusal(model: Any) -> str:
     """Why this tree has no compiled equivalent; empty if it has one."""
-    if model._root is not None:
+    if model.n_nodes:
         return "it has a model that has learned already"
     if type(model.splitter) not in (EBSTSplitter, TEBSTSplitter):
         return f"it has splitter {type(model.splitter).__name__}"
