@@ -22,7 +22,14 @@ from serving.api import (
     tasks,
 )
 from serving.api.access import Access
-from serving.api.guard import AnswerHeaders, KnownHosts, RawPaths, authorised, may_write
+from serving.api.guard import (
+    AnswerHeaders,
+    KnownHosts,
+    RawPaths,
+    SmallBodies,
+    authorised,
+    may_write,
+)
 from serving.api.history import History
 from serving.api.intake import Intake
 from serving.api.service import Part, Service, States
@@ -83,6 +90,7 @@ def create_app(
     if hosts or not (keys or read_keys or write_keys):
         guards.append(Middleware(KnownHosts, hosts=hosts))
     guards.append(Middleware(RawPaths))
+    guards.append(Middleware(SmallBodies, but=readings.PATHS))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
