@@ -113,11 +113,10 @@ class Worker:
         # again would stop the worker for 100 ms.
         gc.collect()
         gc.freeze()
+        if self._changes is not None or not self._path.exists():
+            # What the journal holds from here on is of the configuration of now.
+            self.save()
         if self._changes is not None:
-            # Positions in the journal from here on are of the configuration of now.
-            saved = self._save()
-            self._copy_rest()
-            saved.result()
             if not self.checkpoints["ok"]:
                 raise CheckpointRefused(
                     f"the changed configuration is not yet in force: {self.checkpoints['why']}; "
@@ -185,6 +184,11 @@ class Worker:
         """A delivery of the journal, with the messages that only its source's own log keeps."""
         if delivery.is_tick:
             return delivery
+        if delivery.source >= len(self.sources):
+            raise CheckpointRefused(
+                f"the journal holds readings of source {delivery.source + 1}, and the "
+                f"configuration has {len(self.sources)}; put the source back into it"
+            )
         source: Any = self.sources[delivery.source]
         if delivery.position is not None:
             source.resume(delivery.position)

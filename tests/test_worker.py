@@ -263,11 +263,12 @@ def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
 
     stand.pipeline.feed = broken  # type: ignore[method-assign] # the fault is planted
     stand.start()
+    before = (tmp_path / CHECKPOINT).read_bytes()
     stand.put(range(4))
     wait_for(lambda: not stand.worker.alive)
     assert "planted" in stand.worker.failure
     stand.worker.stop()
-    assert not (tmp_path / CHECKPOINT).exists()
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_a_worker_that_could_not_recover_leaves_the_checkpoint_alone(tmp_path: Path) -> None:
