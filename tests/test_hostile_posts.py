@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx import Client
@@ -152,7 +153,7 @@ def test_a_body_without_end_is_refused_while_it_comes(running: Service) -> None:
 
 
 @contextmanager
-def stand(**options: int) -> Iterator[tuple[Client, http.HttpSource, Intake]]:
+def stand(**options: Any) -> Iterator[tuple[Client, http.HttpSource, Intake]]:
     """A real server in this process over a source that no worker empties."""
     source = http.open(SCHEMA, 0, lambda: NOW, Rejects(), **options)
     intake = Intake(source, PluginUse("json", {"time": "received"}), SCHEMA, lambda: NOW)

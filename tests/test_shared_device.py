@@ -51,7 +51,7 @@ def post(running: Service, numbers: Iterable[int]) -> None:
 
 def say(broker: Mosquitto, numbers: Iterable[int]) -> None:
     """Publish these over MQTT, and wait until the broker has them."""
-    messages = [("t", json.dumps(reading(k)), 1, False) for k in numbers]
+    messages: list[Any] = [("t", json.dumps(reading(k)), 1, False) for k in numbers]
     publish.multiple(messages, "127.0.0.1", broker.port)
 
 

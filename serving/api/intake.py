@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
-from json.decoder import WHITESPACE, JSONDecoder
+from json import JSONDecoder
 from typing import Any
 
 import msgspec
@@ -37,7 +37,7 @@ _COUNTED = 8
 millions of tiny elements take a hundred times their own room."""
 
 _line = re.compile(rb"\S[^\n]*").finditer
-_skip = WHITESPACE.match
+_skip = re.compile(r"[ \t\n\r]*").match
 _scan = JSONDecoder(strict=False, parse_int=float).raw_decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -168,6 +168,11 @@ def _array(body: bytes, most: int, longest: int) -> list[bytes]:
     return found
 
 
+def _space_end(text: str, at: int) -> int:
+    found = _skip(text, at)
+    return found.end() if found else at
+
+
 def _count(elements: str, most: int, longest: int) -> None:
     """TooMany where there are more than `most`. Only one exists at a time, and a part of the text
     in which the longest has room."""
@@ -177,10 +182,10 @@ def _count(elements: str, most: int, longest: int) -> None:
             begin, at = begin + at, 0
             part = elements[begin : begin + 2 * longest]
         try:
-            _, at = _scan(part, _skip(part, at).end())
+            _, at = _scan(part, _space_end(part, at))
         except ValueError as wrong:
             raise ValueError(f"index {k}, up to max_bytes = {longest:,} of it: {wrong}") from None
-        at = _skip(part, at).end()
+        at = _space_end(part, at)
         if part[at : at + 1] != ",":
             return
         at += 1
