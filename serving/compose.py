@@ -86,6 +86,7 @@ class Running:
 
     def _listening(self, settings: Settings, clock: Callable[[], int]) -> HttpServer:
         """The server, its port taken but not yet answering."""
+        self._intake = intake_of(settings, self.sources, clock)
         app = create_app(
             self.pipeline.board,
             self.history,
@@ -100,16 +101,24 @@ class Running:
             with_page=settings.serve.page,
             read_keys=settings.serve.read_keys,
             write_keys=settings.serve.write_keys,
-            intake=intake_of(settings, self.sources, clock),
+            intake=self._intake,
         )
         return HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 
     def start(self, *, accept: bool = False) -> None:
-        """Take the state back, then listen and work; `accept` a configuration that changed."""
+        """Listen, take the state back, then work; `accept` a configuration that changed.
+
+        To take it back may last, where a broker is away that has to give records again: meanwhile
+        the process lives, which /livez says, and is not ready, which /readyz says.
+        """
+        if self._intake is not None:
+            self._intake.taking = False
+        self.server.start()
         self.worker.recover(accept=accept)
         self.history.resume(self.worker.place)
         self.worker.start()
-        self.server.start()
+        if self._intake is not None:
+            self._intake.taking = True
 
     def stop(self) -> None:
         """End the server, then the worker with a last checkpoint, then the sinks."""
@@ -128,7 +137,7 @@ class Running:
         }
 
     def _parts(self) -> list[Part]:
-        why = "" if self.worker.alive else f"the worker ended: {self.worker.failure or 'stopped'}"
+        why = "" if self.worker.alive else self.worker.why
         parts = [Part("worker", not why, why)]
         for kind, states in self._states().items():
             for name, state in states.items():

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from kafka import KafkaAdminClient
 
@@ -10,6 +11,7 @@ from tests.kafka_reader import produce
 from tests.services.kafka import Kafka, kafka, new_topic
 from tests.services.ports import free_port, wait_for
 from tests.services.proxy import Proxy, proxy
+from tests.services.service import Service
 from tests.test_kafka_restart import Stand, messages
 from tests.test_walk import state
 
@@ -71,3 +73,56 @@ def test_a_network_that_is_gone_for_longer_than_the_session(
     again.worker.recover()
     assert state(again.pipeline) == state(whole.pipeline)
     again.worker.stop()
+
+
+CONFIG = """
+[[source]]
+use = "kafka"
+topics = ["{topic}"]
+bootstrap_servers = "127.0.0.1:{port}"
+group = "{topic}"
+device = "key"
+[[source]]
+use = "http"
+[channels.load]
+"""
+
+
+@pytest.mark.slow
+def test_a_restart_while_kafka_is_away_lives_and_says_what_it_waits_for(
+    tmp_path: Path, between: tuple[Kafka, Proxy]
+) -> None:
+    """/livez answers, /readyz tells, nothing new is taken, SIGTERM ends it; then nothing is lost."""
+    broker, way = between
+    topic = new_topic(broker.bootstrap)
+    running = Service(tmp_path, CONFIG.format(topic=topic, port=way.port), every="1h")
+    try:
+        running.start()
+        produce(broker.bootstrap, topic, messages(0, 200))
+        running.wait_admitted(200)
+        running.kill()
+        way.refuse()
+        running.launch()
+        wait_for(running.answers, 60.0, what="a service that lives")
+        wait_for(
+            lambda: f"reading again what the journal names of {topic}" in told(running),
+            30.0,
+            what="word of what it waits for",
+        )
+        assert "worker: it takes its state back" in told(running)
+        post = {"device": "d", "time": 1, "load": 1}
+        assert httpx.post(f"{running.url}/v1/readings", json=post).status_code == 503
+        code, seconds = running.stop()
+        assert (code, seconds < 10.0) == (0, True)
+        way.resume()
+        running.start()
+        running.wait_admitted(200)
+        assert running.admitted == 200
+    finally:
+        way.resume()
+        running.kill()
+
+
+def told(running: Service) -> str:
+    """What is wrong, by /readyz."""
+    return str(httpx.get(f"{running.url}/readyz").json().get("detail", ""))

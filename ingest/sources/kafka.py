@@ -168,7 +168,7 @@ class _KafkaSource:
     def state(self) -> dict[str, Any]:
         """See `ingest.source.Source`. `lag` is what the topics hold and we have not fetched, `lost`
         what retention removed before we read it."""
-        why = self._member.why
+        why = self._rereader.why or self._member.why
         return {
             "ok": not why,
             "why": why,

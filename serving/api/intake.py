@@ -85,6 +85,8 @@ class Intake:
         self._trials = threading.local()
         self.held = 0
         """Bytes of bodies that are being read and looked at; the event loop's."""
+        self.taking = True
+        """False while the state is taken back: which keys are durable is not known yet."""
 
     @property
     def takes_labels(self) -> bool:

@@ -30,6 +30,7 @@ NO_SOURCE = (
     "this service takes nothing over HTTP: its configuration has no such source; "
     'add [[source]] with use = "http" to the pipeline.toml and start it again'
 )
+NOT_YET = "the service takes its state back and takes nothing new; send it again after 1 s"
 NO_LABELS = (
     'no task takes labels over HTTP; give one label = { from = "http" } in the pipeline.toml '
     "and start the service again"
@@ -103,6 +104,8 @@ async def _take(request: Request, service: Service, topic: str, given: str | Non
         raise Problem(404, NO_SOURCE)
     if topic == LABELS and not intake.takes_labels:
         raise Problem(404, NO_LABELS)
+    if not intake.taking:
+        raise Problem(503, NOT_YET, headers=RETRY)
     media_type = media_type_of(request, intake.accepts(topic), intake.codec)
     async with body_of(request, intake) as body:
         key = digest(topic.encode(), given.encode()) if given else b""
