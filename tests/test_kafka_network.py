@@ -92,7 +92,7 @@ use = "http"
 def test_a_restart_while_kafka_is_away_lives_and_says_what_it_waits_for(
     tmp_path: Path, between: tuple[Kafka, Proxy]
 ) -> None:
-    """/livez answers, /readyz tells, nothing new is taken, SIGTERM ends it; then nothing is lost."""
+    """/livez answers, /readyz tells, nothing new is taken, SIGTERM ends it; nothing is lost."""
     broker, way = between
     topic = new_topic(broker.bootstrap)
     running = Service(tmp_path, CONFIG.format(topic=topic, port=way.port), every="1h")
