@@ -7,7 +7,7 @@ import re
 import select
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -142,12 +142,16 @@ def answered(one: socket.socket) -> tuple[int, bytes]:
 
 def test_a_body_without_end_is_refused_while_it_comes(running: Service) -> None:
     """Nobody announced its length; 413 comes as soon as it is too long, not when it ends."""
-    one, sent = request(running.port, *POST, "Transfer-Encoding: chunked", ""), 0
-    while not select.select([one], [], [], 0.0)[0]:
-        assert sent < 10 * LONG, "it is read for ever"
-        one.sendall(b"186a0\r\n" + b" " * 100_000 + b"\r\n")
-        sent += 100_000
-    assert one.recv(12) == b"HTTP/1.1 413"
+    sent = 0
+    with request(running.port, *POST, "Transfer-Encoding: chunked", "") as one:
+        # Whoever ends a connection on which something is still to be read resets it, behind the
+        # answer.
+        with suppress(ConnectionError):
+            while not select.select([one], [], [], 0.0)[0]:
+                assert sent < 10 * LONG, "it is read for ever"
+                one.sendall(b"186a0\r\n" + b" " * 100_000 + b"\r\n")
+                sent += 100_000
+        assert one.recv(12) == b"HTTP/1.1 413"
     one.close()
     assert running.ready
 
