@@ -98,9 +98,21 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         *_models(settings),
         ("drift", settings.drift.detector.use if settings.drift.detector else "not watched"),
         *(("sink", sink.use) for sink in settings.sinks),
+        *_alerts(settings),
         *(("note", note) for note in settings.notes),
         *_restart(settings),
     ]
+
+
+def _alerts(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name, rule in settings.alerts.rules.items():
+        told = [
+            k for k, one in settings.alerts.receivers.items() if rule.severity in one.severities
+        ]
+        lasting = f" for {text(rule.lasting)}" if rule.lasting else ""
+        who = f"tells {', '.join(told)}" if told else "tells nobody"
+        what = rule.condition or rule.when
+        yield "alert", f"{name}, {rule.severity}: {what}{lasting}; {who}"
 
 
 def _duplicates(settings: Settings) -> str:

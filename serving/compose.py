@@ -9,6 +9,7 @@ from typing import IO, Any
 from ingest.journal import Journal
 from ingest.source import Source
 from monitoring.sinks import store
+from serving.alerts import alerts_of
 from serving.api.access import refuse_open_bind
 from serving.api.app import create_app
 from serving.api.intake import intake_of
@@ -67,7 +68,11 @@ class Running:
         )
         opened.callback(self.history.close)
         others = _sinks(settings, self.pipeline, clock, opened)
-        self.sinks = [self.history, *others, self.live]
+        self.alerts = alerts_of(settings, self.pipeline.walk.stages.lanes, clock)
+        if self.alerts is not None:
+            opened.callback(self.alerts.close)
+        told = [self.alerts] if self.alerts is not None else []
+        self.sinks: list[Sink] = [self.history, *others, *told, self.live]
         self.sources = _sources(settings, self.pipeline, clock)
         sync = settings.state.durability == "power"
         self.journal = Journal(folder / "journal", max_bytes=settings.state.journal_max, sync=sync)
@@ -102,6 +107,7 @@ class Running:
             read_keys=settings.serve.read_keys,
             write_keys=settings.serve.write_keys,
             intake=self._intake,
+            alerts=self.alerts.outbox if self.alerts is not None else None,
         )
         return HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 
@@ -119,6 +125,8 @@ class Running:
         self.worker.start()
         if self._intake is not None:
             self._intake.taking = True
+        if self.alerts is not None:
+            self.alerts.look_at(lambda: [(part.name, part.ok, part.why) for part in self._parts()])
 
     def stop(self) -> None:
         """End the server, then the worker with a last checkpoint, then the sinks."""
@@ -129,7 +137,8 @@ class Running:
     def _states(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         settings = self.pipeline.settings
         sources = _names([source.use for source in settings.sources])
-        sinks = ["store", *_names([sink.use for sink in settings.sinks]), "live"]
+        told = ["alerts"] if self.alerts is not None else []
+        sinks = ["store", *_names([sink.use for sink in settings.sinks]), *told, "live"]
         return {
             "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
             "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},

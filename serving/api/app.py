@@ -8,6 +8,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
 from ingest.rejects import Reject
+from monitoring.alerts.outbox import Outbox
+from serving.api import alerts as alert_routes
 from serving.api import (
     devices,
     drift,
@@ -45,6 +47,7 @@ _GUARDED = (
     drift.routes,
     events.routes,
     rejects.routes,
+    alert_routes.routes,
     stream.routes,
     health.status,
     metrics.routes,
@@ -75,12 +78,14 @@ def create_app(
     read_keys: Sequence[str] = (),
     write_keys: Sequence[str] = (),
     intake: Intake | None = None,
+    alerts: Outbox | None = None,
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
     All callables are asked from server threads. `ready` says which parts work, `rejects` gives the
     newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
-    `intake` takes what is posted, None where the configuration has no `http` source.
+    `intake` takes what is posted, None where the configuration has no `http` source; `alerts` holds
+    what fires, None where it has no rules.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
     Host header must be loopback or one of `hosts`. Without `with_page` there is neither the page
@@ -108,7 +113,7 @@ def create_app(
     )
     access = Access(keys, clock, read_keys=read_keys, write_keys=write_keys)
     app.state.service = Service(
-        board, history, live, ready, rejects, states, access, stream_name, clock, intake
+        board, history, live, ready, rejects, states, access, stream_name, clock, intake, alerts
     )
     app.state.metrics = metrics.registry(app.state.service)
     problems.install(app)

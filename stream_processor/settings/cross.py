@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from monitoring.alerts.condition import parsed
 from stream_processor.features import calendar, rolling
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs
@@ -12,6 +13,7 @@ from stream_processor.settings.problems import Findings
 from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from stream_processor.settings.topics import check_topics
 from streamgauge.durations import text
+from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schema import Kind
 
 __all__ = ["NO_SOURCE", "check_channels", "check_whole"]
@@ -43,8 +45,29 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
         _check_names(clock.of, calendar.FIELDS, "calendar field", path, findings)
     for name, task in settings.tasks.items():
         _check_task(name, task, findings)
+    _check_alerts(settings, findings)
     if not settings.tasks and not findings.within("tasks"):
         findings.notes.append("no [tasks.NAME]: readings are kept and shown, nothing is predicted")
+
+
+def _check_alerts(settings: Settings, findings: Findings) -> None:
+    alerts = settings.alerts
+    for name, rule in alerts.rules.items():
+        path: KeyPath = ("alerts", "rules", name)
+        if rule.when == "score" and not findings.within(*path, "condition"):
+            try:
+                parsed(rule.condition, SCORE_COLUMNS)
+            except ValueError as refused:
+                findings.refuse((*path, "condition"), str(refused))
+        elif rule.condition and rule.when != "score":
+            findings.add(
+                (*path, "condition"), f'means nothing with when = "{rule.when}"', "remove it"
+            )
+        _check_names(rule.inhibits, tuple(alerts.rules), "rule", (*path, "inhibits"), findings)
+    if alerts.rules and not alerts.receivers:
+        findings.notes.append(
+            "no [alerts.receivers.NAME]: alerts are shown under /v1/alerts, nobody is told"
+        )
 
 
 def _check_arrangement(settings: Settings, findings: Findings) -> None:

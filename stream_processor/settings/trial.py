@@ -12,11 +12,11 @@ from ingest.rejects import Rejects
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
-from stream_processor.settings.uses import CODECS, DETECTORS, SINKS, SOURCES
+from stream_processor.settings.uses import CODECS, DETECTORS, RECEIVERS, SINKS, SOURCES
 from streamgauge.devices import Devices
 from streamgauge.plugins import UnknownPlugin, load
 
-__all__ = ["try_cleaners", "try_detector", "try_sinks", "try_sources"]
+__all__ = ["try_cleaners", "try_detector", "try_receivers", "try_sinks", "try_sources"]
 
 STAND_INS: Mapping[Any, Any] = {
     str: "http://localhost",
@@ -77,6 +77,15 @@ def try_sinks(settings: Settings, folder: Path, findings: Findings) -> None:
             if _attempt(begin, sink.options, ("sink", i), findings):
                 _tell(plugin, sink.options, findings)
                 _refuse_loop(plugin, i, settings, findings)
+
+
+def try_receivers(settings: Settings, findings: Findings) -> None:
+    """Every receiver of alerts. To open one connects nothing."""
+    for name, receiver in settings.alerts.receivers.items():
+        plugin = _known(RECEIVERS, receiver)
+        path: KeyPath = ("alerts", "receivers", name)
+        if plugin is not None and _attempt(plugin.open, receiver.options, path, findings):
+            _tell(plugin, receiver.options, findings)
 
 
 def _tell(plugin: ModuleType, options: Options, findings: Findings) -> None:

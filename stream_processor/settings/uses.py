@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stream_processor.settings.alerts import ReceiverSettings
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.fields import Options, PluginUse
@@ -22,6 +23,7 @@ Known = dict[str, inspect.Parameter]
 CODECS = "ingest.codecs"
 SOURCES = "ingest.sources"
 SINKS = "monitoring.sinks"
+RECEIVERS = "monitoring.receivers"
 DETECTORS = "monitoring.detectors"
 FEATURES = "stream_processor.features"
 
@@ -41,6 +43,13 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
         sources=tuple(uses.source(s, ("source", i)) for i, s in enumerate(settings.sources)),
         sinks=tuple(uses.sink(s, ("sink", i)) for i, s in enumerate(settings.sinks)),
         drift=dataclasses.replace(settings.drift, detector=detector),
+        alerts=dataclasses.replace(
+            settings.alerts,
+            receivers={
+                name: uses.receiver(one, ("alerts", "receivers", name))
+                for name, one in settings.alerts.receivers.items()
+            },
+        ),
         features=uses.features(settings.features),
         channels={
             name: uses.cleaning(channel, name) for name, channel in settings.channels.items()
@@ -89,6 +98,11 @@ class _Uses:
             self.findings.add(path, "the store is always there", "remove it; see [store]")
             return use
         return self.plugin(SINKS, use, path)
+
+    def receiver(self, one: ReceiverSettings, path: KeyPath) -> ReceiverSettings:
+        """Who is told of alerts."""
+        checked = self.plugin(RECEIVERS, PluginUse(one.use, one.options), path)
+        return dataclasses.replace(one, options=checked.options)
 
     def plugin(self, package: str, use: PluginUse, path: KeyPath) -> PluginUse:
         """One plug-in and its options."""
