@@ -51,7 +51,8 @@ class Postman:
     ) -> None:
         self.why: dict[str, str] = dict.fromkeys(receivers, "")
         """By receiver, what keeps it from being told; "" when nothing does."""
-        self._outbox, self._receivers, self._clock = outbox, receivers, clock
+        self.receivers = receivers
+        self._outbox, self._clock = outbox, clock
         self._stream, self._url, self._quiet, self._chance = stream, url, quiet, chance
         self._stop = threading.Event()
         self._threads = [
@@ -74,7 +75,7 @@ class Postman:
         if owed is None:
             return False
         try:
-            self._receivers[name](self._group(name, owed))
+            self.receivers[name](self._group(name, owed))
         except NotDelivered as refused:
             self._again(name, owed, refused)
         except Exception as broken:  # noqa: BLE001 - whatever a receiver raises, others go on
@@ -103,5 +104,5 @@ class Postman:
         self._stop.set()
         for thread in self._threads:
             thread.join()
-        for receiver in self._receivers.values():
+        for receiver in self.receivers.values():
             receiver.close()

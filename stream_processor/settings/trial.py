@@ -84,7 +84,7 @@ def try_receivers(settings: Settings, findings: Findings) -> None:
     for name, receiver in settings.alerts.receivers.items():
         plugin = _known(RECEIVERS, receiver)
         path: KeyPath = ("alerts", "receivers", name)
-        if plugin is not None and _attempt(plugin.open, receiver.options, path, findings):
+        if plugin is not None and _attempt(partial(plugin.open), receiver.options, path, findings):
             _tell(plugin, receiver.options, findings)
 
 

@@ -29,6 +29,7 @@ POSITIONAL: dict[str, dict[str, Any]] = {
     "stream_processor.features": {"schema": Schema, "capacity": int, "column": int},
     "monitoring.detectors": {"lane": int, "capacity": int},
     "monitoring.sinks": {"lanes": Sequence[Lane], "stream": str, "folder": Path, "clock": CLOCK},
+    "monitoring.receivers": {},
     "models.compiled": {
         "estimator": Estimator,
         "lane": int,
