@@ -21,6 +21,7 @@ FOLDERS = (
     ("features", "stream_processor.features", "build"),
     ("detectors", "monitoring.detectors", "build"),
     ("sinks", "monitoring.sinks", "open"),
+    ("selection of features", "models.selections", "build"),
     ("compiled models (all of River runs; these run compiled)", "models.compiled", "build"),
 )
 OPERATORS = "stream_processor."

@@ -13,6 +13,7 @@ from stream_processor.settings.fields import Options, PluginUse
 from stream_processor.settings.model import FeatureSettings, Settings, SourceSettings
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
+from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from streamgauge import plugins
 
 __all__ = ["check_uses"]
@@ -23,6 +24,7 @@ CODECS = "ingest.codecs"
 SOURCES = "ingest.sources"
 SINKS = "monitoring.sinks"
 DETECTORS = "monitoring.detectors"
+SELECTIONS = "models.selections"
 FEATURES = "stream_processor.features"
 
 
@@ -45,6 +47,7 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
         channels={
             name: uses.cleaning(channel, name) for name, channel in settings.channels.items()
         },
+        tasks={name: uses.task(task, name) for name, task in settings.tasks.items()},
     )
 
 
@@ -83,6 +86,14 @@ class _Uses:
             checked[key] = Options(found.options) if own else found
         return dataclasses.replace(channel, **checked)
 
+    def task(self, task: TaskSettings, name: str) -> TaskSettings:
+        """A task's selection of features and its options."""
+        if task.select is None:
+            return task
+        use = PluginUse(task.select.by, task.select.options)
+        found = self.plugin(SELECTIONS, use, ("tasks", name, "select"), key="by")
+        return dataclasses.replace(task, select=SelectSettings(found.use, found.options))
+
     def sink(self, use: PluginUse, path: KeyPath) -> PluginUse:
         """A sink beside the store, which every service has."""
         if use.use == "store":
@@ -90,9 +101,11 @@ class _Uses:
             return use
         return self.plugin(SINKS, use, path)
 
-    def plugin(self, package: str, use: PluginUse, path: KeyPath) -> PluginUse:
-        """One plug-in and its options."""
-        known = self._options(package, use.use, path)
+    def plugin(
+        self, package: str, use: PluginUse, path: KeyPath, key: str = "use"
+    ) -> PluginUse:
+        """One plug-in, named at `key`, and its options."""
+        known = self._options(package, use.use, path, key)
         if known is None:
             return use
         self._refuse_unknown(use.options, list(known), path)
@@ -130,14 +143,16 @@ class _Uses:
         default = {"zone": self.zone} if "zone" in known else {}
         return default | self._typed(known, given, path)
 
-    def _options(self, package: str, name: str, path: KeyPath) -> Known | None:
+    def _options(
+        self, package: str, name: str, path: KeyPath, key: str = "use"
+    ) -> Known | None:
         if not name:
             return None
         try:
             module = plugins.load(package, name)
         except plugins.UnknownPlugin as unknown:
             shorthand = isinstance(self.findings.document.found(path), str)
-            self.findings.refuse(path if shorthand else (*path, "use"), str(unknown))
+            self.findings.refuse(path if shorthand else (*path, key), str(unknown))
             return None
         return _typed_options(module)
 
