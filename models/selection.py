@@ -103,13 +103,14 @@ class Selection:
 
     def kept(self, rows: Sequence[int]) -> list[Share]:
         """Each feature, and how the models of these rows decided on it."""
-        cells = self._cells[np.asarray(rows, np.int64)]
-        known = np.where(cells[..., COUNT] > 0.0, cells[..., SCORE], np.nan)
+        places = np.asarray(rows, np.int64)
+        counts, scores = (self._cells[places, :, column] for column in (COUNT, SCORE))
+        inside = self._cells[places, :, DROPPED] == 0.0
         shares = []
         for j, name in enumerate(self._names):
-            scores = known[~np.isnan(known[:, j]), j]
-            kept = float(np.mean(cells[:, j, DROPPED] == 0.0)) if len(cells) else math.nan
-            shares.append(Share(name, kept, float(np.median(scores)) if len(scores) else math.nan))
+            known = scores[counts[:, j] > 0.0, j]
+            kept = float(inside[:, j].mean()) if len(places) else math.nan
+            shares.append(Share(name, kept, float(np.median(known)) if len(known) else math.nan))
         return shares
 
     def _choice(self, row: int, j: int) -> Choice:

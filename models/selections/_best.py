@@ -7,8 +7,17 @@ import numpy as np
 from models.learner import Learner
 from models.selection import Features, Selection
 from models.selections._cells import (
-    COUNT, DROPPED, LEARN, MOST, PLACE, SCORE, WIDTH, hide, is_other, learn_correlation,
-)  # fmt: skip
+    COUNT,
+    DROPPED,
+    LEARN,
+    MOST,
+    PLACE,
+    SCORE,
+    WIDTH,
+    hide,
+    is_other,
+    learn_correlation,
+)
 from models.selections._information import SIZE, learn_information
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Now

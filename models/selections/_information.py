@@ -3,8 +3,14 @@
 import math
 
 from models.selections._cells import (
-    COUNT, LABEL_MEAN, LABEL_SQUARES, MEAN, SCORE, SQUARES, WIDTH,
-)  # fmt: skip
+    COUNT,
+    LABEL_MEAN,
+    LABEL_SQUARES,
+    MEAN,
+    SCORE,
+    SQUARES,
+    WIDTH,
+)
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
@@ -18,6 +24,8 @@ BINS = 8
 # n * log(n).
 JOINT, OWN, LABELS, SUMS = WIDTH, WIDTH + 64, WIDTH + 72, WIDTH + 80
 SIZE = 83
+# Sums in another order differ in their last digits; who says the same must have the same score.
+GRAIN = 1e-9
 
 
 @kernel
@@ -49,4 +57,4 @@ def learn_information(cell: Floats, value: float, label: float) -> None:
     _more(cell, OWN + own, SUMS + 1)
     _more(cell, LABELS + its, SUMS + 2)
     known = (cell[SUMS] - cell[SUMS + 1] - cell[SUMS + 2]) / n + math.log(n)
-    cell[SCORE] = max(0.0, known)
+    cell[SCORE] = max(0.0, math.floor(known / GRAIN + 0.5) * GRAIN)

@@ -9,8 +9,17 @@ from models.compiled._fleet import Fleet
 from models.learner import Learner
 from models.selection import Features, Selection
 from models.selections._cells import (
-    COUNT, DROPPED, LEARN, MOST, SCORE, SQUARES, WIDTH, hide, is_other, learn_variance,
-)  # fmt: skip
+    COUNT,
+    DROPPED,
+    LEARN,
+    MOST,
+    SCORE,
+    SQUARES,
+    WIDTH,
+    hide,
+    is_other,
+    learn_variance,
+)
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Argument, Now, over_part, run_part
 from streamgauge.kernels import kernel

@@ -8,8 +8,15 @@ import numpy as np
 from models.learner import Learner
 from models.selection import Features, Selection
 from models.selections._cells import (
-    DROPPED, LEARN, MOST, PLACE, SCORE, hide, is_other, learn_correlation,
-)  # fmt: skip
+    DROPPED,
+    LEARN,
+    MOST,
+    PLACE,
+    SCORE,
+    hide,
+    is_other,
+    learn_correlation,
+)
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Now
 from streamgauge.kernels import kernel

@@ -6,8 +6,16 @@ from collections.abc import Sequence
 from models.learner import Learner
 from models.selection import Features, Selection
 from models.selections._cells import (
-    COUNT, DROPPED, LEARN, MOST, SCORE, SQUARES, hide, is_other, learn_variance,
-)  # fmt: skip
+    COUNT,
+    DROPPED,
+    LEARN,
+    MOST,
+    SCORE,
+    SQUARES,
+    hide,
+    is_other,
+    learn_variance,
+)
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Now
 from streamgauge.kernels import kernel

@@ -240,4 +240,6 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
                 f'widen it, for example inputs = ["*"]; features: {", ".join(names) or "none"}',
             )
         if task.select is not None and not findings.within("tasks", name):
-            try_selection(task, ("tasks", name, "select"), choose_inputs(task, names, used), names, findings)
+            try_selection(
+                task, ("tasks", name, "select"), choose_inputs(task, names, used), names, findings
+            )

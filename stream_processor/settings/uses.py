@@ -101,9 +101,7 @@ class _Uses:
             return use
         return self.plugin(SINKS, use, path)
 
-    def plugin(
-        self, package: str, use: PluginUse, path: KeyPath, key: str = "use"
-    ) -> PluginUse:
+    def plugin(self, package: str, use: PluginUse, path: KeyPath, key: str = "use") -> PluginUse:
         """One plug-in, named at `key`, and its options."""
         known = self._options(package, use.use, path, key)
         if known is None:
@@ -143,9 +141,7 @@ class _Uses:
         default = {"zone": self.zone} if "zone" in known else {}
         return default | self._typed(known, given, path)
 
-    def _options(
-        self, package: str, name: str, path: KeyPath, key: str = "use"
-    ) -> Known | None:
+    def _options(self, package: str, name: str, path: KeyPath, key: str = "use") -> Known | None:
         if not name:
             return None
         try:
