@@ -9,11 +9,9 @@ from typing import TextIO
 
 import numpy as np
 import pandas as pd
-from river import linear_model
 
 from ingest.sources._kafka_parse import COLUMNS, places
-from models.compile import compile as compile_model
-from serving.examples import SCHEMA, operator_of
+from serving.examples import SCHEMA, operator_of, selection_of
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
 from streamgauge.batch import Batch, Features
@@ -122,7 +120,4 @@ def _models(module: ModuleType) -> None:
 
 
 def _selection(module: ModuleType) -> None:
-    model = linear_model.LinearRegression
-    learner = compile_model(model, 0, (0,), ("value",), 1).learner
-    example = getattr(module, "EXAMPLE", {})
-    _compiled(module.build(learner, (0,), ("value",), 1, **example).call(Schedule(1, 1)))
+    _compiled(selection_of(module, 1).call(Schedule(1, 1)))

@@ -2,6 +2,7 @@
 
 import io
 import math
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -13,8 +14,9 @@ from river import feature_selection, linear_model, stats
 
 from models.compile import compile as compile_model
 from models.selection import Selection
+from serving.check import summary
 from serving.replay import _report_selections
-from stream_processor.settings import Problems
+from stream_processor.settings import Problems, Settings, load_text
 from streamgauge.plugins import load
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET, Schedule
 from streamgauge.state import Keys, put_rows, take_rows
@@ -281,3 +283,47 @@ def test_refusals_say_what_to_do(select: str, said: str) -> None:
     """Each wrong option is refused with its remedy."""
     with pytest.raises(Problems, match=said):
         pipeline(f"{COMPILED}\nselect = {select}")
+
+
+def test_the_board_tells_of_one_device_and_of_all() -> None:
+    """A decision with its reason of one, shares over all, nothing of who is unknown; without
+    devices nothing is known."""
+    made = pipeline(f"{COMPILED}\nselect = {{ by = 'redundancy', threshold = 0.8, every = 5 }}")
+    [nobody] = made.board.selections("heat_now")
+    assert {(one.kept, one.score) for one in nobody.choices} == {(None, None)}
+    run(made, stream(500, 3), [])
+    devices = made.board.device_ids()
+    own = [made.board.selections("heat_now", device)[0] for device in devices]
+    [everyone] = made.board.selections("heat_now")
+    assert (everyone.by, everyone.scope, everyone.models) == ("redundancy", "device", len(devices))
+    for j, choice in enumerate(everyone.choices):
+        of = [view.choices[j] for view in own]
+        assert choice.kept == pytest.approx(np.mean([one.kept for one in of]))
+        assert choice.score == pytest.approx(np.median([one.score for one in of]))
+        assert {one.feature for one in of} == {choice.feature}
+        for one in of:
+            assert ("which is kept" in one.why) == (one.kept == 0.0)
+    assert min(choice.kept or 0.0 for choice in everyone.choices) < 0.5
+    assert made.board.selections("heat_now", "nobody") == []
+    assert pipeline().board.selections("heat_now") == []
+
+
+def test_check_tells_what_selects_and_refuses_too_many_pairs() -> None:
+    """The task's line has the way and its options; pairs of too many features are refused with
+    what helps."""
+    features = "\n".join(f"[channels.c{k}]" for k in range(33))
+    text = f"{features}\n[tasks.t]\nkind = 'regression'\ntarget = 'c0'\nmodel = {COMPILED}\n"
+    text += "select = { by = 'redundancy' }\n"
+    assert len(settings_of(text + "inputs = ['c?']\n").tasks) == 1
+    assert (
+        "redundancy (threshold = 0.95, every = 100)"
+        in dict(summary(settings_of(text + "scope = 'fleet'")))["task"]
+    )
+    said = 'pairs of 33 features, .* set scope = "fleet"; name fewer in inputs'
+    with pytest.raises(Problems, match=said):
+        settings_of(text + "inputs = ['*', 'c0']\n")
+
+
+def settings_of(text: str) -> Settings:
+    """The settings that the text holds."""
+    return load_text(text, Path("test.toml"), {}, for_replay=True)

@@ -104,9 +104,10 @@ def _choose(
 def _weights(learner: Learner) -> Fleet:
     """The compiled fleet, or a ValueError where its weights cannot be compared."""
     remedy = 'write by = "mutual_information", or take another model'
-    if not isinstance(learner, Fleet):
+    fleet = learner if isinstance(learner, Fleet) else None
+    if fleet is None:
         raise ValueError(f"the model does not run compiled, so its weights are not known; {remedy}")
-    fields = {field.name: field.shape for field in learner.block.fields}
+    fields = {field.name: field.shape for field in fleet.block.fields}
     if len(fields.get("weight", ())) != 1:
         raise ValueError(f"the model has no weight of each feature; {remedy}")
     if fields.keys() & OTHERWISE:
@@ -114,7 +115,7 @@ def _weights(learner: Learner) -> Fleet:
             "weights behind this scaler cannot be compared; put preprocessing.StandardScaler "
             "without a window in its place"
         )
-    return learner
+    return fleet
 
 
 def build(
