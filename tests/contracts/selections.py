@@ -17,7 +17,7 @@ from streamgauge.state import Block, Keys, put_rows, reset_rows, take_rows
 from streamgauge.words import Step
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
 from tests.contracts.learner_subjects import INPUTS, LANE, NAMES
-from tests.contracts.schedules import ROWS, Steps
+from tests.contracts.schedules import FEATURES, ROWS, Steps
 
 __all__ = [
     "SUBJECTS",
@@ -47,10 +47,10 @@ class Chosen:
     """A selection and the models that it stands before."""
 
     def __init__(self, name: str, options: Mapping[str, Any], keys: Keys) -> None:
-        self.learner = compile_model(_model, LANE, INPUTS, NAMES, ROWS, keys).learner
-        inside = [NAMES[column] for column in INPUTS]
+        columns = [f"f{column}" for column in range(FEATURES)]
+        self.learner = compile_model(_model, LANE, INPUTS, columns, ROWS, keys).learner
         build = plugins.load(PACKAGE, name).build
-        self.selection = build(self.learner, INPUTS, inside, ROWS, **options)
+        self.selection = build(self.learner, INPUTS, NAMES, ROWS, **options)
         self.blocks: dict[str, Block] = {f"own.{k}": b for k, b in self.selection.blocks.items()}
         if self.selection.includes is not None:
             self.blocks |= {f"model.{k}": b for k, b in self.learner.blocks.items()}
