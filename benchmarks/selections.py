@@ -3,7 +3,7 @@
 1,000 devices in turn, a prediction and its label of each, 20 features, in schedules of 1,000
 events. River runs bare, a dict per event; it has neither mutual information nor a filter of
 correlated features, so its SelectKBest gets bins in Python, and its covariance matrix stands for
-the filter. Elimination from the running model is measured with the model, as River's is.
+the filter; both at every label. Elimination is measured with its model, as River's model is.
 """
 
 import math

@@ -28,7 +28,7 @@ NAMES = ["a", "b", "c", "d", "e"]
 INPUTS = [1, 2, 3, 5, 6]
 OPTIONS: dict[str, dict[str, Any]] = {
     "correlation": {"keep": 2},
-    "mutual_information": {"keep": 2},
+    "mutual_information": {"keep": 2, "every": 3},
     "redundancy": {"threshold": 0.9, "every": 7},
     "variance": {"threshold": 0.5},
 }
@@ -72,21 +72,27 @@ def played(selection: Selection, schedule: Schedule, parts: int) -> Any:
     return schedule.x
 
 
-class Information:
-    """The score of River's SelectKBest by mutual information: pairs, each with its two bins."""
+class Informative:
+    """The best by mutual information: pairs, each with its two bins, and all scores from them."""
 
     def __init__(self) -> None:
-        self.x, self.y = Standard(), Standard()
-        self.pairs: list[tuple[int, int]] = []
+        self.bins: dict[int, tuple[Standard, Standard]] = {}
+        self.pairs: dict[int, list[tuple[int, int]]] = {}
+        self.labels = 0
+        self.out: set[int] = set()
 
-    def update(self, x: float, y: float) -> None:
-        self.pairs.append((self.x.bin(x), self.y.bin(y)))
+    def transform_one(self, x: dict[int, float]) -> dict[int, float]:
+        return {j: value for j, value in x.items() if j not in self.out}
 
-    def get(self) -> float:
-        return math.floor(information(self.pairs) / 1e-9 + 0.5) * 1e-9
-
-    def clone(self) -> "Information":
-        return Information()
+    def learn_one(self, x: dict[int, float], y: float) -> None:
+        for j, value in x.items():
+            own, its = self.bins.setdefault(j, (Standard(), Standard()))
+            self.pairs.setdefault(j, []).append((own.bin(value), its.bin(y)))
+        self.labels += 1
+        if self.pairs and self.labels % OPTIONS["mutual_information"]["every"] == 0:
+            score = {j: round(information(pairs), 9) for j, pairs in self.pairs.items()}
+            ranked = sorted(score, key=lambda j: -score[j])
+            self.out = set(INPUTS) - set(ranked[: OPTIONS["mutual_information"]["keep"]])
 
 
 class Standard:
@@ -165,7 +171,9 @@ def selector_of(by: str) -> Any:
         return feature_selection.VarianceThreshold(OPTIONS[by]["threshold"])
     if by == "redundancy":
         return Filter()
-    score: Any = stats.PearsonCorr() if by == "correlation" else Information()
+    if by == "mutual_information":
+        return Informative()
+    score = stats.PearsonCorr()
     return feature_selection.SelectKBest(score, OPTIONS[by]["keep"], use_abs=True)
 
 
@@ -233,7 +241,7 @@ def test_a_task_answers_as_rivers_pipeline_with_the_selector() -> None:
     [
         (COMPILED, "{ by = 'correlation', keep = 3 }"),
         (RIVER, "{ by = 'correlation', keep = 3 }"),
-        (COMPILED, "{ by = 'mutual_information', keep = 3 }"),
+        (COMPILED, "{ by = 'mutual_information', keep = 3, every = 5 }"),
         (RIVER, "{ by = 'redundancy', threshold = 0.8, every = 5 }"),
         (COMPILED, "{ by = 'importance', threshold = 0.1, every = 4, retry = 3 }"),
     ],
@@ -272,6 +280,7 @@ def test_replay_shows_what_was_kept() -> None:
         ("{ by = 'variance', keep = 3 }", "select.keep = 3: unknown option; choose .* threshold"),
         ("{ by = 'luck' }", "select.by = .luck.: .* correlation, importance, mutual_information"),
         ("{ by = 'mutual_information', keep = 0 }", "keep = 0: .* write 1 or more"),
+        ("{ by = 'mutual_information', keep = 2, every = 0 }", "every = 0: .* 1 or more"),
         ("{ by = 'variance', threshold = -1.0 }", "threshold = -1.0: .* write one from 0 on"),
         ("{ by = 'redundancy', threshold = 1.0 }", r"threshold = 1.0: .* such as 0\.95"),
         ("{ by = 'redundancy', every = 0 }", "every = 0: .* write 1 or more"),
@@ -311,7 +320,7 @@ def test_the_board_tells_of_one_device_and_of_all() -> None:
 def test_check_tells_what_selects_and_refuses_too_many_pairs() -> None:
     """The task's line has the way and its options; pairs of too many features are refused with
     what helps."""
-    features = "\n".join(f"[channels.c{k}]" for k in range(33))
+    features = "\n".join(f"[channels.c{k}]" for k in range(34))
     text = f"{features}\n[tasks.t]\nkind = 'regression'\ntarget = 'c0'\nmodel = {COMPILED}\n"
     text += "select = { by = 'redundancy' }\n"
     assert len(settings_of(text + "inputs = ['c?']\n").tasks) == 1
@@ -321,7 +330,7 @@ def test_check_tells_what_selects_and_refuses_too_many_pairs() -> None:
     )
     said = 'pairs of 33 features, .* set scope = "fleet"; name fewer in inputs'
     with pytest.raises(Problems, match=said):
-        settings_of(text + "inputs = ['*', 'c0']\n")
+        settings_of(text)
 
 
 def settings_of(text: str) -> Settings:

@@ -18,11 +18,12 @@ from models.selections._cells import (
     is_other,
     learn_correlation,
 )
-from models.selections._information import SIZE, learn_information
+from models.selections._information import SIZE, count_pair, information
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Now
 from streamgauge.kernels import kernel
 from streamgauge.schedule import MODEL, STEP, TARGET
+from streamgauge.state import Field
 
 __all__ = ["best"]
 
@@ -30,6 +31,9 @@ __all__ = ["best"]
 @kernel
 def _rank(cells: Floats, keep: int) -> None:
     """Drop all but the best; of equal ones those stay that came first."""
+    if cells.shape[1] > WIDTH:
+        for j in range(len(cells)):
+            cells[j, SCORE] = information(cells[j])
     for j in range(len(cells)):
         better = 0
         for k in range(len(cells)):
@@ -54,14 +58,14 @@ def _learn(cells: Floats, x: Floats, inputs: Ints, label: float) -> bool:
                 known += 1.0
             learn_correlation(cells[j], value, label)
             if len(cells[j]) > WIDTH:
-                learn_information(cells[j], value, label)
+                count_pair(cells[j], value, label)
     return known > 0.0
 
 
 @kernel
 def _choose(
-    codes: Ints, numbers: Floats, x: Floats, state: Floats, inputs: Ints, lane: int,
-    keep: int, n: int,
+    codes: Ints, numbers: Floats, x: Floats, state: Floats, labels: Floats, inputs: Ints,
+    lane: int, keep: int, every: int, n: int,
 ) -> None:  # fmt: skip
     seen = np.zeros(x.shape[1])
     for i in range(n):
@@ -72,8 +76,11 @@ def _choose(
         if learns:
             seen[:] = x[i]
         hide(cells, x[i], inputs)
-        if learns and _learn(cells, seen, inputs, numbers[i, TARGET]):
-            _rank(cells, keep)
+        if learns:
+            known = _learn(cells, seen, inputs, numbers[i, TARGET])
+            labels[codes[i, MODEL]] += 1.0
+            if known and labels[codes[i, MODEL]] % every == 0.0:
+                _rank(cells, keep)
 
 
 def best(
@@ -82,20 +89,26 @@ def best(
     names: Sequence[str],
     capacity: int,
     keep: int,
+    every: int = 1,
     *,
     information: bool,
 ) -> Selection:
-    """The `keep` best by mutual information, or by absolute correlation: River's `SelectKBest`,
-    which decides and then learns. Until the first label all features are kept."""
+    """The `keep` best by mutual information, or by absolute correlation, decided anew at every
+    `every`-th label. Until the first of those all features are kept."""
     if keep < 1:
         raise ValueError(f"keep = {keep} leaves nothing; write 1 or more")
+    if every < 1:
+        raise ValueError(f"every = {every} is no number of labels; write 1 or more")
     width = WIDTH + (SIZE if information else 0)
-    features = Features(learner, inputs, names, capacity, width=width)
-    what = "mutual information" if information else "correlation"
+    beside = [Field("labels")]
+    features = Features(learner, inputs, names, capacity, width=width, beside=beside)
+    labels, what = features.beside("labels"), "mutual information" if information else "correlation"
 
     def why(row: int, j: int) -> str:
+        if labels[row] < every:
+            return f"kept until the first {every} labels"
         among = "not among" if features.cells[row, j, DROPPED] else "among"
         return f"{what} {features.cells[row, j, SCORE]:.3g} is {among} the best {keep}"
 
-    own = (features.cells, features.inputs, features.lane, keep, Now.STEPS)
+    own = (features.cells, labels, features.inputs, features.lane, keep, every, Now.STEPS)
     return Selection(features, lambda s: (_choose, (s.codes, s.numbers, s.x, *own)), why)

@@ -7,23 +7,19 @@ from models.selections._cells import (
     LABEL_MEAN,
     LABEL_SQUARES,
     MEAN,
-    SCORE,
     SQUARES,
     WIDTH,
 )
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["BINS", "EDGES", "SIZE", "learn_information"]
+__all__ = ["EDGES", "SIZE", "count_pair", "information"]
 
 # What cuts a normal distribution into eight equal parts: the breakpoints of SAX.
 EDGES = (-1.1503493803760079, -0.6744897501960817, -0.31863936396437514, 0.0,
          0.31863936396437514, 0.6744897501960817, 1.1503493803760079)  # fmt: skip
-BINS = 8
-# Behind a cell: counts of both, of the feature, of the label, and of each of the three the sum of
-# n * log(n).
-JOINT, OWN, LABELS, SUMS = WIDTH, WIDTH + 64, WIDTH + 72, WIDTH + 80
-SIZE = 83
+# Behind a cell: how many pairs fell into each bin of the feature and each of the label.
+BINS, JOINT, SIZE = 8, WIDTH, 64
 # Sums in another order differ in their last digits; who says the same must have the same score.
 GRAIN = 1e-9
 
@@ -39,22 +35,27 @@ def _bin(value: float, mean: float, squares: float, count: float) -> int:
 
 
 @kernel
-def _more(cell: Floats, at: int, sums: int) -> None:
-    """One more in a bin, and what n * log(n) of it grows by."""
-    n = cell[at]
-    before = n * math.log(n) if n > 0.0 else 0.0
-    cell[at] = n + 1.0
-    cell[sums] += (n + 1.0) * math.log(n + 1.0) - before
-
-
-@kernel
-def learn_information(cell: Floats, value: float, label: float) -> None:
-    """Count a pair that means and squares know already; SCORE becomes the information, in nats."""
+def count_pair(cell: Floats, value: float, label: float) -> None:
+    """Count a pair that means and squares know already."""
     n = cell[COUNT]
     own = _bin(value, cell[MEAN], cell[SQUARES], n)
     its = _bin(label, cell[LABEL_MEAN], cell[LABEL_SQUARES], n)
-    _more(cell, JOINT + 8 * own + its, SUMS)
-    _more(cell, OWN + own, SUMS + 1)
-    _more(cell, LABELS + its, SUMS + 2)
-    known = (cell[SUMS] - cell[SUMS + 1] - cell[SUMS + 2]) / n + math.log(n)
-    cell[SCORE] = max(0.0, math.floor(known / GRAIN + 0.5) * GRAIN)
+    cell[JOINT + BINS * own + its] += 1.0
+
+
+@kernel
+def information(cell: Floats) -> float:
+    """Mutual information of the bins, in nats: log n + sum(c log c) / n over the counts c of both,
+    less the same over those of each."""
+    n, joint, alone = cell[COUNT], 0.0, 0.0
+    for a in range(BINS):
+        own, its = 0.0, 0.0
+        for b in range(BINS):
+            both = cell[JOINT + BINS * a + b]
+            own += both
+            its += cell[JOINT + BINS * b + a]
+            joint += both * math.log(both) if both > 0.0 else 0.0
+        alone += own * math.log(own) if own > 0.0 else 0.0
+        alone += its * math.log(its) if its > 0.0 else 0.0
+    known = (joint - alone) / n + math.log(n) if n > 0.0 else 0.0
+    return float(max(0.0, math.floor(known / GRAIN + 0.5) * GRAIN))

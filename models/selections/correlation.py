@@ -14,5 +14,6 @@ EXAMPLE = {"keep": 10}
 def build(
     learner: Learner, inputs: Sequence[int], names: Sequence[str], capacity: int, *, keep: int
 ) -> Selection:
-    """River's `SelectKBest(PearsonCorr(), keep, use_abs=True)`."""
+    """River's `SelectKBest(PearsonCorr(), keep, use_abs=True)`: at every label it decides, then
+    learns."""
     return best(learner, inputs, names, capacity, keep, information=False)

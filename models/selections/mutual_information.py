@@ -12,7 +12,13 @@ EXAMPLE = {"keep": 10}
 
 
 def build(
-    learner: Learner, inputs: Sequence[int], names: Sequence[str], capacity: int, *, keep: int
+    learner: Learner,
+    inputs: Sequence[int],
+    names: Sequence[str],
+    capacity: int,
+    *,
+    keep: int,
+    every: int = 100,
 ) -> Selection:
     """The `keep` best by mutual information, as scikit-learn's `mutual_info_score` of the bins.
 
@@ -22,6 +28,7 @@ def build(
     Lin, Keogh, Wei and Lonardi (2007), "Experiencing SAX: a novel symbolic representation of time
     series".
 
-    Of n labels, chance alone gives about 49 / 2n; all features alike.
+    It decides at every `every`-th label, so that the models do not see features come and go. Of n
+    labels, chance alone gives about 49 / 2n; all features alike.
     """
-    return best(learner, inputs, names, capacity, keep, information=True)
+    return best(learner, inputs, names, capacity, keep, every, information=True)

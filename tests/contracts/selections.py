@@ -74,7 +74,7 @@ class Subject:
 SUBJECTS = (
     Subject("correlation", {"keep": 2}),
     Subject("importance", {"threshold": 0.2, "every": 2, "retry": 2}),
-    Subject("mutual_information", {"keep": 2}),
+    Subject("mutual_information", {"keep": 2, "every": 2}),
     Subject("redundancy", {"threshold": 0.1, "every": 2}),
     Subject("variance", {"threshold": 0.5}),
 )
