@@ -101,14 +101,14 @@ def _choose(
     run_part(entry, table, parts, now, begin, n)
 
 
-def _weights(learner: Learner) -> Fleet:
+def _weights(learner: Learner, k: int) -> Fleet:
     """The compiled fleet, or a ValueError where its weights cannot be compared."""
     remedy = 'write by = "mutual_information", or take another model'
     fleet = learner if isinstance(learner, Fleet) else None
     if fleet is None:
         raise ValueError(f"the model does not run compiled, so its weights are not known; {remedy}")
     fields = {field.name: field.shape for field in fleet.block.fields}
-    if len(fields.get("weight", ())) != 1:
+    if fields.get("weight") != (k,):
         raise ValueError(f"the model has no weight of each feature; {remedy}")
     if fields.keys() & OTHERWISE:
         raise ValueError(
@@ -141,7 +141,7 @@ def build(
 
     The model must be a compiled one with a weight of each feature, behind a StandardScaler or none.
     """
-    fleet = _weights(learner)
+    fleet = _weights(learner, len(inputs))
     if not 0.0 < threshold < 1.0:
         raise ValueError(f"threshold = {threshold} is no share; write one such as 0.01")
     for name, value in (("keep", keep), ("every", every), ("retry", retry)):
