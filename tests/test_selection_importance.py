@@ -161,7 +161,7 @@ def test_does_not_flap_and_finds_what_begins_to_matter() -> None:
             turns = learned[known][1:][np.diff(out) != 0]
             assert (np.diff(turns) >= OPTIONS["every"]).all()
         assert selection.report(row)[2].kept
-        assert "is not below 0.08" in selection.report(row)[2].reason
+        assert "not below 8.00%" in selection.report(row)[2].reason
         out_now = [choice for choice in selection.report(row) if not choice.kept]
         assert all("tried again in" in choice.reason for choice in out_now)
 
@@ -176,6 +176,30 @@ def test_goes_on_from_a_snapshot() -> None:
     later = [played(one, steps(2), 1) for one in (here, there)]
     for ours, theirs in zip(*later, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        linear_model.LogisticRegression,
+        linear_model.PARegressor,
+        linear_model.ALMAClassifier,
+        linear_model.BayesianLinearRegression,
+    ],
+)
+def test_shares_are_those_of_the_weights(model: Any) -> None:
+    """Whatever compiled model has a weight of each feature, its share is that of the weight."""
+    make = lambda: preprocessing.StandardScaler() | model()  # noqa: E731 - as compile takes it
+    columns = ["z", *NAMES[:3], "y", *NAMES[3:]]
+    learner = compile_model(make, 1, INPUTS, columns, 3).learner
+    selection = importance.build(learner, INPUTS, NAMES, 3, every=1, threshold=1e-9)
+    schedule = steps(7)
+    schedule.numbers[:, TARGET] = schedule.numbers[:, TARGET] > 0.0
+    played(selection, schedule, 1)
+    for row in range(3):
+        size = np.abs(learner.blocks["model"].view("weight")[row])
+        shares = [choice.score for choice in selection.report(row)]
+        np.testing.assert_allclose(shares, size / size.sum())
 
 
 @pytest.mark.parametrize(

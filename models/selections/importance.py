@@ -21,7 +21,7 @@ from models.selections._cells import (
     learn_variance,
 )
 from streamgauge.arrays import Floats, Ints
-from streamgauge.calls import Argument, Now, over_part, run_part
+from streamgauge.calls import Argument, Call, Now, over_part, run_part
 from streamgauge.kernels import kernel
 from streamgauge.schedule import MODEL, STEP, Schedule
 from streamgauge.state import Field
@@ -153,10 +153,13 @@ def build(
     own = (features.cells, features.beside("labels"), features.inputs)
     weights = (fleet.block.array, fleet.block.offset("weight"), standardized)
     last = (features.lane, threshold, keep, every, retry, Now.STEPS)
+    held: list[Call] = []
 
     def call(schedule: Schedule) -> tuple[Callable[..., None], tuple[Argument, ...]]:
         s, now = schedule, np.zeros(len(Now), np.int64)
-        part = over_part(fleet.call(s), (s.codes, s.numbers, s.x, s.answers, s.parts))
+        walked = fleet.call(s)
+        held.append(walked)
+        part = over_part(walked, (s.codes, s.numbers, s.x, s.answers, s.parts))
         return _choose, (s.codes, s.x, *own, *weights, *part, now, *last)
 
     def why(row: int, j: int) -> str:
@@ -166,6 +169,6 @@ def build(
         share = f"{cell[SCORE]:.2%} of the model's weight"
         if cell[DROPPED]:
             return f"{share} when it was left out; tried again in {retry - cell[OUT]:.0f} rounds"
-        return f"{share} {'is below' if cell[SCORE] < threshold else 'is not below'} {threshold:g}"
+        return f"{share}, {'below' if cell[SCORE] < threshold else 'not below'} {threshold:.2%}"
 
     return Selection(features, call, why, includes=learner)
