@@ -17,8 +17,9 @@ from stream_processor.settings import Problem, Problems, Settings, load
 from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
-from stream_processor.settings.tasks import TaskSettings
+from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from stream_processor.worker import CHECKPOINT
+from streamgauge import plugins
 from streamgauge.durations import text
 
 __all__ = ["check", "print_problems", "print_summary", "summary"]
@@ -177,7 +178,14 @@ def _task(name: str, task: TaskSettings) -> str:
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
     of = task.target or f"labels from {task.label.source if task.label else ''}"
     shared = ", one model for the fleet" if task.scope == "fleet" else ""
-    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}"
+    chosen = f", features by {_selection(task.select)}" if task.select else ""
+    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}{chosen}"
+
+
+def _selection(chosen: SelectSettings) -> str:
+    known = plugins.options(plugins.load("models.selections", chosen.by))
+    given = {name: chosen.options.get(name, option.default) for name, option in known.items()}
+    return f"{chosen.by} ({', '.join(f'{name} = {value}' for name, value in given.items())})"
 
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -147,7 +147,8 @@ class Walk:
         before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [selection.call(schedule) for selection in stages.selections]
-        answer += [call for _, call in calls if call]
+        included = [selection.includes for selection in stages.selections]
+        answer += [call for learner, call in calls if call and learner not in included]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
         after += [detector.call(schedule, self._events) for detector in stages.detectors]
         self._judge = Chain(after, now)

@@ -176,6 +176,47 @@ def test_check_says_what_a_restart_would_change(tmp_path: Path) -> None:
     assert "does not begin as a checkpoint does" in out.getvalue()
 
 
+def selecting(select: str) -> str:
+    """The configuration with four inputs and this `select`."""
+    features = "[features]\nlags = {{ load = [1, 2, 3] }}\n[tasks.soon]"
+    return CONFIG.replace("[tasks.soon]", features) + f"select = {{{{ {select} }}}}\n"
+
+
+def cells(stand: Stand) -> bytes:
+    """What the selection knows of two devices."""
+    [selection] = stand.pipeline.walk.stages.selections
+    return b"".join(block.array[:2].tobytes() for block in selection.blocks.values())
+
+
+KEPT = 'by = "mutual_information", keep = 2'
+
+
+@pytest.mark.parametrize(
+    "other",
+    ['by = "mutual_information", keep = 3', 'by = "correlation", keep = 2', 'by = "redundancy"'],
+)
+def test_a_selection_goes_on_unless_it_is_another(tmp_path: Path, other: str) -> None:
+    """Unchanged, what it knows is kept; with another `keep` or `by` the list names its model, and
+    once accepted both begin with nothing."""
+    first = Stand(tmp_path, config=selecting(KEPT)).start()
+    first.work(range(40))
+    first.worker.stop()
+    known = cells(first)
+    assert any(known)
+    same = Stand(tmp_path, config=selecting(KEPT)).start()
+    assert cells(same) == known
+    same.worker.stop()
+    refused = Stand(tmp_path, config=selecting(other))
+    with pytest.raises(ConfigurationChanged, match=r"starts anew:\n  model soon@3s \(changed\)\n"):
+        refused.start()
+    refused.worker.stop()
+    accepted = Stand(tmp_path, config=selecting(other)).start(accept=True)
+    assert not any(cells(accepted))
+    accepted.work(range(40, 80))
+    assert any(cells(accepted))
+    accepted.worker.stop()
+
+
 SERVICE = """
 [[source]]
 use = "mqtt"

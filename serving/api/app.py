@@ -20,6 +20,7 @@ from serving.api import (
     problems,
     readings,
     rejects,
+    selection,
     stream,
     tasks,
 )
@@ -44,6 +45,7 @@ __all__ = ["create_app"]
 _GUARDED = (
     devices.routes,
     tasks.routes,
+    selection.routes,
     drift.routes,
     events.routes,
     rejects.routes,

@@ -10,8 +10,9 @@ from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
-from stream_processor.settings.tasks import SelectSettings, TaskSettings
+from stream_processor.settings.tasks import TaskSettings
 from stream_processor.settings.topics import check_topics
+from stream_processor.settings.trial import try_selection
 from streamgauge.durations import text
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schema import Kind
@@ -149,22 +150,8 @@ def _check_task(name: str, task: TaskSettings, findings: Findings) -> None:
     if not findings.within(*path, "kind"):
         _check_horizons(task, (*path, "horizons"), findings)
         check_label(task, path, findings)
-    if task.select is not None and not findings.within(*path, "select"):
-        _check_selection(task.select, (*path, "select"), findings)
     if task.model and not findings.within(*path, "model"):
         _check_model(task, (*path, "model"), findings)
-
-
-def _check_selection(chosen: SelectSettings, path: KeyPath, findings: Findings) -> None:
-    if chosen.by == "variance" and chosen.keep is not None:
-        remedy = "write threshold = 0.1 instead, or nothing"
-        findings.add((*path, "keep"), "a selection by variance keeps what is above it", remedy)
-    if chosen.by == "correlation" and chosen.threshold is not None:
-        findings.add(
-            (*path, "threshold"), "a selection by correlation keeps the best", "write keep = 10"
-        )
-    if chosen.by == "correlation" and chosen.keep is None and chosen.threshold is None:
-        findings.add((*path, "keep"), "missing", "say how many features to keep: keep = 10")
 
 
 def _check_horizons(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
@@ -274,4 +261,8 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
                 path,
                 "no feature is left for this task",
                 f'widen it, for example inputs = ["*"]; features: {", ".join(names) or "none"}',
+            )
+        if task.select is not None and not findings.within("tasks", name):
+            try_selection(
+                task, ("tasks", name, "select"), choose_inputs(task, names, used), names, findings
             )

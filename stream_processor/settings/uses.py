@@ -14,6 +14,7 @@ from stream_processor.settings.fields import Options, PluginUse
 from stream_processor.settings.model import FeatureSettings, Settings, SourceSettings
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
+from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from streamgauge import plugins
 
 __all__ = ["check_uses"]
@@ -25,6 +26,7 @@ SOURCES = "ingest.sources"
 SINKS = "monitoring.sinks"
 RECEIVERS = "monitoring.receivers"
 DETECTORS = "monitoring.detectors"
+SELECTIONS = "models.selections"
 FEATURES = "stream_processor.features"
 
 
@@ -54,6 +56,7 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
         channels={
             name: uses.cleaning(channel, name) for name, channel in settings.channels.items()
         },
+        tasks={name: uses.task(task, name) for name, task in settings.tasks.items()},
     )
 
 
@@ -92,6 +95,14 @@ class _Uses:
             checked[key] = Options(found.options) if own else found
         return dataclasses.replace(channel, **checked)
 
+    def task(self, task: TaskSettings, name: str) -> TaskSettings:
+        """A task's selection of features and its options."""
+        if task.select is None:
+            return task
+        use = PluginUse(task.select.by, task.select.options)
+        found = self.plugin(SELECTIONS, use, ("tasks", name, "select"), key="by")
+        return dataclasses.replace(task, select=SelectSettings(found.use, found.options))
+
     def sink(self, use: PluginUse, path: KeyPath) -> PluginUse:
         """A sink beside the store, which every service has."""
         if use.use == "store":
@@ -104,9 +115,9 @@ class _Uses:
         checked = self.plugin(RECEIVERS, PluginUse(one.use, one.options), path)
         return dataclasses.replace(one, options=checked.options)
 
-    def plugin(self, package: str, use: PluginUse, path: KeyPath) -> PluginUse:
-        """One plug-in and its options."""
-        known = self._options(package, use.use, path)
+    def plugin(self, package: str, use: PluginUse, path: KeyPath, key: str = "use") -> PluginUse:
+        """One plug-in, named at `key`, and its options."""
+        known = self._options(package, use.use, path, key)
         if known is None:
             return use
         self._refuse_unknown(use.options, list(known), path)
@@ -144,14 +155,14 @@ class _Uses:
         default = {"zone": self.zone} if "zone" in known else {}
         return default | self._typed(known, given, path)
 
-    def _options(self, package: str, name: str, path: KeyPath) -> Known | None:
+    def _options(self, package: str, name: str, path: KeyPath, key: str = "use") -> Known | None:
         if not name:
             return None
         try:
             module = plugins.load(package, name)
         except plugins.UnknownPlugin as unknown:
             shorthand = isinstance(self.findings.document.found(path), str)
-            self.findings.refuse(path if shorthand else (*path, "use"), str(unknown))
+            self.findings.refuse(path if shorthand else (*path, key), str(unknown))
             return None
         return _typed_options(module)
 
