@@ -40,10 +40,11 @@ FREE = (
 def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
     """What the settings make of the state, part by part; JSON-able, equal where nothing changed.
 
-    `words` are the columns of words of texts. A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
+    A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
     the order of the columns), `lanes`, each in the order of the state; `sources` with what they
-    read and their codecs; `drift`, `scores`, `elsewhere` (lanes whose labels come from elsewhere)
-    and `pending` for all lanes; `other` for the rest.
+    read and their codecs; `words`, what each column of words of texts holds; `drift`, `scores`,
+    `elsewhere` (lanes whose labels come from elsewhere) and `pending` for all lanes; `other` for
+    the rest.
     """
     options = feature_options(settings, stages.schema)
     return {

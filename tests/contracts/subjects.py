@@ -290,7 +290,8 @@ class _Texts:
 def _text_of(value: float) -> str | None:
     if not math.isfinite(value):
         return None
-    return " ".join(f"word{int(abs(value) * k) % 11}" for k in range(int(abs(value)) % 9))
+    small = value % 97.0
+    return " ".join(f"word{int(small * k) % 11}" for k in range(int(small) % 9))
 
 
 _OF_TEXTS: tuple[Mapping[str, Any], ...] = (
