@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from river.feature_extraction import TFIDF
 
-from ingest.codecs._tokens import tokens
+from ingest.codecs._tokens import tokens, word_number
 from ingest.codecs._words import text
 from ingest.rejects import Rejects
 from stream_processor.changes import compare
@@ -78,25 +78,14 @@ def weighed(schema: Schema, batch: Batch, devices: int = 1, **options: Any) -> F
     return features.x[: batch.n].copy()
 
 
-def numbers(word: Any, channel: Channel) -> int:
-    """The number of one word, or n-gram."""
-    joined = word if isinstance(word, str) else " ".join(word)
-    single = Channel("note", kind=Kind.TEXT, words=1, ngrams=(1, 1))
-    if not isinstance(word, str):
-        single = Channel("note", kind=Kind.TEXT, words=1, ngrams=(len(word), len(word)))
-    return int(tokens(single)(joined)[0])
-
-
-def rivers(
-    river: TFIDF, channel: Channel, one: str | None, buckets: int, counters: int
-) -> list[float]:
+def rivers(river: TFIDF, one: str | None, buckets: int, counters: int) -> list[float]:
     """River's values of a text, summed by bucket."""
     if text(one, 4_096)[0] != text(one, 4_096)[0]:
         return [math.nan] * buckets
     river.learn_one(one)
     wanted = [0.0] * buckets
     for word, value in river.transform_one(one).items():
-        wanted[(numbers(word, channel) - 1) % counters % buckets] += value
+        wanted[(word_number(word) - 1) % counters % buckets] += value
     return wanted
 
 
@@ -104,7 +93,7 @@ def shared(river: TFIDF, channel: Channel, texts: Sequence[str | None], size: in
     """Whether two words of these texts share a counter, or one has more words than are kept."""
     found = [list(river.process_text(one)) for one in texts if one]
     words = {word for some in found for word in some}
-    places = {(numbers(word, channel) - 1) % size for word in words}
+    places = {(word_number(word) - 1) % size for word in words}
     return len(places) < len(words) or max(map(len, found), default=0) > channel.words
 
 
@@ -123,7 +112,7 @@ def test_values_are_rivers(
     river, channel = TFIDF(ngram_range=ngrams, stop_words=set(stop)), schema.channels[1]
     assume(not shared(river, channel, texts, WORDS))
     got = weighed(schema, batch_of(schema, texts), buckets=buckets, counters=WORDS)
-    wanted = [rivers(river, channel, one, buckets, WORDS) for one in texts]
+    wanted = [rivers(river, one, buckets, WORDS) for one in texts]
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-9)
 
 
@@ -137,9 +126,7 @@ def test_a_log_is_weighed_as_river_does(scope: Any) -> None:
     options = {"buckets": 32, "scope": scope, "counters": WORDS}
     got = weighed(schema, batch_of(schema, LOG, rows), 3, **options)
     models = [TFIDF() for _ in range(3)] if scope == "device" else [TFIDF()] * 3
-    wanted = [
-        rivers(models[row], channel, one, 32, WORDS) for row, one in zip(rows, LOG, strict=True)
-    ]
+    wanted = [rivers(models[row], one, 32, WORDS) for row, one in zip(rows, LOG, strict=True)]
     np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-9)
     assert len({tuple(one) for one in np.round(got, 6).tolist()}) > 100
 
@@ -192,7 +179,7 @@ def test_every_codec_keeps_the_words() -> None:
     wanted = tokens(schema.channels[1])(said["note"])
     assert len(wanted) == schema.width - 2
     assert [int(wanted[0]) >> BITS * k & WORDS for k in range(PER_VALUE)] == [
-        numbers(word, schema.channels[1]) for word in ("pump", "seized", "e1042")
+        word_number(word) for word in ("pump", "seized", "e1042")
     ]
     messages = {
         "json": json.dumps(said).encode(),
@@ -313,9 +300,9 @@ def test_the_last_text_goes_with_a_message_that_has_none() -> None:
         for k, note in enumerate(said)
     ]
     got = walked(made, payloads, size=2)[:, 1:]
-    river, channel = TFIDF(), made.walk.stages.schema.channels[1]
+    river = TFIDF()
     for k, one in enumerate(["valve jammed", "valve jammed", None, "valve jammed", "pump"]):
-        np.testing.assert_allclose(got[k], rivers(river, channel, one, 64, 256), atol=1e-9)
+        np.testing.assert_allclose(got[k], rivers(river, one, 64, 256), atol=1e-9)
 
 
 def test_a_message_that_lacks_its_words_completes_its_row() -> None:

@@ -10,7 +10,7 @@ from ingest.codecs._words import as_text, longest
 from streamgauge.schema import Channel
 from streamgauge.tokens import WORDS, packed, values_for
 
-__all__ = ["tokens"]
+__all__ = ["tokens", "word_number"]
 
 REMEMBERED = 10_000
 """Texts and words that a channel remembers: to find the words of a text takes microseconds."""
@@ -42,7 +42,7 @@ def tokens(channel: Channel) -> Callable[[Any], tuple[float, ...]]:
         if found is None:
             if len(words) >= REMEMBERED:
                 words.clear()
-            words[word] = found = _number(word)
+            words[word] = found = word_number(word)
         return found
 
     def read(value: Any) -> tuple[float, ...]:
@@ -66,8 +66,8 @@ def tokens(channel: Channel) -> Callable[[Any], tuple[float, ...]]:
     return read
 
 
-def _number(word: str | tuple[str, ...]) -> int:
-    """1 to WORDS; an n-gram is its words with spaces between them, which no word has."""
+def word_number(word: str | tuple[str, ...]) -> int:
+    """1 to WORDS, the same for ever; an n-gram is its words with spaces between them, which no word has."""
     text = word if isinstance(word, str) else " ".join(word)
     digest = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % WORDS + 1
