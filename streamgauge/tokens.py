@@ -22,8 +22,7 @@ def values_for(words: int) -> int:
 
 def packed(words: Sequence[int], values: int) -> tuple[float, ...]:
     """The words, no more than fit, as that many values."""
-    padded = [*words, *[0] * (values * PER_VALUE - len(words))]
-    return tuple(
-        float(sum(word << BITS * k for k, word in enumerate(padded[at : at + PER_VALUE])))
-        for at in range(0, len(padded), PER_VALUE)
-    )
+    found = [0.0] * values
+    for at, word in enumerate(words[: values * PER_VALUE]):
+        found[at // PER_VALUE] += word << BITS * (at % PER_VALUE)
+    return tuple(found)
