@@ -10,7 +10,7 @@ __all__ = ["BITS", "MOST_WORDS", "PER_VALUE", "WORDS", "packed", "values_for"]
 
 BITS = 17
 PER_VALUE = 3
-WORDS = 2**BITS - 1
+WORDS = (1 << BITS) - 1
 MOST_WORDS = 63
 """Words of one text that may be kept."""
 

@@ -67,7 +67,7 @@ def tokens(channel: Channel) -> Callable[[Any], tuple[float, ...]]:
 
 
 def word_number(word: str | tuple[str, ...]) -> int:
-    """1 to WORDS, the same for ever; an n-gram is its words with spaces between, which no word has."""
+    """1 to WORDS, the same for ever; an n-gram is its words with spaces, which no word has."""
     text = word if isinstance(word, str) else " ".join(word)
     digest = hashlib.blake2b(text.encode(errors="replace"), digest_size=8).digest()
     return int.from_bytes(digest, "big") % WORDS + 1
