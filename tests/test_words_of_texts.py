@@ -1,9 +1,11 @@
 """Words of texts go wherever their reading goes: every codec, every stage, every restart."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -142,28 +144,32 @@ def messages(shuffled: bool) -> list[bytes]:
     return [json.dumps(one).encode() for one in said]
 
 
-def walked(made: Pipeline, payloads: Sequence[bytes], size: int = 7) -> Floats:
-    """float64[n, f]: features of what is walked, fed in deliveries of a few."""
+@contextmanager
+def watched(made: Pipeline) -> Iterator[list[Floats]]:
+    """The features of the admitted readings that are walked meanwhile, part by part."""
     seen: list[Floats] = []
-    walk = made.walk
-    part = walk._part
+    walk, part = made.walk, made.walk._part
 
-    def watched(n: int) -> int:
+    def walking(n: int) -> int:
         refused = part(n)
-        admitted = walk._columns.verdict[:n] == 0
-        seen.append(walk._features.x[:n][admitted].copy())
+        seen.append(walk._features.x[:n][walk._columns.verdict[:n] == 0].copy())
         return refused
 
-    walk._part = watched  # type: ignore[method-assign]
+    with patch.object(walk, "_part", walking):
+        yield seen
+
+
+def walked(made: Pipeline, payloads: Sequence[bytes], size: int = 7) -> Floats:
+    """float64[n, f]: features of what is walked, fed in deliveries of a few."""
     received = 1_772_366_400_000_000
-    for at in range(0, len(payloads), size):
-        some = list(payloads[at : at + size])
-        made.feed(
-            Delivery(payloads=some, topics=["t"] * len(some), received=[received] * len(some))
-        )
-    made.feed(Delivery(clock=received + 10**10))
-    walk._part = part  # type: ignore[method-assign]
-    return np.concatenate(seen) if seen else np.zeros((0, 0))
+    with watched(made) as seen:
+        for at in range(0, len(payloads), size):
+            some = list(payloads[at : at + size])
+            made.feed(
+                Delivery(payloads=some, topics=["t"] * len(some), received=[received] * len(some))
+            )
+        made.feed(Delivery(clock=received + 10**10))
+    return np.concatenate(seen)
 
 
 def test_words_wait_with_their_reading() -> None:
@@ -285,16 +291,9 @@ def test_a_recording_gives_what_live_messages_give() -> None:
     said = [json.loads(one) for one in messages(shuffled=False)]
     frame_of_it = pd.DataFrame(said)
     frame_of_it["time"] = pd.to_datetime(frame_of_it["time"], unit="s", utc=True)
-    made, seen = built(), []
-    walk, part = made.walk, made.walk._part
-
-    def watched(n: int) -> int:
-        refused = part(n)
-        seen.append(walk._features.x[:n].copy())
-        return refused
-
-    walk._part = watched  # type: ignore[method-assign]
-    made.replay(frame_of_it)
+    made = built()
+    with watched(made) as seen:
+        made.replay(frame_of_it)
     np.testing.assert_array_equal(np.concatenate(seen), plain)
 
 

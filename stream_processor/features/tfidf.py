@@ -50,8 +50,10 @@ def build(
     131071); those that share one count as one word. The same word falls into the same bucket for
     ever. NaN where the reading has no text, 0 where that has no words.
 
-    Salton and Buckley (1988), "Term-weighting approaches in automatic text retrieval";
-    Weinberger et al. (2009), "Feature hashing for large scale multitask learning".
+    Salton and Buckley (1988), "Term-weighting approaches in automatic text retrieval".
+
+    Weinberger, Dasgupta, Langford, Smola and Attenberg (2009), "Feature hashing for large scale
+    multitask learning".
     """
     channels = channels_of(schema, of, "tfidf", Kind.TEXT)
     for channel in channels:
