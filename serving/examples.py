@@ -16,7 +16,9 @@ from streamgauge.tags import Tags
 __all__ = ["SCHEMA", "operator_of", "selection_of"]
 
 _MODE = Channel("mode", kind=Kind.CATEGORY, values=("idle", "run"))
-SCHEMA = Schema([Channel("value"), Channel("other"), _MODE, Channel("code", kind=Kind.TEXT)])
+SCHEMA = Schema(
+    [Channel("value"), Channel("other"), _MODE, Channel("code", kind=Kind.TEXT, words=30)]
+)
 """The channels that an `EXAMPLE` may name."""
 
 

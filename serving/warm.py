@@ -104,7 +104,7 @@ def _operator(module: ModuleType) -> None:
     operator = operator_of(module, SCHEMA)
     names = getattr(operator, "names", ())
     features = Features(names, [frozenset()] * len(names), 1)
-    _compiled(operator.call(Batch(1, len(SCHEMA)), features))
+    _compiled(operator.call(Batch(1, SCHEMA.width), features))
 
 
 def _compiled(call: Call) -> None:

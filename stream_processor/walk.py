@@ -106,7 +106,7 @@ class Walk:
         self.clock = 0
         """The log clock of the last tick, microseconds UTC."""
         self.blocks = stages.blocks()
-        self._columns = Batch(PART, len(stages.schema))
+        self._columns = Batch(PART, stages.schema.width)
         self.batch = self._columns.part(0, PART)
         """To be filled with readings, up to PART of them without growing."""
         names = [name for op in stages.features for name in op.names]

@@ -202,7 +202,7 @@ class _Trial:
         self._codec: Codec = load("ingest.codecs", codec.use).build(
             schema, self._devices, **codec.options
         )
-        self._batch, self._clock = Batch(64, len(schema)), clock
+        self._batch, self._clock = Batch(64, schema.width), clock
 
     @property
     def worn(self) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from monitoring.alerts.condition import parsed
 from stream_processor.features import calendar, rolling
+from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs
 from stream_processor.settings.kinds import check_name
@@ -211,8 +212,9 @@ def check_channels(settings: Settings, findings: Findings) -> None:
 
 
 def _check_words(settings: Settings, findings: Findings) -> None:
-    """A category has its words, and nothing else has."""
+    """A category has its words, and nothing else has; the words of a text can be kept."""
     for name, channel in settings.channels.items():
+        _check_text(name, channel, findings)
         path: KeyPath = ("channels", name, "values")
         is_category = channel.kind is Kind.CATEGORY
         if findings.within(*path) or findings.within("channels", name, "kind"):
@@ -225,6 +227,17 @@ def _check_words(settings: Settings, findings: Findings) -> None:
         elif is_category and (len(folded) < len(channel.values) or "" in folded):
             remedy = "name each once; case and whitespace make no difference"
             findings.add(path, "a word stands here twice, or is empty", remedy)
+
+
+def _check_text(name: str, channel: ChannelSettings, findings: Findings) -> None:
+    path: KeyPath = ("channels", name)
+    if findings.within(*path):
+        return
+    if channel.words and channel.kind is not Kind.TEXT:
+        findings.add((*path, "words"), f"a {channel.kind} has no words", 'set kind = "text"')
+    for key, unused in (("ngrams", (1, 1)), ("stop_words", ())):
+        if getattr(channel, key) != unused and not channel.words:
+            findings.add((*path, key), "no words are kept", "add words = 30")
 
 
 def _check_references(settings: Settings, channels: list[str], findings: Findings) -> None:

@@ -229,4 +229,7 @@ def _channel(name: str, channel: ChannelSettings) -> Channel:
         channel.values,
         channel.similarity,
         channel.decimal,
+        channel.words,
+        channel.ngrams,
+        channel.stop_words,
     )
