@@ -11,6 +11,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from monitoring.alerts.outbox import Outbox, Standing
+from monitoring.alerts.rule import Alert, Matter
 from serving.api.service import Part
 from streamgauge.events import Event, EventKind
 from tests.services.chromium import Browser, browser
@@ -392,3 +394,23 @@ def test_the_page_needs_no_build() -> None:
     assert {"index.html", "login.html", "app.js", "style.css"} <= set(files)
     for path in folder.iterdir():
         assert len(path.read_text().splitlines()) < 300, path.name
+
+
+def test_the_page_shows_what_fires(page: Browser, stand: Stand, tmp_path: Path) -> None:
+    """Most severe first, why nobody is told, names as text; nothing where nothing fires."""
+    stand.alerts = Outbox(tmp_path)
+    with stand.served() as server:
+        page.get(server.url)
+        until(page, lambda: state(page) == "live")
+        assert not at(page, "alerts-card").is_displayed()
+        for severity, device, held in (("warning", EVIL, "cool_down"), ("critical", "pump-1", "")):
+            matter = Matter("gone", device)
+            alert = Alert(matter, severity, {}, f"{device} is silent", "Nothing was heard.", START)
+            stand.alerts.put(Standing(matter, "firing", START, START, START, not held, held, alert))
+        until(page, lambda: at(page, "alerts-card").is_displayed())
+        shown = at(page, "alerts").text
+        assert shown.index("pump-1 is silent") < shown.index(f"{EVIL} is silent")
+        assert "Nothing was heard. Nobody is told: cool down." in shown
+        assert page.title != "owned"
+        assert errors(page) == []
+    stand.alerts.close()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ingest.rejects import Reject
+from monitoring.alerts.outbox import Outbox
 from serving.api.app import create_app
 from serving.api.intake import Intake
 from serving.api.server import HttpServer
@@ -263,6 +264,7 @@ class Stand:
     read_keys: Sequence[str] = ()
     write_keys: Sequence[str] = ()
     intake: Intake | None = None
+    alerts: Outbox | None = None
 
     def app(self) -> Any:
         """The application over this stand."""
@@ -281,6 +283,7 @@ class Stand:
             read_keys=self.read_keys,
             write_keys=self.write_keys,
             intake=self.intake,
+            alerts=self.alerts,
         )
 
     @contextmanager
