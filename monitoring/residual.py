@@ -74,7 +74,7 @@ def _alpha(own: Floats, time: int) -> float:
     lasting = _DAYS * _DAY / (KNOTS * max(own[GAP], 1.0))
     alpha = 1.0 / (1.0 + min(visits, max(lasting, 1.0)))
     # On the first day a knot has had few visits, however many values there were.
-    return max(alpha, 0.1) if time - own[BEGUN] < _DAY else alpha
+    return float(max(alpha, 0.1) if time - own[BEGUN] < _DAY else alpha)
 
 
 @kernel
