@@ -13,7 +13,7 @@ import numpy as np
 
 from models.learner import Learner
 from models.selection import Selection
-from monitoring.detector import Detector
+from monitoring.drift import Drift
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
@@ -28,7 +28,7 @@ from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
 from streamgauge.devices import Devices
-from streamgauge.events import Event, EventKind, Events
+from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions
 from streamgauge.schedule import Lane, Schedule
@@ -61,7 +61,7 @@ class Stages:
     join: LabelJoin
     learners: Sequence[Learner]
     scorer: Scorer
-    detectors: Sequence[Detector]
+    drift: Drift
     arrange: Arrange | None = None
     """Comes first where readings wait for each other; None: each goes on by itself."""
     selections: Sequence[Selection] = ()
@@ -90,8 +90,7 @@ class Stages:
             named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
         for selection in self.selections:
             named[f"selection.{self.lanes[selection.lane].name}"] = selection.blocks
-        for detector in self.detectors:
-            named[f"drift.{self.lanes[detector.lane].name}"] = detector.blocks
+        named |= {f"drift.{name}": blocks for name, blocks in self.drift.blocks().items()}
         return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
 
 
@@ -112,11 +111,10 @@ class Walk:
         names = [name for op in stages.features for name in op.names]
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
-        self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names))
+        self._schedule = Schedule(stages.join.steps(PART), len(names))
         self.labels = LabelBatch(PART)
         """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
-        self._events = Events(room)
         self._told: list[Event] = []
         self._codes = np.zeros((room, 8), np.int64)
         self._numbers = np.zeros((room, 4))
@@ -144,13 +142,13 @@ class Walk:
         hearing = [stages.silence] if stages.silence.watching else []
         vetting: list[Operator] = [stages.clocks, stages.admit, *hearing]
         vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
-        before = [stage.call(*given) for stage in vetting]
+        before = [stage.call(*given) for stage in vetting] + stages.drift.channels(self._columns)
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [selection.call(schedule) for selection in stages.selections]
         included = [selection.includes for selection in stages.selections]
         answer += [call for learner, call in calls if call and learner not in included]
         after = [stages.scorer.call(schedule, self._codes, self._numbers)]
-        after += [detector.call(schedule, self._events) for detector in stages.detectors]
+        after += stages.drift.errors(schedule)
         self._judge = Chain(after, now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:
@@ -265,11 +263,9 @@ class Walk:
     def _tell(self, until: int) -> None:
         """Gather what the steps of one schedule, up to reading `until`, say beside their records,
         in the order of the readings; seal what has become much."""
-        told = self.stages.silence.told(until)
-        if self._events.count[0] or told:
-            self._events.order(0)
-            self._told += sorted([*told, *self._events], key=lambda event: event.source)
-            self._events.clear()
+        told = self.stages.silence.told(until) + self.stages.drift.told(until)
+        if told:
+            self._told += sorted(told, key=lambda event: event.source)
         if self._now[Now.AT] >= ROOM or len(self._told) >= ROOM:
             self._seal()
 

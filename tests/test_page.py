@@ -1,6 +1,7 @@
 """The live page in a real browser: what a user sees, and what a hostile device cannot do."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,32 @@ def test_new_results_arrive_without_reload(page: Browser, stand: Stand) -> None:
         until(page, lambda: points(page) == before + 1)
         assert at(page, "tile-prediction").text == f"{served(minute):.2f} kW"
         until(page, lambda: len(at(page, "drift").find_elements(By.TAG_NAME, "tr")) == 4)
+
+
+def test_drift_of_a_channel_says_which_how_far_and_since_when(page: Browser, stand: Stand) -> None:
+    """It is listed beside the errors of tasks, for the device and for the fleet; what is not known
+    well enough to be watched says so."""
+    with stand.served() as server:
+        page.get(server.url)
+        choose(page, "pump-1")
+        until(page, lambda: state(page) == "live" and stand.live.state()["clients"] == 1)
+        until(page, lambda: "humidity\ncalibrating" in at(page, "channels").text)
+        assert "power\ncalibrating" not in at(page, "channels").text
+        since, when = START + 145 * MINUTE, START + 150 * MINUTE
+        level = Event(
+            EventKind.DRIFT_UP, DEVICES.index("pump-1"), -1, when, 0, 20.1, 23.4, 60.0,
+            channel="humidity", signal="level", since=since, magnitude=2.0, detector="cusum",
+            version=1,
+        )  # fmt: skip
+        shape = replace(level, kind=EventKind.DRIFT, signal="shape")
+        stand.live.write(output("pump-1", (LABELLED + AHEAD + 1,), events=(level, shape)))
+        until(page, lambda: any("level rose" in row for row in rows(page, "drift")))
+        [told] = [row for row in rows(page, "drift") if "level rose" in row]
+        assert "humidity, 20.10 → 23.40, since" in told
+        minute = page.execute_script("return new Date(arguments[0]).getMinutes()", since // 1000)
+        assert f":{minute:02}" in told.split("since")[1]
+        assert any("shape changed" in row for row in rows(page, "drift"))
+        assert errors(page) == []
 
 
 def test_drift_of_the_fleet_leads_to_the_device(page: Browser, stand: Stand) -> None:

@@ -36,12 +36,23 @@ TABLES = {
     "outcomes": """lane smallint, device integer, sequence bigint, made bigint, due bigint,
         label double, residual double, status utinyint, written bigint""",
     "events": """kind utinyint, device integer, lane smallint, time bigint, before double,
-        after double, size double, written bigint, channel varchar""",
+        after double, size double, written bigint, channel varchar, signal varchar, since bigint,
+        magnitude double, detector varchar, version integer""",
     "scores": f"""lane smallint, device integer, time bigint, written bigint,
         {", ".join(f"{name} double" for name in SCORE_COLUMNS)}""",
 }
 
-ADDED = ("events add column if not exists channel varchar",)
+ADDED = tuple(
+    f"events add column if not exists {column}"
+    for column in (
+        "channel varchar",
+        "signal varchar",
+        "since bigint",
+        "magnitude double",
+        "detector varchar",
+        "version integer",
+    )
+)
 """Columns that a file of an earlier version may lack."""
 
 

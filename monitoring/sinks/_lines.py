@@ -21,7 +21,11 @@ from streamgauge.schedule import Lane
 __all__ = ["Lines", "LinesEncoder", "tag"]
 
 SILENCES = (EventKind.SILENT, EventKind.RETURNED)
-DIRECTIONS = {EventKind.DRIFT_UP: "up", EventKind.DRIFT_DOWN: "down"}
+DIRECTIONS = {
+    EventKind.DRIFT_UP: "up",
+    EventKind.DRIFT_DOWN: "down",
+    EventKind.DRIFT: "changed",
+}
 _SPECIAL = re.compile(r"([,= ])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _LAST_BACKSLASHES = re.compile(r"\\+(?=[,= ]|$)")
@@ -62,7 +66,8 @@ class LinesEncoder:
     - `iot_prediction` per device: `value` and `last_value` when predicted; `label` and `residual`
       join the same point, at the time when the prediction was made
     - `iot_model`: the scores over all devices, and those of single devices
-    - `iot_drift`: `before`, `after`, `size`, by `direction`
+    - `iot_drift`: `before`, `after`, `size`, by `direction`; of a channel also by `channel` and
+      `signal`, in place of the task
     - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
 
     Without `per_device` there are no single predictions, no silences and no tag `device`.
@@ -119,16 +124,22 @@ class LinesEncoder:
         return _lines(prefixes, fields, np.full(len(wanted), scores.time))
 
     def _drifts(self, output: Output, drifts: Sequence[Event]) -> pa.Array:
-        prefixes = [
-            self._series("iot_drift", output, one.lane, one.row, DIRECTIONS[one.kind])
-            for one in drifts
-        ]
+        prefixes = [self._drift(output, one) for one in drifts]
         fields = {
             "before": np.array([one.before for one in drifts]),
             "after": np.array([one.after for one in drifts]),
             "size": np.array([one.size for one in drifts]),
         }
         return _lines(pa.array(prefixes), fields, np.array([one.time for one in drifts]))
+
+    def _drift(self, output: Output, one: Event) -> str:
+        way = DIRECTIONS[one.kind]
+        if one.lane >= 0:
+            return self._series("iot_drift", output, one.lane, one.row, way)
+        name = tag(output.device(one.row)) if self._per_device else ""
+        who = f",device={name}" if name else ""
+        what = f",direction={way},signal={one.signal}{self._stream}"
+        return f"iot_drift,channel={tag(one.channel)}{who}{what}"
 
     def _silences(self, output: Output, silences: Sequence[Event]) -> pa.Array:
         prefixes = []

@@ -9,9 +9,10 @@ const TOGETHER = 30e3;
 // A device counts as drifting for this long after its error rose.
 const RECENT = 120e3;
 
-const rose = (one) => one.kind === "drift_up";
-const bad = (one) => rose(one) || worse(one);
-const said = (one) => (isSilence(one) ? words(one) : rose(one) ? "error rose" : "error fell");
+const VERBS = { drift_up: "rose", drift_down: "fell", drift: "changed" };
+const rose = (one) => one.signal === "error" && one.kind === "drift_up";
+const bad = (one) => worse(one) || one.severity === "alarm";
+const said = (one) => (isSilence(one) ? words(one) : `${one.signal} ${VERBS[one.kind]}`);
 const kind = (one) => element("span", bad(one) ? "bad" : one.kind === "evicted" ? "" : "good", said(one));
 
 function line(time, what, below) {
@@ -28,9 +29,16 @@ export function eventRows(drift, silences, unit) {
   all.sort((one, other) => other.time - one.time);
   return all.slice(0, SHOWN).map((one) => {
     if (isSilence(one)) return line(one.time, [kind(one)], detail(one));
-    const means = `${number(one.before)} → ${number(one.after)}`;
-    return line(one.time, [kind(one)], unit ? `${means} ${unit}` : means);
+    return line(one.time, [kind(one)], means(one, unit));
   });
+}
+
+// Of a channel which it is and since when; a shape's numbers are distances, which say little to people.
+function means(one, unit) {
+  const pair = one.kind === "drift" ? "" : `${number(one.before)} → ${number(one.after)}`;
+  if (!one.channel) return unit ? `${pair} ${unit}` : pair;
+  const since = one.since ? `since ${clock(Date.parse(one.since))}` : "";
+  return [one.channel, pair, since].filter(Boolean).join(", ");
 }
 
 // Newest first in, newest first out: { task, horizon, channel, kind, time, first, devices, worst }.
@@ -39,7 +47,7 @@ function together(items) {
   for (const one of items) {
     const time = Date.parse(one.time);
     const same = (group) =>
-      ["task", "horizon", "channel", "kind"].every((key) => group[key] === one[key]);
+      ["task", "horizon", "channel", "signal", "kind"].every((key) => group[key] === one[key]);
     const known = groups.find((group) => same(group) && group.first - time <= TOGETHER);
     const group = known ?? { ...one, time, devices: new Set(), worst: one };
     if (!known) groups.push(group);
@@ -72,7 +80,7 @@ export class FleetEvents {
       return line(group.time, [kind(group), ": ", this.where(group)], detail(group.worst));
     }
     const task = group.horizon ? `${group.task}, ${group.horizon}` : group.task;
-    return line(group.time, [kind(group), " at ", this.where(group)], task);
+    return line(group.time, [kind(group), " at ", this.where(group)], task || means(group.worst, ""));
   }
 
   where(group) {
