@@ -205,7 +205,8 @@ def test_silences_stand_beside_drift(page: Browser, stand: Stand) -> None:
     with stand.served() as server:
         page.get(server.url)
         choose(page, "pump-2")
-        own = until(page, lambda: rows(page, "drift"))
+        until(page, lambda: len(rows(page, "drift")) == 3)
+        own = rows(page, "drift")
         assert [row.splitlines()[0].split("\t")[1] for row in own] == [
             "forgotten",
             "fell silent",
