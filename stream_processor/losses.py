@@ -58,7 +58,8 @@ def _count(n: int, verdict: Bytes, gone: Bytes, rows: Ints) -> int:
 
 class Losses:
     """Of the batch that was walked last, as long as no other is: `sent float64[capacity, k]`, the
-    `k` channels as they came, `gone uint8[capacity, k]`: 1 where an admitted reading's value was taken out."""
+    `k` channels as they came, `gone uint8[capacity, k]`: 1 where a value of an admitted reading was
+    taken out."""
 
     def __init__(self, batch: Batch, k: int) -> None:
         self._batch = batch
