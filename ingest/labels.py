@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from ingest.codecs._origins import Origin, device_name, lookup, origin_of, path_of, topic_level
+from ingest.codecs._reading import Message
 from ingest.codecs._tolerant import number, parse
 from ingest.rejects import Rejects
 from ingest.times import instant, zone_named
@@ -58,7 +59,7 @@ class LabelCodec:
         """The labels of one message, in order."""
 
         def reject(reason: str, detail: str) -> None:
-            rejects.add(reason, detail, received=received, topic=topic, payload=payload)
+            rejects.refuse(reason, detail, Message(payload, topic, received))
 
         if len(payload) > MOST_BYTES:
             reject("too_large", f"a label message of {len(payload):,} bytes; split it")

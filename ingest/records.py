@@ -60,6 +60,8 @@ class _Record(msgspec.Struct, array_like=True, gc=False):
     runs: list[Run] = []
     synced: int = 0
     """Up to which position the log was on the disk when this was written, as far as was known."""
+    stamps: list[int | None] = []
+    replays: list[int] = []
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -142,6 +144,8 @@ def _packed(delivery: Delivery, synced: int) -> _Record:
         delivery.retained,
         delivery.runs,
         synced,
+        [] if elsewhere else delivery.stamps,
+        delivery.replays,
     )
 
 
@@ -163,6 +167,8 @@ def unpacked(path: Path, offset: int, body: bytes) -> Delivery:
         headers=record.headers,
         retained=record.retained,
         runs=record.runs,
+        stamps=record.stamps,
+        replays=record.replays,
     )
 
 

@@ -4,6 +4,8 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ingest.codecs._reading import Message
+
 __all__ = ["Reject", "Rejects"]
 
 KEPT = 1_000
@@ -29,8 +31,12 @@ class Reject:
 class Rejects:
     """Counts per reason and the newest 1,000 rejects; bounded whatever comes in.
 
-    `listener`, if given, sees every reject (for `replay --rejects FILE`).
+    `listener`, if given, sees every reject (for `replay --rejects FILE`); `undecoded`, once set,
+    every message that came to a codec and was refused there, whole or in part.
     """
+
+    undecoded: Callable[[str, str, Message], None] | None = None
+    """Takes the reason, the detail and the message."""
 
     def __init__(self, listener: Callable[[Reject], None] | None = None) -> None:
         self.counts: Counter[str] = Counter()
@@ -48,6 +54,15 @@ class Rejects:
         """Count one reject and keep it."""
         self.counts[reason] += 1
         self.note(reason, detail, received=received, topic=topic, payload=payload)
+
+    def refuse(self, reason: str, detail: str, message: Message) -> None:
+        """Count one message that a codec refused, whole or in part, and keep it."""
+        self.add(
+            reason, detail,
+            received=message.received, topic=message.topic, payload=message.payload,
+        )  # fmt: skip
+        if self.undecoded is not None:
+            self.undecoded(reason, detail, message)
 
     def note(
         self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b""

@@ -97,6 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     listing = commands.add_parser("list", help="list sources, codecs, features, models, ...")
     listing.set_defaults(command=_list)
 
+    _add_quarantine(commands.add_parser("quarantine", help="see what was refused, send it again"))
+
     kernels = commands.add_parser("compile-kernels", help="compile all kernels into the cache")
     kernels.set_defaults(command=_compile_kernels)
     return parser
@@ -156,6 +158,40 @@ def _alerts_unsilence(chosen: argparse.Namespace) -> int:
     from serving import alerts
 
     return alerts.unsilence(chosen.pipeline, os.environ, chosen.number, sys.stdout)
+
+
+def _add_quarantine(quarantine: argparse.ArgumentParser) -> None:
+    actions = quarantine.add_subparsers(title="actions", metavar="ACTION", required=True)
+    for name, words in (
+        ("list", "how much of what was refused, and why; the newest"),
+        ("show", "one record, with its message or values"),
+        ("export", "all that fit as JSON lines"),
+        ("replay", "send it again when the service starts next, judged by the rules of now"),
+    ):
+        action = actions.add_parser(name, help=words)
+        action.add_argument("pipeline", type=Path)
+        action.set_defaults(command=_quarantine, action=name)
+        if name == "show":
+            action.add_argument("number", type=int)
+            continue
+        action.add_argument("--reason", help="only with this reason")
+        action.add_argument("--device", help="only of this device")
+        action.add_argument("--channel", help="only of this channel")
+        action.add_argument("--since", help="received then or later: 2026-03-01T12:00Z, or 2h ago")
+        action.add_argument("--until", help="received before")
+        if name == "list":
+            action.add_argument("--limit", type=int, default=20, help="newest to list (20)")
+        if name == "export":
+            action.add_argument("-o", "--output", type=Path, help="file to write (standard output)")
+        if name == "replay":
+            action.add_argument("--dry-run", action="store_true", help="only say how many")
+
+
+def _quarantine(chosen: argparse.Namespace) -> int:
+    from serving.quarantine import quarantine
+    from serving.run import clock
+
+    return quarantine(chosen, os.environ, clock)
 
 
 def _demo(chosen: argparse.Namespace) -> int:

@@ -1,12 +1,14 @@
 """From settings to a running service: sources, worker, sinks, API and page."""
 
 import fcntl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
 from ingest.journal import Journal
+from ingest.quarantine import Quarantine
+from ingest.quarantine_file import FILE
 from ingest.source import Source
 from monitoring.sinks import store
 from serving.alerts import alerts_of
@@ -18,12 +20,18 @@ from serving.api.service import Part
 from serving.live import Live
 from stream_processor.key import key_file, signing_key
 from stream_processor.pipeline import Pipeline
-from stream_processor.settings.model import Settings
+from stream_processor.quarantine.replays import replays
+from stream_processor.settings.model import Settings, numbered
 from stream_processor.worker import Worker
+from streamgauge.delivery import Delivery
 from streamgauge.output import Sink
 from streamgauge.plugins import load
 
 __all__ = ["InUse", "Running"]
+
+
+PATIENCE = 60.0
+"""Seconds that a start waits for the quarantine to have all that was refused before."""
 
 
 class InUse(Exception):
@@ -56,7 +64,14 @@ class Running:
         folder = settings.state.dir
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = opened.enter_context(_only_one(folder))
-        self.pipeline = Pipeline(settings)
+        self.quarantine: Quarantine | None = None
+        if settings.quarantine is not None:
+            bounds = settings.quarantine
+            self.quarantine = Quarantine(
+                folder / FILE, clock, keep=bounds.keep, max_size=bounds.max_size
+            )
+            opened.callback(self.quarantine.close)
+        self.pipeline = Pipeline(settings, quarantine=self.quarantine)
         self.live = Live()
         self.history = store.open(
             self.pipeline.walk.stages.lanes,
@@ -71,8 +86,9 @@ class Running:
         self.alerts = alerts_of(settings, self.pipeline.walk.stages.lanes, clock)
         if self.alerts is not None:
             opened.callback(self.alerts.close)
-        told = [self.alerts] if self.alerts is not None else []
-        self.sinks: list[Sink] = [self.history, *others, *told, self.live]
+        told: list[Sink] = [self.alerts] if self.alerts is not None else []
+        kept: list[Sink] = [self.quarantine] if self.quarantine is not None else []
+        self.sinks: list[Sink] = [self.history, *kept, *others, *told, self.live]
         self.sources = _sources(settings, self.pipeline, clock)
         sync = settings.state.durability == "power"
         self.journal = Journal(folder / "journal", max_bytes=settings.state.journal_max, sync=sync)
@@ -87,6 +103,7 @@ class Running:
             clock,
             history=self.history,
             first=[k for k, source in enumerate(settings.sources) if source.first],
+            before=self._replays(settings, clock),
         )
 
     def _listening(self, settings: Settings, clock: Callable[[], int]) -> HttpServer:
@@ -101,6 +118,7 @@ class Running:
             settings.stream.name,
             clock,
             rejects=self._rejects,
+            quarantine=self.quarantine.path if self.quarantine else None,
             states=self._states,
             hosts=settings.serve.hosts,
             with_page=settings.serve.page,
@@ -122,6 +140,8 @@ class Running:
         self.server.start()
         self.worker.recover(accept=accept)
         self.history.resume(self.worker.place)
+        if self.quarantine is not None:
+            self.quarantine.resume(self.worker.place)
         self.worker.start()
         if self._intake is not None:
             self._intake.taking = True
@@ -134,11 +154,19 @@ class Running:
         self.worker.stop()
         self._lock.close()
 
+    def _replays(self, settings: Settings, clock: Callable[[], int]) -> Iterator[Delivery]:
+        """What of the quarantine is to be sent again, once it knows what was."""
+        if self.quarantine is not None:
+            self.quarantine.flush(PATIENCE)
+            schema = self.pipeline.walk.stages.schema
+            yield from replays(self.quarantine.path, schema, settings.source_names, clock())
+
     def _states(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         settings = self.pipeline.settings
-        sources = _names([source.use for source in settings.sources])
+        sources = settings.source_names
+        kept = ["quarantine"] if self.quarantine is not None else []
         told = ["alerts"] if self.alerts is not None else []
-        sinks = ["store", *_names([sink.use for sink in settings.sinks]), *told, "live"]
+        sinks = ["store", *kept, *numbered([sink.use for sink in settings.sinks]), *told, "live"]
         return {
             "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
             "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},
@@ -155,11 +183,6 @@ class Running:
 
     def _rejects(self) -> Sequence[Any]:
         return list(self.pipeline.rejects.newest)
-
-
-def _names(uses: Sequence[str]) -> list[str]:
-    """Plug-ins of one kind by name, numbered where there are several of one name."""
-    return [f"{use}-{k}" if uses.count(use) > 1 else use for k, use in enumerate(uses)]
 
 
 def _only_one(folder: Path) -> IO[str]:

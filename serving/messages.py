@@ -132,6 +132,7 @@ def _event(output: Output, one: Event) -> tuple[str, dict[str, Any]]:
         "channel": one.channel or None,
         "kind": one.kind.name.lower(),
         "seconds": one.size,
+        "value": one.after,
     }
 
 

@@ -25,7 +25,8 @@ from stream_processor.settings.model import Settings
 from stream_processor.settings.tasks import LabelSettings, TaskSettings
 from stream_processor.settings.watching import watching
 from stream_processor.silence import Silence
-from stream_processor.walk import PART, Stages
+from stream_processor.stages import Stages
+from stream_processor.walk import PART
 from streamgauge.plugins import load
 from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema

@@ -17,7 +17,7 @@ from stream_processor.settings.features import feature_options
 from stream_processor.settings.fields import PluginUse
 from stream_processor.settings.model import Settings, SourceSettings
 from stream_processor.settings.problems import redacted
-from stream_processor.walk import Stages
+from stream_processor.stages import Stages
 from streamgauge.plugins import load
 
 __all__ = ["ARRANGED", "definition"]

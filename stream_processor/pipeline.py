@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ingest.quarantine import Quarantine
 from ingest.rejects import Rejects
 from ingest.source import Codec
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
 from stream_processor.label_log import Label, LabelLog
+from stream_processor.quarantine.keeper import Keeper
 from stream_processor.recorded import ColumnLabel, LabelColumn, RecordedLabels
 from stream_processor.settings import load, with_channels
 from stream_processor.settings.model import Settings
-from stream_processor.walk import PART, Stages, Walk
+from stream_processor.stages import Stages
+from stream_processor.walk import PART, Walk
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Readings
 from streamgauge.output import Output
@@ -44,8 +47,14 @@ class Pipeline:
     channels, walk and board are there from the first `replay` on, whose numeric columns they take.
     """
 
-    def __init__(self, settings: Settings, rejects: Rejects | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        rejects: Rejects | None = None,
+        quarantine: Quarantine | None = None,
+    ) -> None:
         self.rejects = rejects or Rejects()
+        self._quarantine = quarantine
         self.lock = threading.Lock()
         """Held while state changes: readers of the board see whole readings only."""
         self.settings = settings
@@ -56,7 +65,11 @@ class Pipeline:
         """Make the walk for these channels."""
         self.settings = settings
         stages, self.models = compose(settings)
-        self.walk = Walk(stages, evict_after=settings.devices.evict_after)
+        self._keeper: Keeper | None = None
+        if self._quarantine is not None:
+            self._keeper = Keeper(settings, stages, self.rejects, self._quarantine)
+        lost = None if self._keeper is None else self._keeper.losses
+        self.walk = Walk(stages, evict_after=settings.devices.evict_after, lost=lost)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
         self._arranges = stages.arrange is not None
         self._batch = Batch(4_096, stages.schema.width)
@@ -98,9 +111,11 @@ class Pipeline:
         codec: Any = self._codecs[source]
         return codec.requests() if hasattr(codec, "requests") else []
 
-    def feed(self, delivery: Delivery) -> None:
-        """Take one delivery in; results wait in `sealed`."""
+    def feed(self, delivery: Delivery, place: int = 0) -> None:
+        """Take one delivery in, which ends at `place` in the journal; results wait in `sealed`."""
         with self.lock:
+            if self._keeper is not None:
+                self._keeper.begin(delivery, place)
             if delivery.payloads and self._label_log.listens:
                 for part, labels in self._label_log.runs(delivery):
                     if labels:
@@ -112,18 +127,25 @@ class Pipeline:
             elif delivery.readings is not None:
                 if len(delivery.readings):
                     self._fill(delivery.readings)
-                    self._walk(self._batch)
+                    (self._again if delivery.replays else self._walk)(self._batch)
             else:
                 for ready in self.walk.overdue(delivery.clock):
                     self._through(ready)
                 self.walk.tick(delivery.clock)
+            if self._keeper is not None:
+                for event in self._keeper.end():
+                    self.walk.tell(event)
 
     def _decode(self, delivery: Delivery) -> None:
         codec = self._codecs[delivery.source]
         assert codec is not None, "a source without a codec delivered messages"
         at_once = len(delivery.payloads) <= PART and not self._arranges
         batch = self.walk.batch if at_once else self._batch
+        if self._keeper is not None:
+            self._keeper.decoding(delivery, codec)
         codec.decode(delivery, batch, self.rejects)
+        if self._keeper is not None:
+            self._keeper.decoded(batch)
         if delivery.retained:
             self.walk.retain(batch)
         self._walk(batch)
@@ -141,12 +163,25 @@ class Pipeline:
         if not self._arranges:
             self._through(batch)
             return
+        sent = batch.values[: batch.n].copy()
         for ready in self.walk.arranged(batch):
             self._through(ready)
+        if self._keeper is not None:
+            self._keeper.arranged(batch, sent)
+
+    def _again(self, batch: Batch) -> None:
+        """Walk readings that were refused once: those that their device has gone on from are late,
+        however duplicates are told."""
+        admit, rows = self.walk.stages.admit, batch.row[: batch.n]
+        gone = (batch.time[: batch.n] <= admit.newest[rows]) & (admit.count[rows] > 0.0)
+        batch.verdict[: batch.n] = np.where(gone, int(Verdict.LATE), 0)
+        self._through(batch)
 
     def _through(self, batch: Batch) -> None:
         if batch.n and self.walk.readings(batch):
             self._explain(batch)
+        if self._keeper is not None:
+            self._keeper.walked(batch.n)
 
     def score(self, clock: int) -> None:
         """Put the scores over all devices, as they stand, into what `sealed` gives next."""
@@ -161,6 +196,8 @@ class Pipeline:
             for k in np.flatnonzero(~keep).tolist():
                 detail = f"device {readings.devices[k]!r} is beyond devices.limit"
                 self.rejects.add("device_limit", detail, received=int(readings.received[k]))
+                if self._keeper is not None:
+                    self._keeper.unplaced(readings, k)
         n = int(keep.sum())
         batch = self._batch
         batch.n = 0

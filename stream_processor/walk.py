@@ -6,36 +6,25 @@ Everything is chosen while building; the walk only calls. Batches are cut into p
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from models.learner import Learner
-from models.selection import Selection
-from monitoring.drift import Drift
-from monitoring.scores import Scorer
-from stream_processor.admit import Admit
-from stream_processor.arrange import Arrange
-from stream_processor.clocks import Clocks
 from stream_processor.copying import Copy
-from stream_processor.flag_counts import FlagCounts
-from stream_processor.labels import LabelBatch, LabelJoin
-from stream_processor.operator import FeatureOperator, Operator
-from stream_processor.retained import Retained
-from stream_processor.silence import Silence
+from stream_processor.labels import LabelBatch
+from stream_processor.losses import Losses
+from stream_processor.operator import Operator
+from stream_processor.stages import Stages
 from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
-from streamgauge.devices import Devices
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions
-from streamgauge.schedule import Lane, Schedule
-from streamgauge.schema import Schema
-from streamgauge.state import Block, Keys, reset_rows
+from streamgauge.schedule import Schedule
+from streamgauge.state import reset_rows
 
-__all__ = ["PART", "Stages", "Walk"]
+__all__ = ["PART", "Walk"]
 
 PART = 1_024
 """Readings walked at a time: the scratch of one part stays in the processor's cache."""
@@ -43,62 +32,22 @@ ROOM = 16 * PART
 """Records gathered before they must be sealed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What a walk is made of, in the order of the walk."""
-
-    schema: Schema
-    devices: Devices
-    clocks: Clocks
-    admit: Admit
-    silence: Silence
-    cleaners: Mapping[str, Operator]
-    """By a name that says channel and policy, in the order in which they work."""
-    flags: FlagCounts
-    retained: Retained
-    features: Sequence[FeatureOperator]
-    lanes: Sequence[Lane]
-    join: LabelJoin
-    learners: Sequence[Learner]
-    scorer: Scorer
-    drift: Drift
-    arrange: Arrange | None = None
-    """Comes first where readings wait for each other; None: each goes on by itself."""
-    selections: Sequence[Selection] = ()
-    """Of the lanes whose models see some of their features."""
-
-    def bytes_per_device(self) -> tuple[int, int]:
-        """Bytes of state of one device: in its first readings, and with every window full and as
-        many predictions pending as may be. River models come on top."""
-        blocks = [block for block in self.blocks().values() if block.keys is Keys.DEVICE]
-        least = sum(block.bytes_per_row for block in blocks)
-        return least, sum(block.bytes_per_row * block.layers for block in blocks)
-
-    def blocks(self) -> dict[str, Block]:
-        """Every state block of the walk, by a name that stays the same between versions."""
-        named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
-        named["admit"] = self.admit.blocks
-        named["silence"] = self.silence.blocks
-        named["retained"] = self.retained.blocks
-        if self.arrange is not None:
-            named["arrange"] = self.arrange.blocks
-        named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
-        named |= {"flags": self.flags.blocks}
-        named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
-        named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
-        for learner in self.learners:
-            named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
-        for selection in self.selections:
-            named[f"selection.{self.lanes[selection.lane].name}"] = selection.blocks
-        named |= {f"drift.{name}": blocks for name, blocks in self.drift.blocks().items()}
-        return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
-
-
 class Walk:
-    """Runs the stages over batches and gathers their output until it is sealed."""
+    """Runs the stages over batches and gathers their output until it is sealed.
 
-    def __init__(self, stages: Stages, *, evict_after: int | None = None) -> None:
+    `lost` is told of each part of a batch in which something was refused or dropped: which of its
+    readings, what they lost, the part as it is now, and where in the batch it begins.
+    """
+
+    def __init__(
+        self,
+        stages: Stages,
+        *,
+        evict_after: int | None = None,
+        lost: Callable[[list[int], Losses, Batch, int], None] | None = None,
+    ) -> None:
         self.stages = stages
+        self._lost = lost
         self.evict_after = evict_after
         self.copying: Copy | None = None
         """A copy of the state that is under way: it takes rows before they change."""
@@ -106,6 +55,7 @@ class Walk:
         """The log clock of the last tick, microseconds UTC."""
         self.blocks = stages.blocks()
         self._columns = Batch(PART, stages.schema.width)
+        self._losses = Losses(self._columns, len(stages.schema))
         self.batch = self._columns.part(0, PART)
         """To be filled with readings, up to PART of them without growing."""
         names = [name for op in stages.features for name in op.names]
@@ -141,8 +91,14 @@ class Walk:
         # Before cleaning, which may fill in what was not heard.
         hearing = [stages.silence] if stages.silence.watching else []
         vetting: list[Operator] = [stages.clocks, stages.admit, *hearing]
-        vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
-        before = [stage.call(*given) for stage in vetting] + stages.drift.channels(self._columns)
+        before = [stage.call(*given) for stage in vetting]
+        cleaning = {name: stage.call(*given) for name, stage in stages.cleaners.items()}
+        if self._lost is None:
+            before += cleaning.values()
+        else:
+            before = self._losses.around(before, cleaning, stages.schema)
+        before += [stage.call(*given) for stage in (stages.flags, *stages.features)]
+        before += stages.drift.channels(self._columns)
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [selection.call(schedule) for selection in stages.selections]
         included = [selection.includes for selection in stages.selections]
@@ -180,7 +136,7 @@ class Walk:
         for start in range(0, batch.n, PART):
             stop = min(start + PART, batch.n)
             self._columns.take(batch, start, stop)
-            refused += self._part(stop - start)
+            refused += self._part(stop - start, start)
             batch.verdict[start:stop] = self._columns.verdict[: stop - start]
         if batch is self.batch:
             # It grew, so its arrays are no longer those that the calls are bound to.
@@ -230,13 +186,17 @@ class Walk:
             for row in rows.tolist():
                 self.stages.join.returned(row, self.stages.devices.returned(row))
 
-    def _part(self, n: int) -> int:
-        """Walk the first n readings of the bound columns; returns how many were refused."""
+    def _part(self, n: int, start: int = 0) -> int:
+        """Walk the first n readings of the bound columns, which begin at `start` of their batch;
+        returns how many were refused."""
         if self._leave:
             # Such an operator may change the state of any device.
             self.copied()
         self.touch(self._columns.row[:n])
         self._run(self._first, self._next, n)
+        if self._lost is not None and self._now[Now.LOST]:
+            rows = self._losses.rows(int(self._now[Now.LOST]))
+            self._lost(rows, self._losses, self._columns, start)
         return int(self._now[Now.REFUSED])
 
     def meet(self) -> None:
@@ -340,6 +300,10 @@ class Walk:
         for learner in self.stages.learners:
             learner.evict(rows)
         self.stages.devices.evict(rows.tolist(), counts)
+
+    def tell(self, event: Event) -> None:
+        """Put an event into the output."""
+        self._told.append(event)
 
     def score(self, clock: int) -> None:
         """Put the scores over all devices, as they stand, into the output."""

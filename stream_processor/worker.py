@@ -28,6 +28,7 @@ from stream_processor.checkpoint import (
 )
 from stream_processor.definition import definition
 from stream_processor.pipeline import ENOUGH, Pipeline
+from stream_processor.rounds import groups
 from stream_processor.snapshot import begin, restore
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Sink
@@ -57,7 +58,8 @@ class Worker:
     `clock` gives microseconds UTC; `key` signs pickled models. `history` is the sink whose results
     nobody could give again once the journal has forgotten the readings: a checkpoint waits for it,
     and for other sinks up to `state.wait_for_sinks`.
-    Nothing is taken from other sources until those numbered in `first` are finished.
+    Nothing is taken from any source until `before` is worked off, nor from other sources until
+    those numbered in `first` are finished.
     """
 
     def __init__(
@@ -72,10 +74,12 @@ class Worker:
         *,
         history: Sink | None = None,
         first: Collection[int] = (),
+        before: Iterable[Delivery] = (),
     ) -> None:
         self.pipeline = pipeline
         self.sources = sources
         self._first = [sources[k] for k in first]
+        self._before = before
         self.sinks = sinks
         self.journal = journal
         self.failure = ""
@@ -161,7 +165,7 @@ class Worker:
             )
         for position, entry in self.journal.entries(self.place):
             delivery = entry if self._changes is None else self._changes.delivery(entry)
-            self.pipeline.feed(self._whole(delivery))
+            self.pipeline.feed(self._whole(delivery), position)
             self.place = position
             self.replayed += 1
             self.hand_out()
@@ -191,7 +195,7 @@ class Worker:
 
     def _whole(self, delivery: Delivery) -> Delivery:
         """A delivery of the journal, with the messages that only its source's own log keeps."""
-        if delivery.is_tick:
+        if delivery.is_tick or delivery.replays:
             return delivery
         if delivery.source >= len(self.sources):
             raise CheckpointRefused(
@@ -252,6 +256,11 @@ class Worker:
             self._parts.put(None)
 
     def _loop(self) -> None:
+        for delivery in self._before:
+            if self._stop.is_set():
+                return
+            self.work([delivery])
+            self.hand_out()
         sealed = saved = time.monotonic()
         while not self._stop.is_set():
             self._round()
@@ -286,7 +295,7 @@ class Worker:
     def work(self, deliveries: Sequence[Delivery]) -> None:
         """Deliveries of one round: journal all, acknowledge all, walk all. Called by the worker's
         own thread."""
-        for group in _groups(deliveries, self.journal.largest):
+        for group in groups(deliveries, self.journal.largest):
             positions = self._journal(group)
             if positions is None:
                 return
@@ -294,11 +303,11 @@ class Worker:
                 if delivery.tokens:
                     self.sources[delivery.source].acknowledge(delivery.tokens)
             for position, delivery in zip(positions, group, strict=True):
-                self.pipeline.feed(delivery)
+                self.pipeline.feed(delivery, position)
                 self.place = position
                 if delivery.position is not None:
                     self._positions[delivery.source] = delivery.position
-                if not delivery.is_tick:
+                if not (delivery.is_tick or delivery.replays):
                     self._ask(self.sources[delivery.source], delivery.source)
 
     def _ask(self, source: Any, place: int) -> None:
@@ -426,31 +435,3 @@ class Worker:
         yield from iter(parts.get, None)
         if self.failure:
             raise OSError(errno.ECANCELED, "the worker ended while the state was copied")
-
-
-def _groups(deliveries: Iterable[Delivery], largest: int) -> Iterator[list[Delivery]]:
-    """Deliveries in groups that the journal has room for: of at most `largest` bytes together, or
-    one that cannot be cut."""
-    group, size = list[Delivery](), 0
-    for delivery in deliveries:
-        for part in _parts(delivery, largest):
-            more = sum(map(len, part.payloads))
-            if group and size + more > largest:
-                yield group
-                group, size = [], 0
-            group.append(part)
-            size += more
-    if group:
-        yield group
-
-
-def _parts(delivery: Delivery, largest: int) -> Iterator[Delivery]:
-    """A delivery as records that the journal has room for: payloads of at most `largest` bytes
-    together, or a single one. Only the last of them is acknowledged, and tells the place."""
-    start = size = 0
-    for k, payload in enumerate(() if delivery.runs else delivery.payloads):
-        if k > start and size + len(payload) > largest:
-            yield replace(delivery.part(start, k), tokens=[], position=None)
-            start, size = k, 0
-        size += len(payload)
-    yield delivery.part(start, len(delivery.payloads)) if start else delivery

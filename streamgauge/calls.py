@@ -47,6 +47,8 @@ class Now(IntEnum):
     """Next free row of the output."""
     REFUSED = 4
     """Readings that were not admitted."""
+    LOST = 5
+    """Readings that were not admitted, or of which a value was dropped."""
 
 
 STEPS = int(Now.STEPS)

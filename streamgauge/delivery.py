@@ -74,6 +74,9 @@ class Delivery:
     runs: list[Run] = field(default_factory=list)
     """Where the source's own log keeps these messages, in order of arrival. The journal then stores
     these and `received` instead of the payloads; `Source.reread` brings them back."""
+    replays: list[int] = field(default_factory=list)
+    """Numbers of the quarantined readings or messages that are sent again, as one delivery at
+    `clock`; empty for what came from a source."""
 
     def part(self, start: int, stop: int) -> "Delivery":
         """Messages `start` to `stop` as a delivery of their own."""

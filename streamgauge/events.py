@@ -31,10 +31,14 @@ class EventKind(IntEnum):
     """A device or channel that had fallen silent is heard of again."""
     DRIFT = 6
     """A detector says that its signal is distributed in another way than before."""
+    RECOVERED = 7
+    """A value that had been refused passed its corrected rule when it was sent again, too late to
+    teach: `after` is the value."""
 
 
 DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN, EventKind.DRIFT)
 """What detectors say."""
+_GOOD = (EventKind.RETURNED, EventKind.EVICTED, EventKind.RECOVERED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class Event:
     """Number of values that the newer statistic rests on; of a silence, how many seconds nothing
     was heard."""
     channel: str = ""
-    """Which channel drifted, fell silent or returned, "" for the device as a whole or a task."""
+    """Which channel drifted, fell silent, returned or has a value back; "" for the device as a
+    whole or a task."""
     signal: str = ""
     """What drifted: the name of a `Kind`; "" where nothing did."""
     since: int = 0
@@ -70,7 +75,7 @@ class Event:
     def severity(self) -> str:
         """Either "alarm", or "note" where nothing became worse: an error fell, one returned."""
         good = self.kind is EventKind.DRIFT_DOWN and self.signal in ("", Kind.ERROR)
-        note = good or self.kind in (EventKind.RETURNED, EventKind.EVICTED)
+        note = good or self.kind in _GOOD
         return "note" if note else "alarm"
 
 

@@ -16,8 +16,9 @@ from ingest.journal import Journal
 from stream_processor import worker
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.pipeline import Pipeline
+from stream_processor.rounds import parts
 from stream_processor.settings import load_text
-from stream_processor.worker import CHECKPOINT, Worker, _parts
+from stream_processor.worker import CHECKPOINT, Worker
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Output
 from tests.power import UnsafeDisk
@@ -258,7 +259,7 @@ def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
     """An error in the walk ends the worker, is kept as text, and no checkpoint is written."""
     stand = Stand(tmp_path)
 
-    def broken(delivery: Delivery) -> None:
+    def broken(delivery: Delivery, place: int = 0) -> None:
         raise RuntimeError("planted")
 
     stand.pipeline.feed = broken  # type: ignore[method-assign] # the fault is planted
@@ -487,7 +488,7 @@ def test_only_the_last_part_of_a_delivery_tells_its_place() -> None:
     not pass for the whole."""
     payloads = [b"x" * 10] * 7
     whole = Delivery(0, payloads, ["t"] * 7, [BEGIN] * 7, position={"keys": "k"})
-    parts = list(_parts(whole, 25))
-    assert [len(part.payloads) for part in parts] == [2, 2, 2, 1]
-    assert [part.position for part in parts] == [None, None, None, {"keys": "k"}]
-    assert [part.position for part in _parts(whole, 1_000)] == [{"keys": "k"}]
+    found = list(parts(whole, 25))
+    assert [len(part.payloads) for part in found] == [2, 2, 2, 1]
+    assert [part.position for part in found] == [None, None, None, {"keys": "k"}]
+    assert [part.position for part in parts(whole, 1_000)] == [{"keys": "k"}]

@@ -85,7 +85,7 @@ class Rows:
                     raise reading
                 self._append(reading, message, batch, rejects, alone=len(found) == 1)
             except DecodeError as wrong:
-                _reject(wrong, message, rejects)
+                rejects.refuse(wrong.reason, wrong.detail, message)
 
     def _append(
         self, reading: Reading, message: Message, batch: Batch, rejects: Rejects, *, alone: bool
@@ -123,7 +123,7 @@ class Rows:
             pairs[column] = converted, flag | wrong
             if wrong & Flag.UNIT:
                 detail = f"channel {channel!r}: {unit[:40]!r} cannot be converted to its unit"
-                _reject(DecodeError("unit_mismatch", detail), message, rejects)
+                rejects.refuse("unit_mismatch", detail, message)
 
     def _sequence_of(self, reading: Reading, message: Message, *, alone: bool) -> object:
         if self._sequence.where == "reading":
@@ -176,13 +176,6 @@ def _bounded(parse: Parse, message: Message) -> list[Reading | DecodeError]:
     if len(found) > MOST_READINGS:
         return [DecodeError("too_large", f"more than {MOST_READINGS:,} readings")]
     return found
-
-
-def _reject(wrong: DecodeError, message: Message, rejects: Rejects) -> None:
-    rejects.add(
-        wrong.reason, wrong.detail,
-        received=message.received, topic=message.topic, payload=message.payload,
-    )  # fmt: skip
 
 
 def _found(

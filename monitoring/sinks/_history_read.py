@@ -52,11 +52,13 @@ where device = -1 and lane = $lane and time >= $since
 group by time order by time desc limit $limit
 """  # noqa: S608 - the names are our own constants
 EVENTS = """
-select distinct time, device, channel, kind, size from events
+select distinct time, device, channel, kind, size, after from events
 where list_contains($kinds::utinyint[], kind) and ($device is null or device = $device)
-order by time desc, device, channel, kind limit $limit
+order by time desc, device, channel, kind, after limit $limit
 """
-ABOUT_DEVICES = (int(EventKind.SILENT), int(EventKind.RETURNED), int(EventKind.EVICTED))
+ABOUT_DEVICES = tuple(
+    map(int, (EventKind.SILENT, EventKind.RETURNED, EventKind.EVICTED, EventKind.RECOVERED))
+)
 
 
 def _rows(file: HistoryFile, question: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -146,7 +148,8 @@ def _number(known: float | None) -> float:
 def events(
     file: HistoryFile, devices: Mapping[int, str], limit: int, device: int | None
 ) -> list[dict[str, Any]]:
-    """The newest silences, returns and evictions, of one device (its code) or of all."""
+    """The newest silences, returns, evictions and recovered values, of one device (its code) or of
+    all."""
     values = {"kinds": list(ABOUT_DEVICES), "device": device, "limit": limit}
     return [
         {
@@ -155,8 +158,9 @@ def events(
             "channel": channel or "",
             "kind": EventKind(kind).name.lower(),
             "seconds": seconds,
+            "value": value,
         }
-        for time, code, channel, kind, seconds in _rows(file, EVENTS, values)
+        for time, code, channel, kind, seconds, value in _rows(file, EVENTS, values)
     ]
 
 

@@ -69,8 +69,9 @@ class LinesEncoder:
     - `iot_drift`: `before`, `after`, `size`, by `direction`; of a channel also by `channel` and
       `signal`, in place of the task
     - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
+    - `iot_recovered` per device and channel: a `value` that was refused once and is right
 
-    Without `per_device` there are no single predictions, no silences and no tag `device`.
+    Without `per_device` there are no single predictions, silences, values and no tag `device`.
     """
 
     def __init__(self, lanes: Sequence[Lane], stream: str, *, per_device: bool) -> None:
@@ -93,6 +94,9 @@ class LinesEncoder:
             silences = [event for event in output.events if event.kind in SILENCES]
             if silences and self._per_device:
                 arrays.append(self._silences(output, silences))
+            recovered = [one for one in output.events if one.kind is EventKind.RECOVERED]
+            if recovered and self._per_device:
+                arrays.append(self._recovered(output, recovered))
         return Lines(arrays)
 
     def _predictions(self, output: Output) -> list[pa.Array]:
@@ -149,6 +153,15 @@ class LinesEncoder:
             prefixes.append(f"iot_silence{channel}{who}{self._stream}")
         fields = {"seconds": np.array([one.size for one in silences])}
         return _lines(pa.array(prefixes), fields, np.array([one.time for one in silences]))
+
+    def _recovered(self, output: Output, recovered: Sequence[Event]) -> pa.Array:
+        prefixes = [
+            f"iot_recovered,channel={tag(one.channel)},device={tag(output.device(one.row))}"
+            f"{self._stream}"
+            for one in recovered
+        ]
+        fields = {"value": np.array([one.after for one in recovered])}
+        return _lines(pa.array(prefixes), fields, np.array([one.time for one in recovered]))
 
     def _series(
         self, measurement: str, output: Output, lane: int, row: int, direction: str = ""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
@@ -24,6 +25,7 @@ from serving.api import (
     stream,
     tasks,
 )
+from serving.api import quarantine as kept
 from serving.api.access import Access
 from serving.api.guard import (
     AnswerHeaders,
@@ -50,6 +52,7 @@ _GUARDED = (
     events.routes,
     rejects.routes,
     alert_routes.routes,
+    kept.routes,
     stream.routes,
     health.status,
     metrics.routes,
@@ -81,13 +84,15 @@ def create_app(
     write_keys: Sequence[str] = (),
     intake: Intake | None = None,
     alerts: Outbox | None = None,
+    quarantine: Path | None = None,
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
     All callables are asked from server threads. `ready` says which parts work, `rejects` gives the
     newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
     `intake` takes what is posted, None where the configuration has no `http` source; `alerts` holds
-    what fires, None where it has no rules.
+    what fires, None where it has no rules; `quarantine` is the file of what was refused, None where
+    nothing is kept.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
     Host header must be loopback or one of `hosts`. Without `with_page` there is neither the page
@@ -115,7 +120,18 @@ def create_app(
     )
     access = Access(keys, clock, read_keys=read_keys, write_keys=write_keys)
     app.state.service = Service(
-        board, history, live, ready, rejects, states, access, stream_name, clock, intake, alerts
+        board,
+        history,
+        live,
+        ready,
+        rejects,
+        states,
+        access,
+        stream_name,
+        clock,
+        intake,
+        alerts,
+        quarantine,
     )
     app.state.metrics = metrics.registry(app.state.service)
     problems.install(app)

@@ -1,4 +1,5 @@
-"""/v1/events: devices and channels that fell silent or returned, devices that were evicted."""
+"""/v1/events: devices and channels that fell silent or returned, devices that were evicted, values
+that came back from the quarantine."""
 
 from typing import Annotated
 
@@ -20,8 +21,13 @@ class EventModel(BaseModel):
     time: Instant
     device: str
     channel: str | None = Field(description="null = the device as a whole")
-    kind: str = Field(description="silent, returned or evicted.")
-    seconds: Number = Field(description="How long nothing was heard; null for an eviction.")
+    kind: str = Field(description="silent, returned, evicted or recovered.")
+    seconds: Number = Field(description="How long nothing was heard, of a silence or return.")
+    value: Number = Field(
+        default=None,
+        description="The recovered value: it was refused once, and passed its corrected rule when "
+        "it was sent again, too late to teach.",
+    )
 
 
 class EventList(BaseModel):

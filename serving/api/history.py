@@ -20,8 +20,8 @@ class History(Protocol):
         ...
 
     def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
-        """Silences, returns and evictions. Keys: time, device, channel ("" = the device as a
-        whole), kind, seconds."""
+        """Silences, returns, evictions and recovered values. Keys: time, device, channel ("" = the
+        device as a whole), kind, seconds, value."""
         ...
 
     def score_history(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -47,6 +48,8 @@ class Service:
     """Microseconds UTC."""
     intake: Intake | None = None
     alerts: Outbox | None = None
+    quarantine: Path | None = None
+    """The file of what was refused; None where nothing is kept."""
 
 
 def _service(request: Request) -> Service:

@@ -35,6 +35,8 @@ export const drift = (id, limit = 50) => ask("/v1/drift", { device: id, limit })
 export const alerts = () => ask("/v1/alerts");
 export const events = (id, limit = 50) => ask("/v1/events", { device: id, limit });
 
+export const quarantine = (limit) => ask("/v1/quarantine", { replayed: false, limit });
+
 export function predictions(id, task, horizon, history) {
   const path = `/v1/devices/${encodeURIComponent(id)}/predictions`;
   return ask(path, { task, horizon, history });

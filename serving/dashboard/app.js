@@ -6,12 +6,14 @@ import { Chart } from "./chart.js";
 import { FleetEvents, drifting, eventRows } from "./drift.js";
 import { LiveStream } from "./live.js";
 import { DeviceList } from "./list.js";
+import { showQuarantine } from "./quarantine.js";
 import { channelRows, scoreRow } from "./rows.js";
 import { Series } from "./series.js";
 import { ago, clock, count, element, number, percent, put, timeOfDay, verdict } from "./text.js";
 
 const STATUS_EVERY = 2000;
 const SCORES_EVERY = 5000;
+const QUARANTINE_EVERY = 10000;
 const HISTORY = 300;
 
 const byId = (id) => document.getElementById(id);
@@ -249,6 +251,9 @@ async function loadAlerts() {
   showAlerts(byId("alerts-card"), byId("alerts"), (await api.alerts()).items);
 }
 
+
+const loadQuarantine = async () => showQuarantine(await api.quarantine(5));
+
 async function refresh() {
   await loadAlerts();
   await loadDrift();
@@ -294,3 +299,5 @@ document.addEventListener("visibilitychange", () => {
 while (!(await attempt(start))) await new Promise((resolve) => setTimeout(resolve, STATUS_EVERY));
 repeat(loadStatus, STATUS_EVERY);
 repeat(refresh, SCORES_EVERY);
+attempt(loadQuarantine);
+repeat(loadQuarantine, QUARANTINE_EVERY);

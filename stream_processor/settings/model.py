@@ -4,7 +4,7 @@ Each class is one table of the file and each field one key of it; `key` in a fie
 key's name where it differs. Durations are microseconds, sizes bytes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -39,6 +39,7 @@ __all__ = [
     "CalendarSettings",
     "DriftSettings",
     "FeatureSettings",
+    "QuarantineSettings",
     "RollingSettings",
     "ScoreSettings",
     "ServeSettings",
@@ -47,6 +48,7 @@ __all__ = [
     "StateSettings",
     "StoreSettings",
     "StreamSettings",
+    "numbered",
 ]
 
 
@@ -162,6 +164,14 @@ class StoreSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class QuarantineSettings:
+    """[quarantine]: how much of what was refused is kept, whichever bound is reached first."""
+
+    keep: Duration = 30 * 86_400 * 10**6
+    max_size: Size = 100 * 10**6
+
+
+@dataclass(frozen=True, slots=True)
 class ServeSettings:
     """[serve]."""
 
@@ -197,6 +207,8 @@ class Settings:
     sinks: tuple[PluginUse, ...] = field(default=(), metadata={"key": "sink"})
     store: StoreSettings = StoreSettings()
     alerts: AlertSettings = field(default=AlertSettings())
+    quarantine: QuarantineSettings | None = QuarantineSettings()
+    """None = what was refused is only counted; written "none"."""
     serve: ServeSettings = ServeSettings()
     notes: tuple[str, ...] = field(default=(), metadata={"key": ""})
     """What is allowed but may surprise, one sentence each."""
@@ -217,10 +229,20 @@ class Settings:
         return Schema(channels, self.label_columns)
 
     @property
+    def source_names(self) -> list[str]:
+        """A name for each source: its plug-in's, numbered where several are of one."""
+        return numbered([source.use for source in self.sources])
+
+    @property
     def label_columns(self) -> tuple[str, ...]:
         """The columns of a recording that hold labels, each once."""
         columns = (task.label.column for task in self.tasks.values() if task.label is not None)
         return tuple(dict.fromkeys(filter(None, columns)))
+
+
+def numbered(uses: Sequence[str]) -> list[str]:
+    """Plug-ins of one kind by name, numbered where there are several of one name."""
+    return [f"{use}-{k}" if uses.count(use) > 1 else use for k, use in enumerate(uses)]
 
 
 def _channel(name: str, channel: ChannelSettings) -> Channel:

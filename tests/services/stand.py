@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -270,6 +271,7 @@ class Stand:
     write_keys: Sequence[str] = ()
     intake: Intake | None = None
     alerts: Outbox | None = None
+    quarantine: Path | None = None
 
     def app(self) -> Any:
         """The application over this stand."""
@@ -289,6 +291,7 @@ class Stand:
             write_keys=self.write_keys,
             intake=self.intake,
             alerts=self.alerts,
+            quarantine=self.quarantine,
         )
 
     @contextmanager

@@ -1,0 +1,1 @@
+"""What was refused is kept, and can be sent again."""

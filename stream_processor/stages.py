@@ -1,0 +1,74 @@
+"""What a walk is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from models.learner import Learner
+from models.selection import Selection
+from monitoring.drift import Drift
+from monitoring.scores import Scorer
+from stream_processor.admit import Admit
+from stream_processor.arrange import Arrange
+from stream_processor.clocks import Clocks
+from stream_processor.flag_counts import FlagCounts
+from stream_processor.labels import LabelJoin
+from stream_processor.operator import FeatureOperator, Operator
+from stream_processor.retained import Retained
+from stream_processor.silence import Silence
+from streamgauge.devices import Devices
+from streamgauge.schedule import Lane
+from streamgauge.schema import Schema
+from streamgauge.state import Block, Keys
+
+__all__ = ["Stages"]
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What a walk is made of, in the order of the walk."""
+
+    schema: Schema
+    devices: Devices
+    clocks: Clocks
+    admit: Admit
+    silence: Silence
+    cleaners: Mapping[str, Operator]
+    """By a name that says channel and policy, in the order in which they work."""
+    flags: FlagCounts
+    retained: Retained
+    features: Sequence[FeatureOperator]
+    lanes: Sequence[Lane]
+    join: LabelJoin
+    learners: Sequence[Learner]
+    scorer: Scorer
+    drift: Drift
+    arrange: Arrange | None = None
+    """Comes first where readings wait for each other; None: each goes on by itself."""
+    selections: Sequence[Selection] = ()
+    """Of the lanes whose models see some of their features."""
+
+    def bytes_per_device(self) -> tuple[int, int]:
+        """Bytes of state of one device: in its first readings, and with every window full and as
+        many predictions pending as may be. River models come on top."""
+        blocks = [block for block in self.blocks().values() if block.keys is Keys.DEVICE]
+        least = sum(block.bytes_per_row for block in blocks)
+        return least, sum(block.bytes_per_row * block.layers for block in blocks)
+
+    def blocks(self) -> dict[str, Block]:
+        """Every state block of the walk, by a name that stays the same between versions."""
+        named: dict[str, Mapping[str, Block]] = {"clocks": self.clocks.blocks}
+        named["admit"] = self.admit.blocks
+        named["silence"] = self.silence.blocks
+        named["retained"] = self.retained.blocks
+        if self.arrange is not None:
+            named["arrange"] = self.arrange.blocks
+        named |= {f"clean.{name}": operator.blocks for name, operator in self.cleaners.items()}
+        named |= {"flags": self.flags.blocks}
+        named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
+        named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
+        for learner in self.learners:
+            named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
+        for selection in self.selections:
+            named[f"selection.{self.lanes[selection.lane].name}"] = selection.blocks
+        named |= {f"drift.{name}": blocks for name, blocks in self.drift.blocks().items()}
+        return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
