@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from models.compiled import _pipeline
 from models.learner import Learner, Make
 from models.river_fleet import RiverFleet
+from models.ways import Way
 from streamgauge.plugins import find
 from streamgauge.state import Keys
 
@@ -29,11 +30,13 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     feature_names: Sequence[str],
     capacity: int,
     keys: Keys = Keys.DEVICE,
+    way: Way | None = None,
 ) -> Compiled:
     """The quickest learner that gives River's own answers for the estimators that `make` gives.
 
     `inputs` are the columns of `schedule.x` that the lane uses, `feature_names` the names of all
-    columns; `capacity` is the number of device rows, `keys` who shares a model. The file of
+    columns; `capacity` is the number of device rows, `keys` who shares a model, `way` how the
+    estimators of another task than a regression are asked and taught: those run as River. The file of
     `models/compiled` whose MODELS has the last step's type is asked: its
     `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it has none.
     """
@@ -41,7 +44,9 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     names = [feature_names[column] for column in inputs]
     model = type(_pipeline.last(estimator))
     reason = f"{model.__name__} has no compiled equivalent"
-    for name, module in find("models.compiled").items():
+    if way is not None:
+        reason = "compiled are models of numbers alone"
+    for name, module in find("models.compiled").items() if way is None else ():
         if model in module.MODELS:
             built = module.build(estimator, lane, inputs, names, capacity, keys)
             if not isinstance(built, str):
@@ -50,4 +55,4 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
             reason = f"not compiled by {name}: {built}"
     each = "one instance per device" if keys is Keys.DEVICE else "one instance for the fleet"
     why = f"runs as River, {each}; {reason}"
-    return Compiled(RiverFleet(make, lane, inputs, names, keys), compiled=False, why=why)
+    return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)

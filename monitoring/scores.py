@@ -10,9 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from monitoring.answers import COLUMNS, Answers
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
+from streamgauge.events import Events
 from streamgauge.kernels import kernel
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schedule import (
@@ -95,7 +97,7 @@ CHUNK = 10
 FLEET_WINDOW = 1_000
 
 # Columns of the lanes' parameters.
-P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET = range(4)
+P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET, P_TAUGHT = range(5)
 
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
@@ -178,7 +180,7 @@ def score(
         taught = fleet if parameters[lane, P_FLEET] == 1.0 else cell
         numbers[i, RESIDUAL] = np.nan
         if step == _PREDICT:
-            learned = taught[LEARNED * lanes + lane]
+            learned = taught[int(parameters[lane, P_TAUGHT]) * lanes + lane]
             value, status = serve(cell, lane, lanes, answers[i], base, learned, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
@@ -232,7 +234,7 @@ def score(
         made[at, out.MADE] = codes[i, MADE]
         made[at, out.DUE] = codes[i, DUE]
         made[at, out.STATUS] = status
-        made[at, out.VERSION] = int(taught[LEARNED * lanes + lane])
+        made[at, out.VERSION] = int(taught[int(parameters[lane, P_TAUGHT]) * lanes + lane])
         told[at, out.VALUE] = value
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
@@ -271,11 +273,18 @@ class Scorer:
         self.blocks = {"device": device, "pending": waiting, "rolling": rolling, "fleet": fleet}
         self.parameters = np.array(
             [
-                [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet"]
+                [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet",
+                 # What learns by itself has learned whatever it has answered.
+                 PREDICTED if k.by_itself else LEARNED]
                 for k in lanes
             ],
             np.float64,
-        ).reshape(count, 4)
+        ).reshape(count, 5)  # fmt: skip
+        several = any(lane.kind not in ("forecast", "regression") for lane in lanes)
+        self.answers = Answers(lanes, capacity, pending=pending) if several else None
+        """None where all answers are numbers."""
+        if self.answers is not None:
+            self.blocks |= self.answers.blocks
         self._bound = (
             device.array,
             waiting.stack,
@@ -289,6 +298,15 @@ class Scorer:
         on (see `Predictions`); sets AT to the next free row."""
         given = (schedule.codes, schedule.numbers, schedule.answers)
         return Call(score, (*given, *self._bound, codes, numbers, Now.STEPS, Now.AT), (Now.AT,))
+
+    def calls(
+        self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats, events: Events
+    ) -> list[Call]:
+        """`call`, and what completes it where answers are more than numbers."""
+        rest = []
+        if self.answers is not None:
+            rest = [self.answers.call(schedule, codes, numbers, parts, events)]
+        return [self.call(schedule, codes, numbers), *rest]
 
     def cell(self, row: int) -> Floats:
         """float64[len(FIELDS), lanes]: a copy of the scores of one device row, -1 for over all."""
@@ -312,7 +330,15 @@ class Scorer:
 
     def numbers(self, row: int, lane: int) -> Floats:
         """float64[len(SCORE_COLUMNS)]: all scores of one lane for one device row (-1 over all)."""
-        return summary(self.cell(row)[:, lane], self.recent(row, lane))
+        cell, recent = self.cell(row)[:, lane], self.recent(row, lane)
+        if self.answers is None or self.lanes[lane].kind in ("forecast", "regression"):
+            return summary(cell, recent)
+        numbers = np.full(len(SCORE_COLUMNS), np.nan)
+        numbers[0] = cell[LABELS]
+        counts = [SCORE_COLUMNS.index("expired"), SCORE_COLUMNS.index("overflowed")]
+        numbers[counts] = cell[EXPIRED], cell[OVERFLOWED]
+        numbers[-len(COLUMNS) :] = self.answers.numbers(row, lane, recent)
+        return numbers
 
 
 def summary(cell: Floats, recent: Floats) -> Floats:
@@ -346,6 +372,7 @@ def summary(cell: Floats, recent: Floats) -> Floats:
         *rolling,
         cell[EXPIRED],
         cell[OVERFLOWED],
+        *(nan,) * len(COLUMNS),
     )
     assert len(numbers) == len(SCORE_COLUMNS)
     return np.array(numbers, np.float64)

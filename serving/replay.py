@@ -115,7 +115,7 @@ class _RejectWriter:
 
 
 def _run(pipeline: Pipeline, source: Any, console: Console) -> Table:
-    table = Table(pipeline.walk.stages.lanes)
+    table = Table(pipeline.walk.stages.lanes, pipeline.walk.stages.classify.of)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("replaying", total=1.0)

@@ -17,7 +17,7 @@ from stream_processor.views import DeviceView, PredictionView, ScoreView, TaskVi
 from stream_processor.walk import Walk
 from streamgauge.arrays import Floats
 from streamgauge.output import SCORE_COLUMNS
-from streamgauge.predictions import prediction_id
+from streamgauge.predictions import answer, prediction_id
 from streamgauge.words import Flag, Status, Verdict
 
 __all__ = ["LiveBoard"]
@@ -90,16 +90,26 @@ class LiveBoard:
             if row is None:
                 return None
             cell = self._stages.scorer.cell(row)
-        return [
-            self._prediction(device, lane, cell[:, lane])
-            for lane in range(len(self._stages.lanes))
-            if cell[_FIELD["predicted"], lane]
-        ]
+            answers = self._stages.scorer.answers
+            lanes = range(len(self._stages.lanes))
+            parts = [[] if answers is None else answers.now(row, lane) for lane in lanes]
+            return [
+                self._prediction(device, lane, cell[:, lane], parts[lane])
+                for lane in lanes
+                if cell[_FIELD["predicted"], lane]
+            ]
 
-    def _prediction(self, device: str, lane: int, cell: Floats) -> PredictionView:
+    def _prediction(
+        self, device: str, lane: int, cell: Floats, parts: Sequence[float]
+    ) -> PredictionView:
         now = {name: float(cell[k]) for name, k in _FIELD.items()}
-        word = self._stages.lanes[lane]
+        word, classes = self._stages.lanes[lane], self._stages.classify.of[lane]
+        named = answer(word, classes, now["value"], parts)
+        if "distance" in named:
+            named["distance"] = _some(named["distance"])
         return PredictionView(
+            **named,
+            label_class=classes.name(now["label"]) if classes else None,
             id=prediction_id(word, device, int(now["sequence"])),
             task=word.task,
             horizon=word.horizon,
@@ -119,7 +129,7 @@ class LiveBoard:
 
     def _task(self, lane: int) -> TaskView:
         word, model = self._stages.lanes[lane], self._models[lane]
-        task = self._settings.tasks[word.task]
+        task, classes = self._settings.tasks[word.task], self._stages.classify.of[lane]
         return TaskView(
             task=word.task,
             horizon=word.horizon,
@@ -131,6 +141,8 @@ class LiveBoard:
             model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
             compiled=model.compiled,
             why=model.why,
+            classes=classes.named() if classes else (),
+            labels_refused=self._stages.classify.refused(lane) if classes else 0,
             inputs=[self._walk.feature_names[column] for column in word.inputs],
         )
 

@@ -6,22 +6,26 @@ from models.compile import Compiled
 from models.compile import compile as compile_model
 from models.selection import Selection
 from models.spec import build as build_model
+from models.ways import way_of
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
+from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
 from stream_processor.retained import Retained
+from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
 from stream_processor.silence import Silence
 from stream_processor.walk import PART, Stages
+from streamgauge.classes import Classes
 from streamgauge.plugins import load
 from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
@@ -42,15 +46,9 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     names = [name for operator in features for name in operator.names]
     lanes = list(_lanes(settings, schema, features))
     pending = max(map(most_pending, settings.tasks.values()), default=1)
+    classify = Classify([classes_of(settings.tasks[k.task], settings.channels) for k in lanes])
     models = [
-        compile_model(
-            build_model(settings.tasks[lane.task].model),
-            k,
-            lane.inputs,
-            names,
-            limit,
-            _keys(lane),
-        )
+        _model(settings.tasks[lane.task], k, lane, names, limit, classify.of[k])
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
@@ -84,7 +82,8 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),
         learners=[model.learner for model in models],
         scorer=Scorer(lanes, limit, pending=pending, window=settings.scores.window),
-        detectors=list(_detectors(settings, len(lanes))),
+        detectors=list(_detectors(settings, lanes)),
+        classify=classify,
         arrange=arrange,
         selections=list(_selections(settings, lanes, names)),
     )
@@ -148,7 +147,7 @@ def _lanes(
             yield Lane(
                 task=name,
                 horizon=horizon.text,
-                target=-1 if task.label else schema.index[task.target],
+                target=schema.index.get(task.target, -1),
                 delay=horizon.duration,
                 readings=horizon.readings,
                 tolerance=task.tolerance_of(horizon),
@@ -158,7 +157,27 @@ def _lanes(
                 before_ready=task.before_ready,
                 scope=task.scope,
                 elsewhere=_elsewhere(task.label) if task.label else None,
+                kind=task.kind,
+                parts=_parts(task, settings),
+                by_itself=task.by_itself,
             )
+
+
+def _parts(task: TaskSettings, settings: Settings) -> int:
+    """Numbers that belong to an answer of the task: see `Lane.parts`."""
+    classes = classes_of(task, settings.channels)
+    return classes.most if classes is not None else int(task.kind == "clustering")
+
+
+def _model(
+    task: TaskSettings, k: int, lane: Lane, names: Sequence[str], limit: int,
+    classes: Classes | None,
+) -> Compiled:  # fmt: skip
+    """The models of lane k."""
+    make = build_model(task.model, task.kind)
+    watched = task.target if task.kind == "anomaly" else ""
+    way = way_of(task.kind, make(), classes, watched)
+    return compile_model(make, k, lane.inputs, names, limit, _keys(lane), way)
 
 
 def _elsewhere(label: LabelSettings) -> Elsewhere:
@@ -170,6 +189,8 @@ def _elsewhere(label: LabelSettings) -> Elsewhere:
 
 def most_pending(task: TaskSettings) -> int:
     """Readings that may wait for a label: exactly enough where every horizon counts readings."""
+    if task.by_itself and task.label is None:
+        return 1
     if task.label is not None:
         delay = task.label.delay
         return delay.readings + 2 if delay is not None and delay.readings else task.pending
@@ -179,10 +200,12 @@ def most_pending(task: TaskSettings) -> int:
     return task.pending
 
 
-def _detectors(settings: Settings, lanes: int) -> Iterator[Detector]:
+def _detectors(settings: Settings, lanes: Sequence[Lane]) -> Iterator[Detector]:
     chosen = settings.drift.detector
     if chosen is None:
         return
     detector = load("monitoring.detectors", chosen.use)
-    for lane in range(lanes):
-        yield detector.build(lane, settings.devices.limit, **chosen.options)
+    for k, lane in enumerate(lanes):
+        # What learns by itself has no error to watch.
+        if not lane.by_itself:
+            yield detector.build(k, settings.devices.limit, **chosen.options)

@@ -1,11 +1,13 @@
 """Results as one table: a row per prediction, with its outcome once there is one."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from streamgauge.arrays import Floats, Ints
+from streamgauge.classes import Classes
 from streamgauge.output import Output
 from streamgauge.predictions import (
     DUE,
@@ -51,10 +53,12 @@ SEQUENCES = 2**40
 class Table:
     """Gathers outputs and gives them as one data frame, in the documented columns and order."""
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
+    def __init__(self, lanes: Sequence[Lane], classes: Sequence[Classes | None] = ()) -> None:
         self._lanes = tuple(lanes)
         self._codes: list[Ints] = []
         self._numbers: list[Floats] = []
+        self._classes = [*classes] or [None] * len(lanes)
+        self._parts: list[Floats] = []
         self._devices: dict[str, int] = {}
 
     def add(self, output: Output) -> None:
@@ -69,6 +73,7 @@ class Table:
         codes[:, ROW] = np.array(numbers, np.int64)[where]
         self._codes.append(codes)
         self._numbers.append(records.numbers)
+        self._parts.append(records.parts)
 
     def frame(self) -> pd.DataFrame:
         """One row per prediction, by `made_at`, then `id`; times are UTC, NaN where none is."""
@@ -87,7 +92,30 @@ class Table:
         status[found] = told[outcome[found], STATUS]
         came = found & (due == 0)
         due[came] = np.where(status[came] == int(Status.LABELLED), told[outcome[came], DUE], 0)
-        return self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
+        found = self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
+        return self._in_words(found, predicted[:, LANE], made).sort_values(
+            ["made_at", "id"], kind="stable", ignore_index=True
+        )
+
+    def _in_words(self, found: pd.DataFrame, lane: Ints, made: Bools) -> pd.DataFrame:
+        """Classes by name and with their probabilities, anomalies with their score."""
+        scores = np.isin(lane, [k for k, one in enumerate(self._lanes) if one.kind == "anomaly"])
+        found.loc[scores, "score"] = found.loc[scores, "prediction"]
+        for k, classes in enumerate(self._classes):
+            own = np.flatnonzero(lane == k)
+            if classes is None or not len(own):
+                continue
+            known = np.array([*classes.known(), None], object)
+            for name in ("prediction", "label"):
+                places = found[name].to_numpy(np.float64, na_value=np.nan)[own]
+                words = known[np.where(np.isnan(places), -1, places).astype(np.int64)]
+                found[name] = found[name].astype(object)
+                found.iloc[own, found.columns.get_loc(name)] = words
+            parts = np.concatenate(self._parts)[made][own, : classes.most].tolist()
+            texts = [json.dumps(chances) if (chances := classes.chances(p)) else None
+                     for p in parts]  # fmt: skip
+            found.iloc[own, found.columns.get_loc("probabilities")] = texts
+        return found
 
     def _columns(
         self, codes: Ints, value: Floats, due: Ints, label: Floats, residual: Floats, status: Ints
@@ -117,7 +145,7 @@ class Table:
             },
             columns=list(COLUMNS),
         )
-        return frame.sort_values(["made_at", "id"], kind="stable", ignore_index=True)
+        return frame
 
 
 def _times(microseconds: Ints) -> "pd.Series[pd.Timestamp]":

@@ -17,6 +17,7 @@ from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
+from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
 from stream_processor.copying import Copy
 from stream_processor.flag_counts import FlagCounts
@@ -62,6 +63,7 @@ class Stages:
     learners: Sequence[Learner]
     scorer: Scorer
     detectors: Sequence[Detector]
+    classify: Classify
     arrange: Arrange | None = None
     """Comes first where readings wait for each other; None: each goes on by itself."""
     selections: Sequence[Selection] = ()
@@ -86,6 +88,8 @@ class Stages:
         named |= {"flags": self.flags.blocks}
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
+        if self.classify:
+            named |= {"classes": self.classify.blocks}
         for learner in self.learners:
             named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
         for selection in self.selections:
@@ -112,7 +116,8 @@ class Walk:
         names = [name for op in stages.features for name in op.names]
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
-        self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names))
+        parts = max((lane.parts for lane in stages.lanes), default=0)
+        self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names), parts)
         self.labels = LabelBatch(PART)
         """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
@@ -120,6 +125,8 @@ class Walk:
         self._told: list[Event] = []
         self._codes = np.zeros((room, 8), np.int64)
         self._numbers = np.zeros((room, 4))
+        self._parts = np.zeros((room, parts))
+        self._classes = stages.classify.of if stages.classify else ()
         self._now = np.zeros(len(Now), np.int64)
         self._leave = [op.evict for op in stages.features if hasattr(op, "evict")]
         """A device that is forgotten first leaves what knows it beside its own state."""
@@ -146,11 +153,14 @@ class Walk:
         vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
         before = [stage.call(*given) for stage in vetting]
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
-        answer = [selection.call(schedule) for selection in stages.selections]
+        answer = [stages.classify.call(schedule)] if stages.classify else []
+        settle = [*answer]
+        answer += [selection.call(schedule) for selection in stages.selections]
         answer += [call for _, call in calls if call]
-        after = [stages.scorer.call(schedule, self._codes, self._numbers)]
+        records = (self._codes, self._numbers, self._parts)
+        after = stages.scorer.calls(schedule, *records, self._events)
         after += [detector.call(schedule, self._events) for detector in stages.detectors]
-        self._judge = Chain(after, now)
+        self._judge, self._settle = Chain(after, now), Chain([*settle, *after], now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:
             answer += after
@@ -275,7 +285,7 @@ class Walk:
     def _expired(self) -> None:
         """Judge what the label join found to be overdue."""
         self._now[Now.STEPS] = self._schedule.n
-        self._judge.run()
+        self._settle.run()
         self._tell(-1)
 
     def tick(self, clock: int) -> None:
@@ -358,7 +368,9 @@ class Walk:
             return
         codes: Ints = self._codes[:n].copy()
         numbers: Floats = self._numbers[:n].copy()
-        records = Predictions(codes, numbers, self.stages.devices.ids, self.stages.lanes)
+        parts = self._parts[:n].copy()
+        places = (self.stages.devices.ids, self.stages.lanes)
+        records = Predictions(codes, numbers, *places, parts, self._classes)
         self._sealed.append(Output(records, tuple(self._told), tuple(self._scores)))
         self._now[Now.AT] = 0
         self._told = []

@@ -27,6 +27,9 @@ class EventKind(IntEnum):
     """Nothing was heard of a device or a channel for longer than its `silent_after`."""
     RETURNED = 5
     """A device or channel that had fallen silent is heard of again."""
+    NEW_CLUSTER = 6
+    """A device came into a cluster where it had not been before: `before` is where it was, `after`
+    the new one, `size` how many it now knows."""
 
 
 @dataclass(frozen=True, slots=True)

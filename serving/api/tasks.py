@@ -33,6 +33,8 @@ class TaskModel(BaseModel):
     inputs: list[str]
     scope: str = Field(description="Who shares a model: device or fleet.")
     labels_from: str = Field(description="Where labels come from that are no channel, else empty.")
+    classes: list[str] = Field([], description="Of a classification: those known, by place.")
+    labels_refused: int = Field(0, description="Labels that were none of the classes.")
 
 
 class TaskList(BaseModel):

@@ -34,7 +34,9 @@ from stream_processor.settings.kinds import (
     Steps,
     Zone,
 )
+from streamgauge.classes import Class
 from streamgauge.devices import Devices
+from streamgauge.schedule import TaskKind
 from streamgauge.schema import Channel, Kind, Outside, Schema
 from streamgauge.tags import read_tags
 
@@ -366,9 +368,14 @@ class SelectSettings:
 class TaskSettings:
     """[tasks.NAME]."""
 
-    kind: Literal["forecast", "regression"] = field(default="forecast", metadata=REQUIRED)
+    kind: TaskKind = field(default="forecast", metadata=REQUIRED)
     target: str = ""
-    """The channel that is predicted; none where `label` says that labels come by themselves."""
+    """The channel that is predicted; none where `label` says that labels come by themselves. Of an
+    anomaly detector the channel that it watches, where it watches a single one."""
+    classes: tuple[Class, ...] = ()
+    """The classes of a classification. None: the words of the target, false and true of a boolean,
+    or whatever numbers come, up to `classes_max` different ones."""
+    classes_max: Annotated[int, Field(ge=2, le=100)] = 20
     model: Steps = field(default=(), metadata=REQUIRED)
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
@@ -386,8 +393,15 @@ class TaskSettings:
     @property
     def change(self) -> bool:
         """True when the model learns the target's change rather than its level."""
+        if self.kind not in ("forecast", "regression"):
+            return False
         by_default = "change" if self.kind == "forecast" and self.label is None else "level"
         return (self.predict or by_default) == "change"
+
+    @property
+    def by_itself(self) -> bool:
+        """True when the model learns each reading when it answers it, whatever labels say."""
+        return self.kind in ("anomaly", "clustering")
 
     def tolerance_of(self, horizon: Span) -> int:
         """Microseconds after the horizon in which a reading still is the label.
@@ -479,10 +493,13 @@ class Settings:
         return Schema(channels, self.label_columns)
 
     @property
-    def label_columns(self) -> tuple[str, ...]:
-        """The columns of a recording that hold labels, each once."""
-        columns = (task.label.column for task in self.tasks.values() if task.label is not None)
-        return tuple(dict.fromkeys(filter(None, columns)))
+    def label_columns(self) -> tuple[Channel, ...]:
+        """The columns of a recording that hold labels, each way of reading one once."""
+        from stream_processor.settings.classes import label_channel
+
+        tasks = self.tasks.values()
+        columns = [(task, task.label.column) for task in tasks if task.label is not None]
+        return tuple(dict.fromkeys(label_channel(task, name) for task, name in columns if name))
 
 
 def _channel(name: str, channel: ChannelSettings) -> Channel:

@@ -1,0 +1,239 @@
+"""What is more than a number in an answer, and its scores: classes, anomaly scores, clusters.
+
+The second kernel of scoring. It follows the first one, over the same steps and records, and only
+where a task is no forecast and no regression:
+
+- the parts of an answer (the probability of each class, the distance from a cluster) are kept until
+  the label comes, and written beside the records
+- a classification's residual becomes 0 where the class was right and 1 where not, which is what
+  drift detectors watch; its accuracy stands beside those of the class seen most often so far and of
+  the last known one, all three judged before they count the label
+- a device's first answer from a cluster that was new to it is an event
+
+Probabilities below `LEAST` count as that in the log loss, as one wrong certainty would be infinite.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from streamgauge import predictions as out
+from streamgauge.arrays import Floats, Ints
+from streamgauge.calls import Call, Now
+from streamgauge.events import AFTER, BEFORE, KIND, ORDER, SIZE, SOURCE, TIME, EventKind, Events
+from streamgauge.events import LANE as EVENT_LANE
+from streamgauge.events import ROW as EVENT_ROW
+from streamgauge.kernels import kernel
+from streamgauge.schedule import BASE, DUE, LABEL, LANE, MADE, RESIDUAL, ROW, SLOT, STEP
+from streamgauge.schedule import SOURCE as STEP_SOURCE
+from streamgauge.schedule import Lane, Schedule
+from streamgauge.state import Block, Field, Keys
+from streamgauge.words import Status, Step
+
+__all__ = ["COLUMNS", "Answers", "roc_auc"]
+
+COLUMNS = ("accuracy", "log_loss", "majority_accuracy", "persistence_accuracy", "rolling_accuracy",
+           "rolling_roc_auc")  # fmt: skip
+"""The scores of these tasks, in the order of `SCORE_COLUMNS`."""
+
+FIELDS = (
+    "labels",
+    "accuracy",
+    "chances",
+    "log_loss",
+    "majority",
+    "base_labels",
+    "base_accuracy",
+    "cluster",
+    "clusters",
+    "known",
+)
+(LABELS, ACCURACY, CHANCES, LOSS, MAJORITY, BASE_LABELS, BASE_ACCURACY, CLUSTER, CLUSTERS,
+ KNOWN) = range(len(FIELDS))  # fmt: skip
+
+LEAST = 1e-15
+MOST_CLUSTERS = 50
+"""Clusters that are told apart: so many bits are exact in a float64. Higher numbers give no event."""
+
+# What a lane's answer is, and the columns of its parameters.
+NUMBER, CLASS, SCORE, GROUP = 0.0, 1.0, 2.0, 3.0
+_MEANS = {"classification": CLASS, "anomaly": SCORE, "clustering": GROUP}
+P_MEANS, P_FIRST, P_PARTS = range(3)
+
+_PREDICT = int(Step.PREDICT)
+_EXPIRE = int(Step.EXPIRE)
+_PENDING = int(Status.PENDING)
+_NEW_CLUSTER = int(EventKind.NEW_CLUSTER)
+
+
+@kernel
+def tally(
+    cell: Floats, lane: int, lanes: int, first: int, parts: int, label: int, right: float,
+    chance: float, base: float,
+) -> None:  # fmt: skip
+    """Add one label of a classification to the scores of one lane, in event order."""
+    seen = len(FIELDS) * lanes + first
+    often = 0
+    for k in range(1, parts):
+        if cell[seen + k] > cell[seen + often]:
+            often = k
+    hit = 1.0 if cell[seen + often] > 0.0 and often == label else 0.0
+    cell[LABELS * lanes + lane] += 1.0
+    n = cell[LABELS * lanes + lane]
+    cell[ACCURACY * lanes + lane] += (right - cell[ACCURACY * lanes + lane]) / n
+    cell[MAJORITY * lanes + lane] += (hit - cell[MAJORITY * lanes + lane]) / n
+    cell[seen + label] += 1.0
+    if chance == chance:
+        cell[CHANCES * lanes + lane] += 1.0
+        loss = -math.log(min(1.0, max(LEAST, chance)))
+        m = cell[CHANCES * lanes + lane]
+        cell[LOSS * lanes + lane] += (loss - cell[LOSS * lanes + lane]) / m
+    if base == base:
+        cell[BASE_LABELS * lanes + lane] += 1.0
+        same = 1.0 if base == label else 0.0
+        m = cell[BASE_LABELS * lanes + lane]
+        cell[BASE_ACCURACY * lanes + lane] += (same - cell[BASE_ACCURACY * lanes + lane]) / m
+
+
+@kernel
+def entered(cell: Floats, lane: int, lanes: int, group: float) -> bool:
+    """Note the device's cluster; whether that is new to it, and not its first one."""
+    fresh = False
+    if 0.0 <= group < MOST_CLUSTERS:
+        known = int(cell[KNOWN * lanes + lane])
+        bit = 1 << int(group)
+        if known & bit == 0:
+            fresh = known != 0
+            cell[KNOWN * lanes + lane] = float(known | bit)
+            cell[CLUSTERS * lanes + lane] += 1.0
+    return fresh
+
+
+@kernel
+def judge(
+    codes: Ints, numbers: Floats, parts: Floats, device: Floats, pending: Floats, fleet: Floats,
+    lanes: Floats, made: Ints, told: Floats, shares: Floats, log: Ints, log_numbers: Floats,
+    count: Ints, n: int, at: int,
+) -> None:  # fmt: skip
+    """Complete steps 0 to n, whose records end before row `at`."""
+    total = len(lanes)
+    width = pending.shape[2]
+    now = len(FIELDS) * total + width
+    for i in range(n):
+        r = at - n + i
+        shares[r, :] = np.nan
+        lane = codes[i, LANE]
+        means = lanes[lane, P_MEANS]
+        if means == NUMBER:
+            continue
+        first, own = int(lanes[lane, P_FIRST]), int(lanes[lane, P_PARTS])
+        d, slot = codes[i, ROW], codes[i, SLOT]
+        cell = device[d]
+        if codes[i, STEP] == _PREDICT:
+            served = made[r, out.STATUS] == _PENDING
+            for k in range(own):
+                part = parts[i, k] if served else np.nan
+                pending[slot, d, first + k] = part
+                cell[now + first + k] = part
+                shares[r, k] = part
+            cell[now + width] = max(cell[now + width], slot + 1.0)
+            if means == GROUP and served:
+                group = told[r, out.VALUE]
+                if entered(cell, lane, total, group):
+                    k = count[0]
+                    log[k, KIND] = _NEW_CLUSTER
+                    log[k, EVENT_ROW], log[k, EVENT_LANE] = d, lane
+                    log[k, TIME], log[k, SOURCE] = codes[i, MADE], codes[i, STEP_SOURCE]
+                    log[k, ORDER] = i
+                    log_numbers[k, BEFORE] = cell[CLUSTER * total + lane]
+                    log_numbers[k, AFTER] = group
+                    log_numbers[k, SIZE] = cell[CLUSTERS * total + lane]
+                    count[0] = k + 1
+                cell[CLUSTER * total + lane] = group
+        elif means == CLASS and codes[i, STEP] != _EXPIRE:
+            value = told[r, out.VALUE]
+            label = numbers[i, LABEL]
+            if value == value and label == label:
+                wrong = 1.0 if value != label else 0.0
+                told[r, out.RESIDUAL] = wrong
+                if numbers[i, RESIDUAL] == numbers[i, RESIDUAL]:
+                    numbers[i, RESIDUAL] = wrong
+                chance = pending[slot, d, first + int(label)]
+                base = numbers[i, BASE]
+                tally(cell, lane, total, first, own, int(label), 1.0 - wrong, chance, base)
+                tally(fleet, lane, total, first, own, int(label), 1.0 - wrong, chance, base)
+        else:
+            numbers[i, RESIDUAL] = np.nan
+            told[r, out.RESIDUAL] = np.nan
+
+
+class Answers:
+    """Parts and scores of the lanes that answer more than a number."""
+
+    def __init__(self, lanes: Sequence[Lane], capacity: int, *, pending: int) -> None:
+        count = len(lanes)
+        self.lanes = tuple(lanes)
+        sizes = [lane.parts for lane in lanes]
+        self._first = np.cumsum([0, *sizes]).tolist()
+        width = max(1, sum(sizes))
+        rows = [Field(name, (count,), along="lanes") for name in FIELDS]
+        rows += [Field("seen", (width,)), Field("now", (width,))]
+        device = Block([*rows, Field("slots")], capacity)
+        waiting = Block([Field("parts", (width,))], capacity, layers=max(2, pending))
+        waiting.depth = device.view("slots")
+        fleet = Block([*rows, Field("slots")], 1, keys=Keys.FLEET)
+        self.blocks: Mapping[str, Block] = {
+            "answers": device, "parts": waiting, "answers.fleet": fleet
+        }  # fmt: skip
+        self._parameters = np.array(
+            [[_MEANS.get(k.kind, NUMBER), at, k.parts] for k, at in zip(lanes, self._first[:-1],
+                                                                        strict=True)],
+            np.float64,
+        ).reshape(count, 3)  # fmt: skip
+
+    def call(
+        self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats, events: Events
+    ) -> Call:
+        """Complete the records of the schedule's STEPS, which end at row AT of the columns."""
+        given = (schedule.codes, schedule.numbers, schedule.parts)
+        state = (self.blocks["answers"].array, self.blocks["parts"].stack,
+                 self.blocks["answers.fleet"].array[0], self._parameters)  # fmt: skip
+        log = (events.codes, events.numbers, events.count)
+        return Call(judge, (*given, *state, codes, numbers, parts, *log, Now.STEPS, Now.AT))
+
+    def now(self, row: int, lane: int) -> list[float]:
+        """The parts of a device's newest prediction."""
+        first = self._first[lane]
+        parts = self.blocks["answers"].view("now")[row, first : first + self.lanes[lane].parts]
+        found: list[float] = parts.tolist()
+        return found
+
+    def numbers(self, row: int, lane: int, recent: Floats) -> list[float]:
+        """The scores `COLUMNS` of a lane for one device row (-1 over all); `recent float64[n, 2]`
+        are residual and label of its last labels, as numbers."""
+        block = self.blocks["answers.fleet" if row < 0 else "answers"].array[max(row, 0)]
+        count = len(self.lanes)
+        cell = block[: len(FIELDS) * count].reshape(len(FIELDS), count)[:, lane]
+        nan = math.nan
+        kind = self.lanes[lane].kind
+        right = float(np.mean(recent[:, 0] == 0.0)) if len(recent) else nan
+        return [
+            float(cell[ACCURACY]) if cell[LABELS] else nan,
+            float(cell[LOSS]) if cell[CHANCES] else nan,
+            float(cell[MAJORITY]) if cell[LABELS] else nan,
+            float(cell[BASE_ACCURACY]) if cell[BASE_LABELS] else nan,
+            right if kind == "classification" else nan,
+            roc_auc(recent[:, 1] - recent[:, 0], recent[:, 1]) if kind == "anomaly" else nan,
+        ]
+
+
+def roc_auc(scores: Floats, labels: Floats) -> float:
+    """How often an anomaly (label above 0) has the higher score of two, ties counting half; NaN
+    where there are not both."""
+    bad, good = np.sort(scores[labels > 0.0]), np.sort(scores[labels <= 0.0])
+    if not len(bad) or not len(good):
+        return math.nan
+    below = np.searchsorted(good, bad, "left")
+    same = np.searchsorted(good, bad, "right") - below
+    return float((below.sum() + same.sum() / 2.0) / (len(bad) * len(good)))
