@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Bools, Floats, Ints
 from streamgauge.classes import Classes
 from streamgauge.output import Output
 from streamgauge.predictions import (
@@ -101,19 +101,19 @@ class Table:
         """Classes by name and with their probabilities, anomalies with their score."""
         scores = np.isin(lane, [k for k, one in enumerate(self._lanes) if one.kind == "anomaly"])
         found.loc[scores, "score"] = found.loc[scores, "prediction"]
+        places = {name: found[name].to_numpy(np.float64) for name in ("prediction", "label")}
         for k, classes in enumerate(self._classes):
             own = np.flatnonzero(lane == k)
             if classes is None or not len(own):
                 continue
             known = np.array([*classes.known(), None], object)
-            for name in ("prediction", "label"):
-                places = found[name].to_numpy(np.float64, na_value=np.nan)[own]
-                words = known[np.where(np.isnan(places), -1, places).astype(np.int64)]
+            for name, column in places.items():
+                at = np.where(np.isnan(column[own]), -1, column[own]).astype(np.int64)
                 found[name] = found[name].astype(object)
-                found.iloc[own, found.columns.get_loc(name)] = words
+                found.iloc[own, found.columns.get_loc(name)] = known[at]
             parts = np.concatenate(self._parts)[made][own, : classes.most].tolist()
-            texts = [json.dumps(chances) if (chances := classes.chances(p)) else None
-                     for p in parts]  # fmt: skip
+            named = map(classes.chances, parts)
+            texts = [json.dumps(chances) if chances else None for chances in named]
             found.iloc[own, found.columns.get_loc("probabilities")] = texts
         return found
 
