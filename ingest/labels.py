@@ -40,8 +40,8 @@ class Told(NamedTuple):
 
 class LabelCodec:
     """Decodes label messages. `fields` says where a message has what: dotted paths for id, device,
-    time, label and task; the device may be "topic:N". `zone` is that of times which name none. `label` says how labels are read: numbers, or
-    the words of a category.
+    time, label and task; the device may be "topic:N". `zone` is that of times which name none.
+    `label` says how labels are read: numbers, booleans, or the words of a category.
 
     Rejects: malformed, too_large, bad_label, bad_device, bad_time, no_prediction (neither an id nor
     device and time).

@@ -80,7 +80,7 @@ class RiverFleet:
         self.blobs = Models()
         self.failures: Counter[str] = Counter()
         self._make = make
-        self._ask, self._teach = way or (_ask, _teach)
+        self._ask, self._teach = way or Way(_ask, _teach)
         # `zip` stops at the shorter: what follows the inputs in a row is left out.
         self._named = partial(zip, tuple(names))
         # Models that diverge compute with infinities; numpy need not tell the log each time. A

@@ -70,8 +70,8 @@ def build(steps: Step | Sequence[Step], kind: TaskKind = "regression") -> Make:
     `steps` is one step or several in order. A step is the name of a class below `river`
     ("preprocessing.StandardScaler"), "clip", or a table {use = name, option = value, ...} in which
     an option may be such a table itself. A single "module:function" is a Python function without
-    arguments that returns an estimator; it must fit the task's kind. Options named `seed` are 0 unless given, also those of what
-    River makes by itself where an option is left out.
+    arguments that returns an estimator. It must fit the task's `kind`. Options named `seed` are 0
+    unless given, also those of what River makes by itself where an option is left out.
 
     Raises NotAModel, a ValueError, with every wrong step, what was found, and what there is.
     """
@@ -271,8 +271,9 @@ def refuse_task(estimator: Any, classes: int | None, target: bool) -> None:
     name = type(last).__name__
     if classes is not None and not getattr(last, "_multiclass", True) and classes != 2:
         raise NotAModel(
-            f"model: {name} tells two classes apart, the task has up to {classes}; wrap it, such as "
-            f'{{ use = "multiclass.OneVsRestClassifier", classifier = ... }}, or declare two classes'
+            f"model: {name} tells two classes apart, the task has up to {classes}; declare two, as "
+            'classes = ["no", "yes"], or wrap it: '
+            '{ use = "multiclass.OneVsRestClassifier", classifier = ... }'
         )
     if classes is not None or not isinstance(last, ANSWERS["anomaly"].kinds):
         return

@@ -14,10 +14,20 @@ from models.learner import Estimator
 from streamgauge.classes import Class, Classes
 from streamgauge.schedule import TARGET, Schedule, TaskKind
 
-__all__ = ["Way", "last_step", "way_of"]
+__all__ = ["Question", "Way", "last_step", "way_of"]
 
 Features = dict[Any, Any]
 Ask = Callable[[Any, Features, Schedule, int], None]
+
+
+class Question(NamedTuple):
+    """What the models of a lane are asked."""
+
+    kind: TaskKind = "regression"
+    classes: Classes | None = None
+    """Of a classification: targets and answers are places in them."""
+    watched: str = ""
+    """The feature that an anomaly detector with a target watches; the others explain it."""
 
 
 class Way(NamedTuple):
@@ -27,20 +37,13 @@ class Way(NamedTuple):
     teach: Ask
 
 
-def way_of(
-    kind: TaskKind, estimator: Estimator, classes: Classes | None = None, watched: str = ""
-) -> Way | None:
-    """The way of a task's kind; None for a regression, which a fleet does by itself.
-
-    `estimator` is one of those that will be asked. `watched` is the feature that an anomaly
-    detector with a target watches; the others explain it.
-    """
-    if kind == "classification":
-        assert classes is not None
-        return _classification(estimator, classes)
-    if kind == "anomaly":
-        return _watching(watched) if watched else Way(_score, _nothing)
-    if kind == "clustering":
+def way_of(question: Question, estimator: Estimator) -> Way | None:
+    """How to ask it of such an estimator; None for a number, which a fleet does by itself."""
+    if question.classes is not None:
+        return _classification(estimator, question.classes)
+    if question.kind == "anomaly":
+        return _watching(question.watched) if question.watched else Way(_score, _nothing)
+    if question.kind == "clustering":
         return Way(_cluster, _nothing)
     return None
 
@@ -64,9 +67,10 @@ def _classification(estimator: Any, classes: Classes) -> Way:
         parts[:] = np.nan
         schedule.answers[i] = np.nan
         chances = chances_of(model, x)
-        answer = model.predict_one(x) if own or not chances else max(chances, key=chances.get)
+        asks = own or not chances
+        answer = model.predict_one(x) if asks else max(chances, key=chances.__getitem__)
         if chances:
-            parts[: len(names)] = 0.0
+            parts[: classes.most] = 0.0
             for name, chance in chances.items():
                 place = places.get(name)
                 if place is not None:

@@ -6,11 +6,8 @@ where a task is no forecast and no regression:
 - the parts of an answer (the probability of each class, the distance from a cluster) are kept until
   the label comes, and written beside the records
 - a classification's residual becomes 0 where the class was right and 1 where not, which is what
-  drift detectors watch; its accuracy stands beside those of the class seen most often so far and of
-  the last known one, all three judged before they count the label
+  drift detectors watch
 - a device's first answer from a cluster that was new to it is an event
-
-Probabilities below `LEAST` count as that in the log loss, as one wrong certainty would be infinite.
 """
 
 import math
@@ -18,6 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from monitoring import class_scores
+from monitoring.class_scores import tally
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
@@ -25,36 +24,25 @@ from streamgauge.events import AFTER, BEFORE, KIND, ORDER, SIZE, SOURCE, TIME, E
 from streamgauge.events import LANE as EVENT_LANE
 from streamgauge.events import ROW as EVENT_ROW
 from streamgauge.kernels import kernel
-from streamgauge.schedule import BASE, DUE, LABEL, LANE, MADE, RESIDUAL, ROW, SLOT, STEP
+from streamgauge.schedule import BASE, LABEL, LANE, MADE, RESIDUAL, ROW, SLOT, STEP, Lane, Schedule
 from streamgauge.schedule import SOURCE as STEP_SOURCE
-from streamgauge.schedule import Lane, Schedule
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Status, Step
 
 __all__ = ["COLUMNS", "Answers", "roc_auc"]
 
-COLUMNS = ("accuracy", "log_loss", "majority_accuracy", "persistence_accuracy", "rolling_accuracy",
-           "rolling_roc_auc")  # fmt: skip
+COLUMNS = (*class_scores.COLUMNS, "rolling_accuracy", "rolling_roc_auc")
 """The scores of these tasks, in the order of `SCORE_COLUMNS`."""
 
-FIELDS = (
-    "labels",
-    "accuracy",
-    "chances",
-    "log_loss",
-    "majority",
-    "base_labels",
-    "base_accuracy",
-    "cluster",
-    "clusters",
-    "known",
-)
-(LABELS, ACCURACY, CHANCES, LOSS, MAJORITY, BASE_LABELS, BASE_ACCURACY, CLUSTER, CLUSTERS,
- KNOWN) = range(len(FIELDS))  # fmt: skip
+FIELDS = ("cluster", "clusters", "known")
+CLUSTER, CLUSTERS, KNOWN = range(len(FIELDS))
+CLASSES = len(FIELDS)
+"""Where the numbers of `class_scores` begin, of as many columns as there are lanes each."""
+PER_LANE = len(FIELDS) + len(class_scores.FIELDS)
+PER_CLASS = len(class_scores.COUNTS)
 
-LEAST = 1e-15
 MOST_CLUSTERS = 50
-"""Clusters that are told apart: so many bits are exact in a float64. Higher numbers give no event."""
+"""Clusters that are told apart, as bits of a float64; higher numbers give no event."""
 
 # What a lane's answer is, and the columns of its parameters.
 NUMBER, CLASS, SCORE, GROUP = 0.0, 1.0, 2.0, 3.0
@@ -65,35 +53,6 @@ _PREDICT = int(Step.PREDICT)
 _EXPIRE = int(Step.EXPIRE)
 _PENDING = int(Status.PENDING)
 _NEW_CLUSTER = int(EventKind.NEW_CLUSTER)
-
-
-@kernel
-def tally(
-    cell: Floats, lane: int, lanes: int, first: int, parts: int, label: int, right: float,
-    chance: float, base: float,
-) -> None:  # fmt: skip
-    """Add one label of a classification to the scores of one lane, in event order."""
-    seen = len(FIELDS) * lanes + first
-    often = 0
-    for k in range(1, parts):
-        if cell[seen + k] > cell[seen + often]:
-            often = k
-    hit = 1.0 if cell[seen + often] > 0.0 and often == label else 0.0
-    cell[LABELS * lanes + lane] += 1.0
-    n = cell[LABELS * lanes + lane]
-    cell[ACCURACY * lanes + lane] += (right - cell[ACCURACY * lanes + lane]) / n
-    cell[MAJORITY * lanes + lane] += (hit - cell[MAJORITY * lanes + lane]) / n
-    cell[seen + label] += 1.0
-    if chance == chance:
-        cell[CHANCES * lanes + lane] += 1.0
-        loss = -math.log(min(1.0, max(LEAST, chance)))
-        m = cell[CHANCES * lanes + lane]
-        cell[LOSS * lanes + lane] += (loss - cell[LOSS * lanes + lane]) / m
-    if base == base:
-        cell[BASE_LABELS * lanes + lane] += 1.0
-        same = 1.0 if base == label else 0.0
-        m = cell[BASE_LABELS * lanes + lane]
-        cell[BASE_ACCURACY * lanes + lane] += (same - cell[BASE_ACCURACY * lanes + lane]) / m
 
 
 @kernel
@@ -119,7 +78,8 @@ def judge(
     """Complete steps 0 to n, whose records end before row `at`."""
     total = len(lanes)
     width = pending.shape[2]
-    now = len(FIELDS) * total + width
+    counts = PER_LANE * total
+    now = counts + PER_CLASS * width
     for i in range(n):
         r = at - n + i
         shares[r, :] = np.nan
@@ -160,9 +120,10 @@ def judge(
                 if numbers[i, RESIDUAL] == numbers[i, RESIDUAL]:
                     numbers[i, RESIDUAL] = wrong
                 chance = pending[slot, d, first + int(label)]
-                base = numbers[i, BASE]
-                tally(cell, lane, total, first, own, int(label), 1.0 - wrong, chance, base)
-                tally(fleet, lane, total, first, own, int(label), 1.0 - wrong, chance, base)
+                place = (CLASSES * total + lane, total, own, counts + first, width)
+                told_as = (int(label), int(value), chance, numbers[i, BASE])
+                tally(cell, *place, *told_as)
+                tally(fleet, *place, *told_as)
         else:
             numbers[i, RESIDUAL] = np.nan
             told[r, out.RESIDUAL] = np.nan
@@ -176,9 +137,10 @@ class Answers:
         self.lanes = tuple(lanes)
         sizes = [lane.parts for lane in lanes]
         self._first = np.cumsum([0, *sizes]).tolist()
-        width = max(1, sum(sizes))
-        rows = [Field(name, (count,), along="lanes") for name in FIELDS]
-        rows += [Field("seen", (width,)), Field("now", (width,))]
+        width = self._width = max(1, sum(sizes))
+        of_lanes = (*FIELDS, *class_scores.FIELDS)
+        rows = [Field(name, (count,), along="lanes") for name in of_lanes]
+        rows += [Field(name, (width,)) for name in (*class_scores.COUNTS, "now")]
         device = Block([*rows, Field("slots")], capacity)
         waiting = Block([Field("parts", (width,))], capacity, layers=max(2, pending))
         waiting.depth = device.view("slots")
@@ -213,18 +175,15 @@ class Answers:
         """The scores `COLUMNS` of a lane for one device row (-1 over all); `recent float64[n, 2]`
         are residual and label of its last labels, as numbers."""
         block = self.blocks["answers.fleet" if row < 0 else "answers"].array[max(row, 0)]
-        count = len(self.lanes)
-        cell = block[: len(FIELDS) * count].reshape(len(FIELDS), count)[:, lane]
-        nan = math.nan
+        count, first = len(self.lanes), self._first[lane]
+        own = block[: PER_LANE * count].reshape(PER_LANE, count)[CLASSES:, lane]
+        counts = block[PER_LANE * count :][: PER_CLASS * self._width].reshape(PER_CLASS, -1)
         kind = self.lanes[lane].kind
-        right = float(np.mean(recent[:, 0] == 0.0)) if len(recent) else nan
+        right = float(np.mean(recent[:, 0] == 0.0)) if len(recent) else math.nan
         return [
-            float(cell[ACCURACY]) if cell[LABELS] else nan,
-            float(cell[LOSS]) if cell[CHANCES] else nan,
-            float(cell[MAJORITY]) if cell[LABELS] else nan,
-            float(cell[BASE_ACCURACY]) if cell[BASE_LABELS] else nan,
-            right if kind == "classification" else nan,
-            roc_auc(recent[:, 1] - recent[:, 0], recent[:, 1]) if kind == "anomaly" else nan,
+            *class_scores.summary(own, counts[:, first : first + self.lanes[lane].parts]),
+            right if kind == "classification" else math.nan,
+            roc_auc(recent[:, 1] - recent[:, 0], recent[:, 1]) if kind == "anomaly" else math.nan,
         ]
 
 

@@ -49,6 +49,10 @@ async def _serve(port: int, started: threading.Event, stop: threading.Event) -> 
     started.set()
     await asyncio.to_thread(stop.wait)
     await server.shutdown()
+    # The broker may leave connections open, which would be noticed when they are collected.
+    for transport in list(getattr(asyncio.get_running_loop(), "_transports", {}).values()):
+        transport.abort()
+    await asyncio.sleep(0)
 
 
 def free_from(port: int) -> int:

@@ -17,7 +17,7 @@ from stream_processor.settings import Problem, Problems, Settings, load
 from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
-from stream_processor.settings.model import TaskSettings
+from stream_processor.settings.tasks import TaskSettings
 from stream_processor.worker import CHECKPOINT
 from streamgauge.durations import text
 

@@ -5,19 +5,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TextIO
+from typing import Literal, TextIO
 
 import numpy as np
 import pandas as pd
 
 from ingest.sources._kafka_parse import COLUMNS, places
+from models.selection import Selection
 from serving.examples import SCHEMA, operator_of
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
 from streamgauge.batch import Batch, Features
-from streamgauge.calls import Chain, Now
+from streamgauge.calls import Call, Chain, Now
 from streamgauge.kernels import cache_folder
 from streamgauge.plugins import find
+from streamgauge.schedule import Schedule
+from streamgauge.state import Keys
 
 __all__ = ["compile_kernels"]
 
@@ -66,6 +69,9 @@ def compile_kernels(out: TextIO) -> int:
 def _parts() -> Iterator[tuple[str, Callable[[], None]]]:
     yield "the walk: admission, labels, models, scores, drift", _walk
     yield "Kafka's records", _kafka
+    for name, module in find("models.compiled").items():
+        yield f"models {name}", partial(_models, module)
+    yield "selection of features", _selection
     for package in _OPERATORS:
         for name, module in find(package).items():
             room = package.partition(".")[2].replace(".", " ")
@@ -98,6 +104,23 @@ def _operator(module: ModuleType) -> None:
     operator = operator_of(module, SCHEMA)
     names = getattr(operator, "names", ())
     features = Features(names, [frozenset()] * len(names), 1)
-    call = operator.call(Batch(1, len(SCHEMA)), features)
+    _compiled(operator.call(Batch(1, len(SCHEMA)), features))
+
+
+def _compiled(call: Call) -> None:
     # A chain compiles what it binds.
     Chain([call], np.zeros(len(Now), np.int64)).run()
+
+
+def _models(module: ModuleType) -> None:
+    for model in module.MODELS:
+        learner = module.build(model(), 0, (0,), ("value",), 1, Keys.DEVICE)
+        if not isinstance(learner, str):
+            _compiled(learner.call(Schedule(1, 1, 2)))
+
+
+def _selection() -> None:
+    ways: tuple[Literal["variance", "correlation"], ...] = ("variance", "correlation")
+    for by in ways:
+        chosen = Selection(0, (0,), ("value",), 1, Keys.DEVICE, by=by, keep=1, threshold=0.0)
+        _compiled(chosen.call(Schedule(1, 1)))

@@ -109,7 +109,7 @@ class LiveBoard:
             named["distance"] = _some(named["distance"])
         return PredictionView(
             **named,
-            label_class=classes.name(now["label"]) if classes else None,
+            label_class=None if classes is None else classes.name(now["label"]),
             id=prediction_id(word, device, int(now["sequence"])),
             task=word.task,
             horizon=word.horizon,
@@ -141,8 +141,8 @@ class LiveBoard:
             model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
             compiled=model.compiled,
             why=model.why,
-            classes=classes.named() if classes else (),
-            labels_refused=self._stages.classify.refused(lane) if classes else 0,
+            classes=() if classes is None else classes.named(),
+            labels_refused=0 if classes is None else self._stages.classify.refused(lane),
             inputs=[self._walk.feature_names[column] for column in word.inputs],
         )
 

@@ -79,8 +79,9 @@ class Classify:
         learned = Field("learned", (lanes, 1 + most), along="lanes")
         state = Block([learned, Field("refused", (lanes,), along="lanes")], 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {"classes": state}
+        learnt = state.view("learned")
         self.of = [
-            one and replace(one, learned=state.view("learned")[0, k, : 1 + one.most])
+            None if one is None else replace(one, learned=learnt[0, k, : 1 + one.most])
             for k, one in enumerate(classes)
         ]
         self._declared = np.full((lanes, 1 + most), NO_CLASSES)

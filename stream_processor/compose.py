@@ -6,7 +6,7 @@ from models.compile import Compiled
 from models.compile import compile as compile_model
 from models.selection import Selection
 from models.spec import build as build_model
-from models.ways import way_of
+from models.ways import Question
 from monitoring.detector import Detector
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
@@ -22,7 +22,8 @@ from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
-from stream_processor.settings.model import LabelSettings, Settings, TaskSettings
+from stream_processor.settings.model import Settings
+from stream_processor.settings.tasks import LabelSettings, TaskSettings
 from stream_processor.silence import Silence
 from stream_processor.walk import PART, Stages
 from streamgauge.classes import Classes
@@ -174,10 +175,9 @@ def _model(
     classes: Classes | None,
 ) -> Compiled:  # fmt: skip
     """The models of lane k."""
+    question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
     make = build_model(task.model, task.kind)
-    watched = task.target if task.kind == "anomaly" else ""
-    way = way_of(task.kind, make(), classes, watched)
-    return compile_model(make, k, lane.inputs, names, limit, _keys(lane), way)
+    return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)
 
 
 def _elsewhere(label: LabelSettings) -> Elsewhere:

@@ -14,7 +14,8 @@ from typing import Any
 from stream_processor.compose import AT_ONCE, most_pending
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.features import feature_options
-from stream_processor.settings.model import PluginUse, Settings, SourceSettings
+from stream_processor.settings.fields import PluginUse
+from stream_processor.settings.model import Settings, SourceSettings
 from stream_processor.settings.problems import redacted
 from stream_processor.walk import Stages
 from streamgauge.plugins import load

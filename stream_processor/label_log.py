@@ -9,7 +9,8 @@ from typing import NamedTuple
 from ingest.labels import LabelCodec, Told, matches
 from ingest.rejects import Rejects
 from stream_processor.settings.classes import label_channel
-from stream_processor.settings.model import LabelFields, Settings
+from stream_processor.settings.model import Settings
+from stream_processor.settings.tasks import LabelFields
 from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
 from streamgauge.schedule import Lane

@@ -92,30 +92,36 @@ class Table:
         status[found] = told[outcome[found], STATUS]
         came = found & (due == 0)
         due[came] = np.where(status[came] == int(Status.LABELLED), told[outcome[came], DUE], 0)
-        found = self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
-        return self._in_words(found, predicted[:, LANE], made).sort_values(
-            ["made_at", "id"], kind="stable", ignore_index=True
-        )
+        frame = self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
+        self._put_in_words(frame, predicted[:, LANE], made)
+        return frame.sort_values(["made_at", "id"], kind="stable", ignore_index=True)
 
-    def _in_words(self, found: pd.DataFrame, lane: Ints, made: Bools) -> pd.DataFrame:
-        """Classes by name and with their probabilities, anomalies with their score."""
-        scores = np.isin(lane, [k for k, one in enumerate(self._lanes) if one.kind == "anomaly"])
-        found.loc[scores, "score"] = found.loc[scores, "prediction"]
-        places = {name: found[name].to_numpy(np.float64) for name in ("prediction", "label")}
+    def _put_in_words(self, frame: pd.DataFrame, lane: Ints, made: Bools) -> None:
+        """Classes by name and with their probabilities, anomalies with their score, clusters with
+        the distance from their centre."""
+        kinds = np.array([one.kind for one in self._lanes], object)[lane]
+        scores = kinds == "anomaly"
+        frame.loc[scores, "score"] = frame.loc[scores, "prediction"]
+        if (kinds == "clustering").any():
+            distances = np.concatenate(self._parts)[made][:, 0]
+            frame.loc[kinds == "clustering", "score"] = distances[kinds == "clustering"]
+        columns = {name: frame[name].to_numpy(np.float64) for name in ("prediction", "label")}
+        words = {name: column.astype(object) for name, column in columns.items()}
+        probabilities = np.full(len(frame), None, object)
         for k, classes in enumerate(self._classes):
             own = np.flatnonzero(lane == k)
             if classes is None or not len(own):
                 continue
             known = np.array([*classes.known(), None], object)
-            for name, column in places.items():
+            for name, column in columns.items():
                 at = np.where(np.isnan(column[own]), -1, column[own]).astype(np.int64)
-                found[name] = found[name].astype(object)
-                found.iloc[own, found.columns.get_loc(name)] = known[at]
+                words[name][own] = known[at]
             parts = np.concatenate(self._parts)[made][own, : classes.most].tolist()
             named = map(classes.chances, parts)
-            texts = [json.dumps(chances) if chances else None for chances in named]
-            found.iloc[own, found.columns.get_loc("probabilities")] = texts
-        return found
+            probabilities[own] = [json.dumps(chances) if chances else None for chances in named]
+        if any(classes is not None for classes in self._classes):
+            frame["prediction"], frame["label"] = words["prediction"], words["label"]
+            frame["probabilities"] = probabilities
 
     def _columns(
         self, codes: Ints, value: Floats, due: Ints, label: Floats, residual: Floats, status: Ints
@@ -125,7 +131,7 @@ class Table:
         devices = names[codes[:, ROW]]
         sequences = codes[:, SEQUENCE].tolist()
         words = np.array([word.name.lower() for word in Status], object)
-        frame = pd.DataFrame(
+        return pd.DataFrame(
             {
                 "id": list(map(prediction_id, lanes, devices.tolist(), sequences)),
                 "device": devices,
@@ -145,7 +151,6 @@ class Table:
             },
             columns=list(COLUMNS),
         )
-        return frame
 
 
 def _times(microseconds: Ints) -> "pd.Series[pd.Timestamp]":

@@ -54,8 +54,8 @@ class Predictions:
         own = self.classes[code[LANE]] if self.classes else None
         made = bool(code[STEP] == 0)
         parts = self.parts[i, : lane.parts].tolist() if lane.parts and made else []
-        return {**answer(lane, own, float(number[VALUE]), parts),
-                **({"label_class": own.name(number[LABEL])} if own and not made else {})}  # fmt: skip
+        told = {} if own is None or made else {"label_class": own.name(number[LABEL])}
+        return answer(lane, own, float(number[VALUE]), parts) | told
 
     @property
     def made(self) -> NDArray[np.bool_]:

@@ -58,8 +58,8 @@ class Schema:
     def __init__(self, channels: Iterable[Channel], labels: Iterable[Channel] = ()) -> None:
         self.channels = tuple(channels)
         self.labels = tuple(labels)
-        """Columns of recordings that hold labels, read like channels; they are no part of a message,
-        and of no batch."""
+        """Columns of recordings that hold labels, read like channels; no part of a message, and of
+        no batch."""
         self.names = tuple(channel.name for channel in self.channels)
         self.index = {name: column for column, name in enumerate(self.names)}
         if len(self.index) != len(self.names):

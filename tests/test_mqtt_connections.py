@@ -5,6 +5,7 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -66,9 +67,12 @@ def watching(broker: Mosquitto, topic: str) -> Iterator["queue.Queue[tuple[str, 
     client = Client(CallbackAPIVersion.VERSION2)
     client.on_message = lambda _, __, message: said.put((message.payload.decode(), message.retain))
     client.on_connect = lambda one, *_: one.subscribe(topic, 1)
+    subscribed = threading.Event()
+    client.on_subscribe = lambda *_: subscribed.set()
     client.connect("127.0.0.1", broker.port)
     client.loop_start()
     try:
+        assert subscribed.wait(10)
         yield said
     finally:
         client.disconnect()

@@ -13,7 +13,8 @@ from ingest.labels import LabelCodec
 from ingest.rejects import Rejects
 from ingest.sources import http
 from serving.api.intake import Intake
-from stream_processor.settings.model import LabelFields, PluginUse
+from stream_processor.settings.fields import PluginUse
+from stream_processor.settings.tasks import LabelFields
 from streamgauge.schema import Channel, Schema
 from tests.services.ports import wait_for
 from tests.services.service import Service

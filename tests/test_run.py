@@ -28,7 +28,7 @@ from serving.compose import Running
 from serving.run import clock
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
-from stream_processor.settings.model import PluginUse
+from stream_processor.settings.fields import PluginUse
 from tests.recordings import recording
 from tests.services.mosquitto import Mosquitto, mosquitto
 from tests.services.ports import free_port, listening, wait_for

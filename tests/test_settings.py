@@ -11,7 +11,7 @@ from stream_processor.duplicates import Policy
 from stream_processor.settings import Problem, Problems, Settings, load, load_text, with_channels
 from stream_processor.settings.features import choose_inputs
 from stream_processor.settings.kinds import Span
-from stream_processor.settings.model import TaskSettings
+from stream_processor.settings.tasks import TaskSettings
 from streamgauge.schema import Kind, Outside
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"

@@ -23,7 +23,8 @@ from ingest.sources import http
 from ingest.sources._keys import Keys, digest
 from serving.api.intake import Intake
 from serving.api.problems import MEDIA_TYPE
-from stream_processor.settings.model import LabelFields, PluginUse
+from stream_processor.settings.fields import PluginUse
+from stream_processor.settings.tasks import LabelFields
 from streamgauge.schema import Channel, Schema
 from tests.services.ports import wait_for
 from tests.services.service import Service, environment, service

@@ -112,8 +112,15 @@ def convert(values: Floats, flags: NDArray[np.uint16], conversion: Linear) -> No
 def linear(source: str, target: str) -> Linear | None:
     """How values in one unit become values in another; None where they cannot, or not by a factor
     and an offset."""
-    if source == target:
-        return 1.0, 0.0
+    return (1.0, 0.0) if source == target else _found(source, target)
+
+
+def is_unit(name: str) -> bool:
+    """Whether values in other units can be brought to this one."""
+    return _found(name, name) is not None
+
+
+def _found(source: str, target: str) -> Linear | None:
     for one, other in product(_spellings(source), _spellings(target)):
         try:
             found = _resolved(one, other)
@@ -122,17 +129,6 @@ def linear(source: str, target: str) -> Linear | None:
         if found is not None:
             return found
     return None
-
-
-def is_unit(name: str) -> bool:
-    """Whether values in other units can be brought to this one."""
-    for spelling in _spellings(name):
-        try:
-            _registry().parse_units(spelling)
-        except Exception:  # noqa: BLE001, S112  # as above
-            continue
-        return True
-    return False
 
 
 def _resolved(source: str, target: str) -> Linear | None:

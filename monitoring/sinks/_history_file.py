@@ -41,7 +41,10 @@ TABLES = {
         {", ".join(f"{name} double" for name in SCORE_COLUMNS)}""",
 }
 
-ADDED = ("events add column if not exists channel varchar",)
+ADDED = (
+    "events add column if not exists channel varchar",
+    *(f"scores add column if not exists {name} double" for name in SCORE_COLUMNS),
+)
 """Columns that a file of an earlier version may lack."""
 
 

@@ -13,7 +13,8 @@ from ingest.rejects import Rejects
 from ingest.source import Codec
 from ingest.sources.http import LABELS, HttpSource
 from stream_processor.settings.classes import label_channel
-from stream_processor.settings.model import PluginUse, Settings
+from stream_processor.settings.fields import PluginUse
+from stream_processor.settings.model import Settings
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices

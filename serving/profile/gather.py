@@ -8,14 +8,11 @@ from serving.profile.steps import Steps
 from stream_processor.admit import Admit
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
+from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.cleaning import build_cleaners
-from stream_processor.settings.model import (
-    ChannelSettings,
-    DeviceSettings,
-    Options,
-    PluginUse,
-    Settings,
-)
+from stream_processor.settings.devices import DeviceSettings
+from stream_processor.settings.fields import Options, PluginUse
+from stream_processor.settings.model import Settings
 from streamgauge.arrays import Ints
 from streamgauge.batch import Batch, Features
 from streamgauge.delivery import Readings

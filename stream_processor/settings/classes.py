@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 
+from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import ChannelSettings, TaskSettings
 from stream_processor.settings.problems import Findings
+from stream_processor.settings.tasks import TaskSettings
 from streamgauge.classes import Class, Classes
 from streamgauge.schema import Channel, Kind
 
@@ -40,8 +41,8 @@ def label_channel(task: TaskSettings, name: str = "label") -> Channel:
     if task.kind == "classification" and _are_words(task.classes):
         words = tuple(str(one) for one in task.classes)
         return Channel(name, kind=Kind.CATEGORY, values=words, similarity=100.0)
-    boolean = task.kind == "anomaly" or (task.classes and set(task.classes) <= {False, True}
-                                         and all(isinstance(k, bool) for k in task.classes))  # fmt: skip
+    are_booleans = bool(task.classes) and all(isinstance(one, bool) for one in task.classes)
+    boolean = task.kind == "anomaly" or are_booleans
     return Channel(name, kind=Kind.BOOLEAN if boolean else Kind.NUMBER)
 
 

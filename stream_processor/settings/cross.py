@@ -3,13 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from stream_processor.features import calendar, rolling
+from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.classes import check_classes, classes_of
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs
 from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
-from stream_processor.settings.model import ChannelSettings, SelectSettings, Settings, TaskSettings
+from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
+from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from stream_processor.settings.topics import check_topics
 from streamgauge.durations import text
 from streamgauge.schema import Kind

@@ -8,7 +8,8 @@ from typing import Any
 
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.model import Settings
+from stream_processor.settings.tasks import TaskSettings
 from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schema import Kind, Schema
@@ -114,8 +115,8 @@ def choose_inputs(
         for pattern in task.inputs:
             if fnmatchcase(name, pattern.removeprefix("!")):
                 wanted = not pattern.startswith("!")
-        # A horizon makes the target a later one; what an anomaly detector watches, it needs.
-        at_once = not task.horizons and task.kind != "anomaly"
+        # A horizon makes the target a later one.
+        at_once = task.kind in ("regression", "classification") and not task.horizons
         if at_once and task.target and task.target in channels[column]:
             wanted = False
         if wanted:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import Settings, TaskSettings
+from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
+from stream_processor.settings.tasks import TaskSettings
 
 __all__ = ["check_label", "check_label_channels"]
 

@@ -6,10 +6,11 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.cross import check_channels, check_whole
 from stream_processor.settings.document import Document, parse
 from stream_processor.settings.environment import refuse_secrets, resolve
-from stream_processor.settings.model import ChannelSettings, Settings
+from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings, Problem, Problems
 from stream_processor.settings.read import read
 from stream_processor.settings.trial import try_cleaners, try_detector, try_sinks, try_sources

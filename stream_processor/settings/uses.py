@@ -7,15 +7,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import (
-    ChannelSettings,
-    FeatureSettings,
-    Options,
-    PluginUse,
-    Settings,
-    SourceSettings,
-)
+from stream_processor.settings.fields import Options, PluginUse
+from stream_processor.settings.model import FeatureSettings, Settings, SourceSettings
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
 from streamgauge import plugins

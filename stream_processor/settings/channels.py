@@ -1,0 +1,67 @@
+"""[channels.NAME]: what a channel is, and how its values are cleaned."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from stream_processor.arrange.stage import ROOMIEST
+from stream_processor.settings.fields import REQUIRED, Options, PluginUse
+from stream_processor.settings.kinds import Duration, Ever, Limits
+from streamgauge.schema import Kind, Outside
+
+__all__ = ["ChannelSettings", "InterpolateSettings"]
+
+CLEANERS = "stream_processor.clean"
+
+
+@dataclass(frozen=True, slots=True)
+class InterpolateSettings:
+    """channels.NAME.interpolate; a plain duration means `up_to`."""
+
+    __shorthand__: ClassVar[str] = "up_to"
+
+    up_to: Duration = field(default=0, metadata=REQUIRED)
+    """The longest time between two values of the channel through which those that are missing
+    between them are interpolated: a reading that lacks one waits for as long."""
+    readings: Annotated[int, Field(ge=1, le=ROOMIEST)] = 32
+    """Readings of one device that wait at most, the largest of all channels; beyond it the oldest
+    goes on without."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSettings:
+    """[channels.NAME]."""
+
+    unit: str = ""
+    kind: Kind = Kind.NUMBER
+    range: Limits | None = None
+    outside: Outside = Outside.MISSING
+    path: str = ""
+    values: tuple[str, ...] = ()
+    """The words of a category."""
+    similarity: Annotated[float, Field(ge=0, le=100)] = 85.0
+    """How like one of them, percent, a misspelt word must be to be taken for it; 100 = none is."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the decimals of numbers that are written as text."""
+    silent_after: Ever = None
+    """How long the channel may be absent before that is an event."""
+    interpolate: InterpolateSettings | None = None
+    """Missing values between two that came; done first. None: a reading waits for no value."""
+    rate: Options | None = None
+    """Cleaning, in the order in which it is done: see the files of `stream_processor/clean`."""
+    spike: Options | None = None
+    stuck: Options | None = None
+    outlier: PluginUse | None = None
+    missing: PluginUse | None = None
+    transform: Options | None = None
+
+    def cleaners(self) -> Iterator[tuple[str, str, PluginUse]]:
+        """Key, folder of plug-ins and use of each policy that is set, in the order of the work."""
+        for name in ("rate", "spike", "stuck", "outlier", "missing", "transform"):
+            value = getattr(self, name)
+            if isinstance(value, Options):
+                yield name, CLEANERS, PluginUse(name, value.options)
+            elif value is not None:
+                yield name, f"{CLEANERS}.{name}", value

@@ -1,0 +1,135 @@
+"""[tasks.NAME]: what is predicted, from what, by which model, and where its labels come from."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from stream_processor.settings.fields import REQUIRED, Names
+from stream_processor.settings.kinds import (
+    AtLeastOne,
+    Duration,
+    Horizon,
+    LabelPlace,
+    Match,
+    Scope,
+    Span,
+    Steps,
+)
+from streamgauge.classes import Class
+from streamgauge.schedule import TaskKind
+
+__all__ = ["LabelFields", "LabelSettings", "SelectSettings", "TaskSettings"]
+
+LEAST_TOLERANCE = 10**6
+"""Clocks of devices are seldom truer than a second."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFields:
+    """tasks.NAME.label.fields: where a label message has what; dotted paths."""
+
+    id: str = "id"
+    device: str = "device"
+    """Or "topic:N", a level of the topic."""
+    time: str = "time"
+    label: str = "label"
+    task: str = "task"
+    """Optional: a message that names a task is for that one only."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """tasks.NAME.label: labels that come by themselves, not as a channel of a reading."""
+
+    source: LabelPlace = field(default="", metadata={"key": "from", "required": True})
+    match: Match = field(default=None, metadata={"key": "match"})
+    expire_after: Duration = 7 * 86_400 * 10**6
+    """How long a prediction waits for its label, by our clock."""
+    teach_until: Duration | None = None
+    """Age up to which a label teaches; older ones are only scored. None: `expire_after`."""
+    delay: Horizon | None = None
+    """In a replay: when a column's label becomes known. None: right after its reading."""
+    fields: LabelFields = LabelFields()
+
+    @property
+    def by_id(self) -> bool:
+        """Whether a label names the id of its prediction; a column's is for its own row."""
+        return self.match is None and not self.column
+
+    @property
+    def topic(self) -> str:
+        """The filter of topics that brings them; "" for a column."""
+        kind, _, rest = self.source.partition(":")
+        return HTTP_LABELS if kind == "http" else rest if kind == "topic" else ""
+
+    @property
+    def column(self) -> str:
+        """The column of a recording that holds them; "" where a topic does."""
+        kind, _, rest = self.source.partition(":")
+        return rest if kind == "column" else ""
+
+
+HTTP_LABELS = "http/labels"
+"""The topic under which labels sent over HTTP arrive."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectSettings:
+    """tasks.NAME.select: which features the models see."""
+
+    by: Literal["variance", "correlation"] = field(default="correlation", metadata=REQUIRED)
+    keep: AtLeastOne | None = None
+    """How many are kept by correlation with the label."""
+    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """By variance, those above it are kept; 0 unless given."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    """[tasks.NAME]."""
+
+    kind: TaskKind = field(default="forecast", metadata=REQUIRED)
+    target: str = ""
+    """The channel that is predicted; none where `label` says that labels come by themselves. Of an
+    anomaly detector the channel that it watches, where it watches a single one."""
+    classes: tuple[Class, ...] = ()
+    """The classes of a classification. None: the words of the target, false and true of a boolean,
+    or whatever numbers come, up to `classes_max` different ones."""
+    classes_max: Annotated[int, Field(ge=2, le=100)] = 20
+    model: Steps = field(default=(), metadata=REQUIRED)
+    horizons: tuple[Horizon, ...] = ()
+    tolerance: Duration | None = None
+    predict: Literal["change", "level"] | None = None
+    inputs: Names = ("*",)
+    """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
+    select: SelectSettings | None = None
+    scope: Scope = "device"
+    label: LabelSettings | None = None
+    before_ready: Literal["last", "none"] = "last"
+    ready_after: Annotated[int, Field(ge=0)] = 10
+    pending: AtLeastOne = 1024
+    """Predictions of one device that may wait for their label, per task and horizon."""
+
+    @property
+    def change(self) -> bool:
+        """True when the model learns the target's change rather than its level."""
+        if self.kind not in ("forecast", "regression"):
+            return False
+        by_default = "change" if self.kind == "forecast" and self.label is None else "level"
+        return (self.predict or by_default) == "change"
+
+    @property
+    def by_itself(self) -> bool:
+        """True when the model learns each reading when it answers it, whatever labels say."""
+        return self.kind in ("anomaly", "clustering")
+
+    def tolerance_of(self, horizon: Span) -> int:
+        """Microseconds after the horizon in which a reading still is the label.
+
+        `tolerance` where given, else a tenth of the horizon and at least a second; 0 where the
+        horizon counts readings.
+        """
+        if horizon.readings:
+            return 0
+        return self.tolerance or max(LEAST_TOLERANCE, horizon.duration // 10)
