@@ -27,7 +27,7 @@ def run(made: Pipeline, readings: Readings, cuts: list[int]) -> list[Output]:
     return [output for piece in pieces for output in made.record(piece)]
 
 
-def told(outputs: list[Output]) -> tuple[bytes, bytes, list[object]]:
+def told(outputs: list[Output]) -> tuple[bytes, bytes, list[object], bytes]:
     """Everything that was put out, as bits: records and events, whatever pieces they came in."""
     codes = np.concatenate([output.predictions.codes for output in outputs])
     numbers = np.concatenate([output.predictions.numbers for output in outputs])
@@ -36,7 +36,8 @@ def told(outputs: list[Output]) -> tuple[bytes, bytes, list[object]]:
         for o in outputs
         for e in o.events
     ]
-    return codes.tobytes(), numbers.tobytes(), [repr(event) for event in events]
+    parts = np.concatenate([output.predictions.parts for output in outputs])
+    return codes.tobytes(), numbers.tobytes(), [repr(event) for event in events], parts.tobytes()
 
 
 def state(made: Pipeline) -> dict[str, bytes]:
