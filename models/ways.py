@@ -137,7 +137,8 @@ def _watching(target: str) -> Way:
         if y is None:
             return
         try:
-            schedule.answers[i] = model.score_one(x, y)
+            # A pipeline's own `score_one` takes no target.
+            schedule.answers[i] = last_step(model).score_one(_transformed(model, x), y)
         finally:
             model.learn_one(x, y)
 
@@ -158,12 +159,18 @@ def _cluster(model: Any, x: Features, schedule: Schedule, i: int) -> None:
 def _distance(model: Any, x: Features, group: Any) -> float:
     """Euclidean distance from the centre of the cluster, in the features that the clusterer sees;
     NaN where it has no centres."""
-    steps = getattr(model, "steps", None)
-    for step in list(steps.values())[:-1] if isinstance(steps, Mapping) else ():
-        x = step.transform_one(x)
+    x = _transformed(model, x)
     centres = getattr(last_step(model), "centers", None)
     centre = centres.get(group) if isinstance(centres, Mapping) else None
     if not centre:
         return math.nan
     return math.sqrt(sum((value - centre[name]) ** 2 for name, value in x.items()
                          if name in centre))  # fmt: skip
+
+
+def _transformed(model: Any, x: Features) -> Features:
+    """The features that the last step of a pipeline sees."""
+    steps = getattr(model, "steps", None)
+    for step in list(steps.values())[:-1] if isinstance(steps, Mapping) else ():
+        x = step.transform_one(x)
+    return x

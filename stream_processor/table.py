@@ -130,6 +130,7 @@ class Table:
         lanes = [self._lanes[lane] for lane in codes[:, LANE].tolist()]
         devices = names[codes[:, ROW]]
         sequences = codes[:, SEQUENCE].tolist()
+        nothing = np.full(len(codes), np.nan)
         words = np.array([word.name.lower() for word in Status], object)
         return pd.DataFrame(
             {
@@ -140,10 +141,10 @@ class Table:
                 "task": [lane.task for lane in lanes],
                 "horizon": [lane.horizon for lane in lanes],
                 "prediction": value,
-                "lower": np.nan,
-                "upper": np.nan,
+                "lower": nothing,
+                "upper": nothing,
                 "probabilities": None,
-                "score": np.nan,
+                "score": nothing,
                 "label": label,
                 "residual": residual,
                 "status": words[status],

@@ -25,11 +25,14 @@ __all__ = [
     "assert_any_cut_is_the_same",
     "assert_goes_on",
     "by_river",
+    "channels",
     "live",
     "loaded",
     "problems",
     "rows",
+    "scores",
     "table",
+    "toml",
 ]
 
 LIVE = """
@@ -44,7 +47,7 @@ KEY = b"k" * 32
 
 def rows(name: str, count: int, **only: str) -> pd.DataFrame:
     """The first rows of a recording, of those where columns say so."""
-    found = pd.read_csv(recording(f"{name}.csv.gz"))
+    found = pd.read_csv(recording(f"{name}.csv.gz"), dtype={"device": str})
     for column, value in only.items():
         found = found[found[column] == value]
     return found[:count].reset_index(drop=True)
@@ -79,7 +82,7 @@ def live(
             continue
         payloads, topics = [], []
         if label and i >= delay:
-            of, at, late = messages[i - delay]
+            of, _, late = messages[i - delay]
             told = {"device": of, "time": late["time"], "label": late[label]}
             payloads, topics = [json.dumps(told).encode()], ["labels"]
         values = {name: row[name] for name in channels if row[name] == row[name]}
@@ -97,6 +100,18 @@ def table(made: Pipeline, outputs: Sequence[Output]) -> pd.DataFrame:
     for output in outputs:
         gathered.add(output)
     return gathered.frame()
+
+
+def toml(value: Any) -> str:
+    """A model in the words of the configuration."""
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {toml(one)}' for key, one in value.items())} }}"
+    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list) else json.dumps(value)
+
+
+def channels(names: tuple[str, ...]) -> str:
+    """Channels without a range."""
+    return "".join(f'[channels."{name}"]\n' for name in names)
 
 
 Asked = Callable[[Any, dict[str, float]], Any]

@@ -15,12 +15,14 @@ from tests.kinds import (
     assert_any_cut_is_the_same,
     assert_goes_on,
     by_river,
+    channels,
     live,
     loaded,
     problems,
     rows,
     scores,
     table,
+    toml,
 )
 
 DELAY = 48
@@ -40,18 +42,6 @@ MODELS: dict[str, Any] = {
 }
 COMPILED = [name for name in MODELS if name != "AMFClassifier"]
 BINARY = {"LogisticRegression", "ALMAClassifier", "PAClassifier", "Perceptron"}
-
-
-def toml(value: Any) -> str:
-    """A model in the words of the configuration."""
-    if isinstance(value, dict):
-        return f"{{ {', '.join(f'{key} = {toml(one)}' for key, one in value.items())} }}"
-    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list) else json.dumps(value)
-
-
-def channels(names: tuple[str, ...]) -> str:
-    """Channels without a range."""
-    return "".join(f'[channels."{name}"]\n' for name in names)
 
 
 def market(model: str, label: str) -> str:
@@ -256,8 +246,9 @@ model = ["naive_bayes.GaussianNB"]
 label = {{ from = "column:label" }}
 """
     codes = [7, 7, 2.5, 7, 9, 2.5, 7, 9]
-    data = pd.DataFrame({"device": "d", "time": pd.date_range("2026-01-01", periods=8, freq="s", tz="UTC"),
-                         "a": [1.0, 1.1, 5.0, 1.0, 9.0, 5.1, 0.9, 9.1], "label": codes})  # fmt: skip
+    times = pd.date_range("2026-01-01", periods=8, freq="s", tz="UTC")
+    a = [1.0, 1.1, 5.0, 1.0, 9.0, 5.1, 0.9, 9.1]
+    data = pd.DataFrame({"device": "d", "time": times, "a": a, "label": codes})
     made = loaded(text)
     found = made.replay(data)
     assert [one for one in found["label"] if pd.notna(one)] == [7, 7, 2.5, 7, 2.5, 7]
