@@ -111,7 +111,10 @@ def judge(
                     log_numbers[k, SIZE] = cell[CLUSTERS * total + lane]
                     count[0] = k + 1
                 cell[CLUSTER * total + lane] = group
-        elif means == CLASS and codes[i, STEP] != _EXPIRE:
+            continue
+        for k in range(own):
+            shares[r, k] = pending[slot, d, first + k]
+        if means == CLASS and codes[i, STEP] != _EXPIRE:
             value = told[r, out.VALUE]
             label = numbers[i, LABEL]
             if value == value and label == label:
@@ -170,6 +173,19 @@ class Answers:
         parts = self.blocks["answers"].view("now")[row, first : first + self.lanes[lane].parts]
         found: list[float] = parts.tolist()
         return found
+
+    def errors(self, lane: int, rows: int) -> tuple[Floats, Floats]:
+        """Shares of wrong classes of each of the first `rows` devices, and of the better baseline;
+        float64[rows], NaN without a label."""
+        block = self.blocks["answers"]
+        own = slice(self._first[lane], self._first[lane + 1])
+        counts = {name: block.view(name)[:rows, own].sum(axis=1) for name in class_scores.COUNTS}
+        lanes = {name: block.view(name)[:rows, lane] for name in class_scores.FIELDS}
+        with np.errstate(all="ignore"):
+            best = np.fmax(
+                lanes["majority_hits"] / counts["seen"], lanes["base_hits"] / lanes["base_labels"]
+            )
+            return 1.0 - counts["hits"] / counts["seen"], 1.0 - best
 
     def numbers(self, row: int, lane: int, recent: Floats) -> list[float]:
         """The scores `COLUMNS` of a lane for one device row (-1 over all); `recent float64[n, 2]`

@@ -7,8 +7,6 @@ certainty would be infinite; so does that of a class which the model has not met
 
 import math
 
-import numpy as np
-
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
@@ -21,7 +19,7 @@ COUNTS = ("seen", "answered", "hits")
 """Numbers of a class: as a label, as an answer, as both."""
 SEEN, ANSWERED, HITS = range(len(COUNTS))
 COLUMNS = ("accuracy", "balanced_accuracy", "f1_macro", "kappa", "log_loss", "majority_accuracy",
-           "persistence_accuracy", "skill")  # fmt: skip
+           "persistence_accuracy")  # fmt: skip
 """The scores, in the order of `SCORE_COLUMNS`."""
 
 LEAST = 1e-15
@@ -59,7 +57,6 @@ def summary(fields: Floats, counts: Floats) -> list[float]:
     """The scores `COLUMNS` from one lane's FIELDS and `counts float64[3, classes]`.
 
     Accuracy, balanced accuracy, macro F1 and Cohen's kappa are River's; the log loss is in nats.
-    The skill is the share of the better baseline's errors that is avoided: 0 is no better, 1 none.
     """
     seen, answered, hits = counts
     n = seen.sum()
@@ -72,7 +69,6 @@ def summary(fields: Floats, counts: Floats) -> list[float]:
     by_chance = (seen / n * (answered / n)).sum()
     majority = fields[MAJORITY] / n
     last = fields[BASE_HITS] / fields[BASE_LABELS] if fields[BASE_LABELS] else math.nan
-    best = float(np.fmax(majority, last))
     return [
         float(accuracy),
         float(recall.mean()),
@@ -81,5 +77,4 @@ def summary(fields: Floats, counts: Floats) -> list[float]:
         float(fields[LOSS]) if fields[CHANCES] else math.nan,
         float(majority),
         float(last),
-        float(1.0 - (1.0 - accuracy) / (1.0 - best)) if best < 1.0 else math.nan,
     ]

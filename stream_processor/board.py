@@ -105,8 +105,8 @@ class LiveBoard:
         now = {name: float(cell[k]) for name, k in _FIELD.items()}
         word, classes = self._stages.lanes[lane], self._stages.classify.of[lane]
         named = answer(word, classes, now["value"], parts)
-        if "distance" in named:
-            named["distance"] = _some(named["distance"])
+        for key in named.keys() & {"distance", "score"}:
+            named[key] = _some(named[key])
         return PredictionView(
             **named,
             label_class=None if classes is None else classes.name(now["label"]),
@@ -168,6 +168,8 @@ class LiveBoard:
                 cells.view(name)[: len(ids), lanes[0]].copy()
                 for name in ("labels", "mae", "base_mae")
             )
+            if of[lanes[0]].kind == "classification" and self._stages.scorer.answers is not None:
+                mae, peer = self._stages.scorer.answers.errors(lanes[0], len(ids))
         with np.errstate(all="ignore"):
             ratio = np.nan_to_num(np.where(labels > 0, mae / peer, -1.0), nan=-1.0)
         worst = np.argsort(-ratio, kind="stable").tolist()

@@ -50,6 +50,8 @@ class PredictionView:
     label_class: str | None = None
     probabilities: Mapping[str, float] | None = None
     """Of a classification, by class; empty where the model gives none."""
+    score: float | None = None
+    """Of an anomaly detector: the higher, the stranger."""
     distance: float | None = None
     """Of a clustering: how far the reading was from the centre of its cluster."""
 

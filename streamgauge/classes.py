@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from streamgauge.arrays import Floats
 
@@ -51,6 +52,14 @@ class Classes:
     def name(self, place: float) -> str | None:
         """The name of the class at a place; None for NaN."""
         return self.named()[int(place)] if place == place else None
+
+    def at(self, places: Floats) -> NDArray[np.object_]:
+        """object[n]: the names of the classes at these places; None where there is none."""
+        names = np.array([*self.named(), None], object)
+        known = np.isfinite(places)
+        where = np.where(known, places, -1).astype(np.int64)
+        found: NDArray[np.object_] = names[where]
+        return found
 
     def chances(self, parts: Sequence[float]) -> dict[str, float]:
         """Probability by class name; empty where the model gave none."""

@@ -31,7 +31,7 @@ class Predictions:
 
     A prediction and its outcome share (lane, device, sequence, made). `names[row]` is the device's
     id; `lanes[lane]` the task and horizon.
-    - `parts float64[n, k]`: what belongs to a value (see `Lane.parts`), NaN in an outcome
+    - `parts float64[n, k]`: what belongs to a value (see `Lane.parts`), NaN where there is none
     - `classes[lane]`: the classes of a classification, whose values and labels are places in them;
       None for other lanes; empty where no lane classifies
     """
@@ -47,13 +47,15 @@ class Predictions:
         return len(self.codes)
 
     def named(self, i: int) -> dict[str, Any]:
-        """What the i-th record says beside its numbers: class and probabilities by name, or the
-        distance from the cluster; of an outcome the class of the label."""
+        """What the i-th record says beside its numbers: class and probabilities by name, the score,
+        or the distance from the cluster; of an outcome the class of the label."""
         code, number = self.codes[i], self.numbers[i]
         lane = self.lanes[code[LANE]]
+        if lane.kind in ("forecast", "regression"):
+            return {}
         own = self.classes[code[LANE]] if self.classes else None
         made = bool(code[STEP] == 0)
-        parts = self.parts[i, : lane.parts].tolist() if lane.parts and made else []
+        parts = self.parts[i, : lane.parts].tolist() if lane.parts else []
         told = {} if own is None or made else {"label_class": own.name(number[LABEL])}
         return answer(lane, own, float(number[VALUE]), parts) | told
 
@@ -73,6 +75,8 @@ def answer(
         return {"predicted_class": classes.name(value), **chances}
     if lane.kind == "clustering" and parts:
         return {"distance": parts[0]}
+    if lane.kind == "anomaly":
+        return {"score": value}
     return {}
 
 

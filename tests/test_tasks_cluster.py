@@ -48,8 +48,7 @@ model = {toml(model)}
 def rooms(count: int) -> pd.DataFrame:
     """Readings of two rooms in turn."""
     found = pd.concat([rows("keti_rooms", count // 2, device=name) for name in ("413", "510")])
-    found = found.sort_values("time", kind="stable").reset_index(drop=True)
-    return found
+    return found.sort_values("time", kind="stable").reset_index(drop=True)
 
 
 def group_and_learn(i: int) -> Iterator[tuple[str, int, Any]]:
@@ -116,7 +115,7 @@ def test_live_messages_give_the_same() -> None:
     found = table(made, live(made, data))
     pd.testing.assert_frame_equal(found, loaded(modes(MODELS["KMeans"])).replay(data))
     for name, own in found.groupby("device"):
-        (newest,) = made.board.predictions(str(name)) or ()
+        newest = (made.board.predictions(str(name)) or [])[0]
         assert newest.prediction == own["prediction"].iloc[-1]
         assert newest.distance == own["score"].iloc[-1]
 

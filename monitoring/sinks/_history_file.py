@@ -37,10 +37,15 @@ TABLES = {
         label double, residual double, status utinyint, written bigint""",
     "events": """kind utinyint, device integer, lane smallint, time bigint, before double,
         after double, size double, written bigint, channel varchar""",
+    "answers": """lane smallint, device integer, sequence bigint, made bigint, written bigint,
+        predicted_class varchar, label_class varchar, probabilities map(varchar, double),
+        distance double""",
     "scores": f"""lane smallint, device integer, time bigint, written bigint,
         {", ".join(f"{name} double" for name in SCORE_COLUMNS)}""",
 }
 
+LATER = {"answers"}
+"""Tables that a file of an earlier version may lack."""
 ADDED = (
     "events add column if not exists channel varchar",
     *(f"scores add column if not exists {name} double" for name in SCORE_COLUMNS),
@@ -118,6 +123,10 @@ class HistoryFile:
             cursor.execute("insert into watermark values (0, 0)")
             cursor.execute("commit")
             return
+        if found >= TABLES.keys() - LATER:
+            for name in LATER - found:
+                cursor.execute(f"create table {name}({TABLES[name]})")
+            found |= LATER
         missing = TABLES.keys() - found
         if missing:
             raise StoreDamaged(

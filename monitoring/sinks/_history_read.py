@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monitoring.sinks._history_answers import words_of
 from monitoring.sinks._history_file import HistoryFile
 from streamgauge.events import EventKind
 from streamgauge.output import SCORE_COLUMNS
@@ -81,7 +82,8 @@ def predictions(
         since = now - window
         rows = _rows(file, PREDICTIONS, values | {"since": since})
         if len(rows) >= limit or since <= oldest:
-            return [_prediction(lanes, name, row) for row in rows]
+            words = words_of(file, lanes, code, since)
+            return [_prediction(lanes, name, row) | words.get(row[:3], {}) for row in rows]
         window *= WIDER
 
 
@@ -101,6 +103,7 @@ def _prediction(lanes: Mapping[int, Lane], device: str, row: Sequence[Any]) -> d
         "residual": residual if labelled else None,
         "status": Status(status if outcome is None else outcome).name.lower(),
         "model_version": version,
+        **({"score": value} if lane.kind == "anomaly" else {}),
     }
 
 

@@ -73,8 +73,7 @@ def record(output: Output, i: int) -> tuple[str, dict[str, Any]]:
         "status": _STATUS[Status(code[STATUS])],
         "model_version": code[VERSION],
     }
-    if predictions.classes or lane.parts:
-        data |= predictions.named(i)
+    data |= predictions.named(i)
     if made:
         return "prediction", data
     return "outcome", data | {"label": number[LABEL], "residual": number[RESIDUAL]}

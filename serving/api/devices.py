@@ -78,6 +78,7 @@ class PredictionModel(BaseModel):
     probabilities: dict[str, Number] | None = Field(
         None, description="Of a classification, by class; empty where the model gives none."
     )
+    score: Number = Field(None, description="Of an anomaly detector: higher is stranger.")
     distance: Number = Field(
         None, description="Of a clustering: from the centre of the cluster that prediction is."
     )

@@ -12,7 +12,9 @@ class History(Protocol):
         self, device: str, task: str, horizon: str | None, limit: int
     ) -> list[dict[str, Any]]:
         """Keys: id, made_at, target_time, prediction, label, residual, status, last_value,
-        model_version, horizon. All horizons of the task where `horizon` is None."""
+        model_version, horizon; of a classification predicted_class, label_class and probabilities,
+        of an anomaly detector score, of a clustering distance. All horizons of the task where
+        `horizon` is None."""
         ...
 
     def drift(self, limit: int, device: str | None) -> list[dict[str, Any]]:
