@@ -48,11 +48,17 @@ where device = -1 and lane = $lane and time >= $since
 group by time order by time desc limit $limit
 """  # noqa: S608 - the names are our own constants
 EVENTS = """
-select distinct time, device, channel, kind, size from events
+select distinct time, device, channel, kind, size, lane, before, after from events
 where list_contains($kinds::utinyint[], kind) and ($device is null or device = $device)
 order by time desc, device, channel, kind limit $limit
 """
-ABOUT_DEVICES = (int(EventKind.SILENT), int(EventKind.RETURNED), int(EventKind.EVICTED))
+CLUSTER = int(EventKind.NEW_CLUSTER)
+ABOUT_DEVICES = (
+    int(EventKind.SILENT),
+    int(EventKind.RETURNED),
+    int(EventKind.EVICTED),
+    CLUSTER,
+)
 DRIFTS = (int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN))
 
 
@@ -134,20 +140,29 @@ def drift(
 
 
 def events(
-    file: HistoryFile, devices: Mapping[int, str], limit: int, device: int | None
+    file: HistoryFile,
+    lanes: Mapping[int, tuple[str, str]],
+    devices: Mapping[int, str],
+    limit: int,
+    device: int | None,
 ) -> list[dict[str, Any]]:
-    """The newest silences, returns and evictions, of one device (its code) or of all."""
+    """The newest silences, returns, evictions and new clusters, of one device (its code) or of
+    all."""
     values = {"kinds": list(ABOUT_DEVICES), "device": device, "limit": limit}
-    return [
-        {
+    found = []
+    for time, code, channel, kind, size, lane, before, after in _rows(file, EVENTS, values):
+        one = {
             "time": time,
             "device": devices.get(code, ""),
             "channel": channel or "",
             "kind": EventKind(kind).name.lower(),
-            "seconds": seconds,
+            "seconds": None if kind == CLUSTER else size,
         }
-        for time, code, channel, kind, seconds in _rows(file, EVENTS, values)
-    ]
+        if kind == CLUSTER:
+            task, horizon = lanes.get(lane, ("", ""))
+            one |= {"task": task, "horizon": horizon, "before": before, "after": after}
+        found.append(one)
+    return found
 
 
 def score_history(file: HistoryFile, lane: int, since: int, limit: int) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""/v1/events: devices and channels that fell silent or returned, devices that were evicted."""
+"""/v1/events: devices and channels that fell silent or returned, devices that were evicted, and
+devices that came into a cluster where they had not been before."""
 
 from typing import Annotated
 
@@ -20,8 +21,12 @@ class EventModel(BaseModel):
     time: Instant
     device: str
     channel: str | None = Field(description="null = the device as a whole")
-    kind: str = Field(description="silent, returned or evicted.")
-    seconds: Number = Field(description="How long nothing was heard; null for an eviction.")
+    kind: str = Field(description="silent, returned, evicted or new_cluster.")
+    seconds: Number = Field(description="How long nothing was heard, else null.")
+    task: str | None = Field(None, description="Whose cluster is new to the device.")
+    horizon: str | None = None
+    before: Number = Field(None, description="The cluster where it was before.")
+    after: Number = Field(None, description="The new cluster.")
 
 
 class EventList(BaseModel):

@@ -22,8 +22,8 @@ class History(Protocol):
         ...
 
     def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
-        """Silences, returns and evictions. Keys: time, device, channel ("" = the device as a
-        whole), kind, seconds."""
+        """Silences, returns, evictions and new clusters. Keys: time, device, channel ("" = the
+        device as a whole), kind, seconds; of a new cluster also task, horizon, before, after."""
         ...
 
     def score_history(
