@@ -54,7 +54,7 @@ def newest(ran: Ran, task: str) -> dict[str, Any]:
 
 
 def test_a_class_is_named_with_its_probability(shown: tuple[Browser, Ran]) -> None:
-    """The class and how sure the model is, the accuracy beside the baseline's, names on the axis."""
+    """The class and how sure the model is, the accuracy beside the baseline's."""
     page, ran = shown
     chosen(page, "trend")
     last = newest(ran, "trend")
@@ -62,7 +62,7 @@ def test_a_class_is_named_with_its_probability(shown: tuple[Browser, Ran]) -> No
     told = until(page, lambda: "–" not in (found := tiles(page)).get("Accuracy", "–") and found)
     (prediction,) = [value for name, value in told.items() if name.startswith("Prediction")]
     sure = 100 * chances(last["probabilities"])[last["prediction"]]
-    assert prediction.startswith(f"{last['prediction']} ({sure:.3g}"[:8])
+    assert prediction == f"{last['prediction']} ({sure:.0f} %)"
     assert told["Class when made"] in {"UP", "DOWN"}
     assert float(told["Accuracy"].split()[0]) == pytest.approx(
         100 * (score["accuracy"] or 0), abs=1

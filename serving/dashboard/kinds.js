@@ -2,7 +2,7 @@
 
 import { number, percent, timeOfDay, verdict } from "./text.js";
 
-const share = (value) => (value === null || value === undefined ? "–" : `${number(100 * value)} %`);
+const share = (value, digits = 1) => (value === null || value === undefined ? "–" : `${(100 * value).toFixed(digits)} %`);
 const name = (task, place) => task.classes[place] ?? "–";
 const most = (...values) => values.filter((one) => one !== null && one !== undefined).sort().at(-1);
 const due = (newest) => (newest && newest.time !== null ? `Prediction for ${timeOfDay(newest.time)}` : "Prediction");
@@ -10,7 +10,7 @@ const skill = (score) => ["Skill", percent(score?.skill), verdict(score?.skill)]
 
 function chance(point) {
   const known = point?.chances?.[point.said];
-  return known === undefined || known === null ? "" : ` (${share(known)})`;
+  return known === undefined || known === null ? "" : ` (${share(known, 0)})`;
 }
 
 // The value below which nine of ten of the shown ones are.
