@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from river import linear_model, optim, preprocessing
+from river import linear_model, optim, preprocessing, tree
 
 from models.compile import compile as compile_model
 from streamgauge.calls import Chain, Now
@@ -23,6 +23,8 @@ MODELS: dict[str, Callable[[], Any]] = {
     "logistic": linear_model.LogisticRegression,
     "passive-aggressive": linear_model.PARegressor,
     "Bayesian linear": linear_model.BayesianLinearRegression,
+    "Hoeffding tree, classes": tree.HoeffdingTreeClassifier,
+    "Hoeffding tree, numbers": tree.HoeffdingTreeRegressor,
 }
 
 

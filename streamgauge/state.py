@@ -181,7 +181,7 @@ def put_rows(
     blocks: Mapping[str, Block], rows: NDArray[np.int64], saved: Mapping[str, NDArray[np.generic]]
 ) -> None:
     """Write what :func:`take_rows` copied into these rows."""
-    for name, block in blocks.items():
+    for name, block in _layers_first(blocks):
         chosen = rows if block.keys is Keys.DEVICE else np.arange(block.capacity)
         own = {
             key.removeprefix(f"{name}."): a
@@ -193,7 +193,11 @@ def put_rows(
 
 def reset_rows(blocks: Mapping[str, Block], rows: NDArray[np.int64]) -> None:
     """Forget these devices in every device block."""
-    # Layers first: how many of them are in use may stand in another of the blocks.
-    for block in sorted(blocks.values(), key=lambda block: -block.layers):
+    for _, block in _layers_first(blocks):
         if block.keys is Keys.DEVICE:
             block.reset(rows)
+
+
+def _layers_first(blocks: Mapping[str, Block]) -> list[tuple[str, Block]]:
+    """How many layers of a block a row has in use may stand in another of the blocks."""
+    return sorted(blocks.items(), key=lambda named: -named[1].layers)

@@ -23,6 +23,7 @@ __all__ = [
     "Make",
     "assert_rivers",
     "by_river",
+    "chances",
     "classes",
     "compiled",
     "hostile",
@@ -55,11 +56,11 @@ SCALERS: dict[str, Make] = {
 }
 
 
-def hostile(seed: int, events: int = EVENTS, features: int = FEATURES) -> Schedule:
+def hostile(seed: int, events: int = EVENTS, features: int = FEATURES, parts: int = 3) -> Schedule:
     """Steps of two devices: gaps, constants, wild scales, outliers, ties, empty readings."""
     r = np.random.default_rng(seed)
     n = events
-    schedule = Schedule(n, features, 3)
+    schedule = Schedule(n, features, parts)
     schedule.n = n
     offset = r.normal(size=features) * 10.0 ** r.integers(-3, 7, features)
     x = r.normal(size=(n, features)) * 10.0 ** r.integers(-6, 7, features) + offset
@@ -105,17 +106,28 @@ def probability(model: Any, x: dict[str, float]) -> float:
     return float(model.predict_proba_one(x)[True])
 
 
+def chances(count: int) -> Callable[[Any, dict[str, float]], list[float]]:
+    """What a classifier of `count` classes answers here; NaN where it has no answer."""
+
+    def answer(model: Any, x: dict[str, float]) -> list[float]:
+        given = model.predict_proba_one(x)
+        return [float(given.get(k, 0.0)) if given else np.nan for k in range(count)]
+
+    return answer
+
+
 def by_river(
     make: Make,
     schedule: Schedule,
     inputs: Sequence[int] = range(FEATURES),
     target: Callable[[float], Any] = float,
     answer: Callable[[Any, dict[str, float]], Any] = lambda model, x: model.predict_one(x),
+    shape: tuple[int, ...] = (),
 ) -> NDArray[np.float64]:
-    """River's own answers, one estimator per device row; NaN where nothing was asked or River
-    raises."""
+    """float64[n, *shape]: River's own answers, one estimator per device row; NaN where nothing was
+    asked or River raises."""
     models: dict[int, Any] = {}
-    answers = np.full(schedule.n, np.nan)
+    answers = np.full((schedule.n, *shape), np.nan)
     with np.errstate(all="ignore"):
         for i in range(schedule.n):
             step, row = schedule.codes[i, STEP], int(schedule.codes[i, ROW])

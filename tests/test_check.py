@@ -120,11 +120,11 @@ def test_it_tells_what_was_compiled_and_what_a_device_costs(tmp_path: Path) -> N
     assert told, memory
     each, whole, devices = (float(number.replace(",", "")) for number in told.groups())
     assert whole == pytest.approx(each * devices / 1e3, rel=0.05, abs=1.0)
-    tree = GOOD.replace("linear_model.LinearRegression", "tree.HoeffdingTreeRegressor")
+    tree = GOOD.replace("linear_model.LinearRegression", "tree.SGTRegressor")
     tree = tree.replace(", l2 = 0.1", "")
     _, lines = checked(tmp_path, tree)
     why = next(line for line in lines if line.startswith("model: "))
-    assert "runs as River, one instance per device; HoeffdingTreeRegressor has no compiled" in why
+    assert "runs as River, one instance per device; SGTRegressor has no compiled" in why
 
 
 def test_two_features_of_one_name_are_a_problem(tmp_path: Path) -> None:

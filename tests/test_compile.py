@@ -55,12 +55,12 @@ def test_plain_descent_has_kernels_of_its_own() -> None:
 
 def test_what_cannot_be_compiled_runs_as_river() -> None:
     """Everything else becomes one River estimator per device, and it says why."""
-    chosen = compile_model(tree.HoeffdingTreeRegressor, 3, (0, 1), NAMES, 10)
+    chosen = compile_model(tree.SGTRegressor, 3, (0, 1), NAMES, 10)
     assert not chosen.compiled
     assert isinstance(chosen.learner, RiverFleet)
     assert chosen.learner.lane == 3
     assert "one instance per device" in chosen.why
-    assert "HoeffdingTreeRegressor has no compiled equivalent" in chosen.why
+    assert "SGTRegressor has no compiled equivalent" in chosen.why
 
 
 def test_river_models_get_the_names_of_their_inputs() -> None:

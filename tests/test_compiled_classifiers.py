@@ -20,6 +20,7 @@ from tests.compiled_fleets import (
     SEEDS,
     assert_rivers,
     by_river,
+    chances,
     classes,
     hostile,
     probability,
@@ -77,12 +78,6 @@ MANY: dict[str, tuple[ModuleType, Make]] = {
 }
 
 
-def three_chances(model: Any, x: dict[str, float], place: int) -> float:
-    """River's probability of the class at a place; NaN where there is no answer."""
-    chances = model.predict_proba_one(x)
-    return float(chances.get(place, 0.0)) if chances else np.nan
-
-
 @pytest.mark.parametrize("kind", MANY)
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_classifiers_of_several_classes_answer_as_river(kind: str, seeds: range) -> None:
@@ -98,11 +93,9 @@ def test_classifiers_of_several_classes_answer_as_river(kind: str, seeds: range)
         assert isinstance(fleet, Fleet), fleet
         fleet.block.open_device(np.arange(6))
         fleet.run(schedule)
-        for place in range(3):
-            answer = partial(three_chances, place=place)
-            expected = by_river(one, schedule, target=int, answer=answer)
-            np.testing.assert_allclose(schedule.parts[:, place], expected, 1e-9, 1e-15)
-            asked += int(np.isfinite(expected).sum())
+        expected = by_river(one, schedule, target=int, answer=chances(3), shape=(3,))
+        np.testing.assert_allclose(schedule.parts, expected, 1e-9, 1e-15)
+        asked += int(np.isfinite(expected).sum())
     assert asked > 60 * len(seeds)
 
 

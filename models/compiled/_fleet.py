@@ -2,27 +2,37 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from models.learner import Blobs
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Ints
 from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
 
-__all__ = ["OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
+__all__ = ["FULL", "OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
 
-Run = Callable[[Ints, Floats, Floats, Floats, Floats, Floats, Floats, Ints, int, int], None]
+Run = Callable[..., None]
 """A kernel over columns of a schedule, state, settings, refusals, lane, and number of steps."""
 
-OVERFLOW, UNREAL, ZERO = range(3)
-REFUSALS = ("a number became too large", "a scaler's window has no deviation", "division by zero")
-"""Where River's own model would raise in the middle of an event."""
+OVERFLOW, UNREAL, ZERO, FULL = range(4)
+REFUSALS = (
+    "a number became too large",
+    "a scaler's window has no deviation",
+    "division by zero",
+    "a tree that is as large as it may be would have grown",
+)
+"""Where River's own model would raise in the middle of an event, or goes on and ours does not."""
 
 
 class Fleet:
-    """`blocks["model"]` has one row for each model, per device or one for the fleet."""
+    """`blocks["model"]` has one row for each model, per device or one for the fleet.
+
+    What a model has of variable depth, such as a tree its nodes, is in layers of `grown` blocks;
+    how many layers are in use stands in the field of that name in the model's row.
+    """
 
     def __init__(
         self,
@@ -32,15 +42,19 @@ class Fleet:
         lane: int,
         capacity: int,
         keys: Keys,
+        grown: Mapping[str, Block] = MappingProxyType({}),
     ) -> None:
         self.lane = lane
         self.keys = keys
         self.block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
         if keys is Keys.FLEET:
             self.block.open(np.zeros(1, np.int64))
-        self.blocks: Mapping[str, Block] = {"model": self.block}
+        for name, block in grown.items():
+            block.depth = self.block.view(name)
+        self.blocks: Mapping[str, Block] = {"model": self.block, **grown}
+        self._state = (self.block.array, *(block.stack for block in grown.values()))
         self.blobs: Blobs | None = None
-        self._run, self._state = run, self.block.array
+        self._run = run
         self._settings = np.array(settings, np.float64)
         self._refusals = np.zeros(len(REFUSALS), np.int64)
         # Compiles now, or loads from the cache, instead of at the first reading.
@@ -53,7 +67,7 @@ class Fleet:
     def call(self, schedule: Schedule) -> Call:
         """:meth:`run` as one kernel call over STEPS."""
         steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers, schedule.parts)
-        own = (self._state, self._settings, self._refusals)
+        own = (*self._state, self._settings, self._refusals)
         return Call(self._run, (*steps, *own, self.lane, Now.STEPS))
 
     def evict(self, rows: Ints) -> None:

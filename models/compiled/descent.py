@@ -20,7 +20,7 @@ from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
 
-__all__ = ["MODELS", "build"]
+__all__ = ["MODELS", "build", "refusal"]
 
 MODELS = (linear_model.LinearRegression,)
 PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
@@ -191,7 +191,7 @@ def build(
     if isinstance(parts, str):
         return parts
     scaler, clip, model = parts
-    reason = _refusal(scaler, model)
+    reason = refusal(scaler, model)
     if reason:
         return reason
     limit = clip.limit if clip else math.inf
@@ -219,7 +219,7 @@ def _variant(scaler: Any, f: int, intercept: float) -> tuple[Run, list[Field]]:
     return _run_standardized, [*fields, Field("variance", (f,)), Field("deviation", (f,))]
 
 
-def _refusal(scaler: Any, model: Any) -> str:
+def refusal(scaler: Any, model: Any) -> str:
     """The first option that has no compiled equivalent, in words; empty if all have one."""
     optimizer, constant = model.optimizer, optim.schedulers.Constant
     loss, start = type(model.loss), type(model.initializer)

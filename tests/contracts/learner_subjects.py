@@ -141,7 +141,7 @@ SUBJECTS = (
         "tree",
         lambda: (
             preprocessing.StandardScaler()
-            | tree.HoeffdingTreeRegressor(grace_period=8, max_depth=3)
+            | tree.HoeffdingTreeRegressor(8, max_depth=3, splitter=tree.splitter.QOSplitter())
         ),
         ALWAYS | {"diverges"},
     ),
@@ -185,6 +185,25 @@ SUBJECTS = (
         lambda: preprocessing.MaxAbsScaler() | naive_bayes.GaussianNB(),
         ALWAYS,
         3,
+    ),
+    Subject(
+        "models.compiled.hoeffding_tree",
+        "of three classes",
+        lambda: (
+            preprocessing.StandardScaler()
+            | tree.HoeffdingTreeClassifier(grace_period=4, delta=0.5, tau=0.5)
+        ),
+        ALWAYS,
+        3,
+    ),
+    Subject(
+        "models.compiled.hoeffding_tree_regressor",
+        "of numbers",
+        lambda: (
+            preprocessing.StandardScaler()
+            | tree.HoeffdingTreeRegressor(grace_period=4, delta=0.5, tau=0.5, min_samples_split=1)
+        ),
+        ALWAYS | {"diverges"},
     ),
     Subject(
         RIVER,

@@ -1,0 +1,67 @@
+"""What all compiled Hoeffding trees share: a node's first columns, and the way down to a leaf."""
+
+from streamgauge.arrays import Floats
+from streamgauge.kernels import kernel
+from streamgauge.state import Field
+
+__all__ = [
+    "COLUMNS",
+    "DEPTH",
+    "INACTIVE",
+    "LEFT",
+    "NODES_MOST",
+    "RIGHT",
+    "SPLIT_ON",
+    "THRESHOLD",
+    "TRIED",
+    "WHOLE",
+    "fields",
+    "leaf_of",
+]
+
+NODES_MOST = 1_023
+"""Nodes of one tree: a full tree of ten levels. A leaf that would split beyond it goes on as a
+leaf; River's own limit is in bytes of Python objects, first looked at after a million labels."""
+
+# Columns of a node: the feature that it splits on, from 1, or 0 for a leaf; where; its children;
+# how deep it is; 1 where it learns of features no more; the weight of its labels at the last try to
+# split, and now.
+SPLIT_ON, THRESHOLD, LEFT, RIGHT, DEPTH, INACTIVE, TRIED, WHOLE = range(8)
+COLUMNS = 8
+
+
+def fields() -> list[Field]:
+    """These columns."""
+    names = ("split_on", "threshold", "left", "right", "depth", "inactive", "tried", "whole")
+    return [Field(name) for name in names]
+
+
+@kernel
+def _heavier(nodes: Floats, row: int, k: int, weights: Floats) -> int:
+    """The child of a branch that saw more labels. Children always stand behind their parents."""
+    for at in range(len(weights) - 1, k, -1):
+        node = nodes[at, row]
+        if node[SPLIT_ON] == 0.0:
+            weights[at] = node[WHOLE]
+        else:
+            weights[at] = weights[int(node[LEFT])] + weights[int(node[RIGHT])]
+    left, right = int(nodes[k, row, LEFT]), int(nodes[k, row, RIGHT])
+    return right if weights[left] < weights[right] else left
+
+
+@kernel
+def leaf_of(nodes: Floats, row: int, z: Floats, has: Floats, weights: Floats) -> tuple[int, bool]:
+    """The leaf that an event falls into, and whether every feature asked for was there.
+
+    `weights float64[nodes of the tree]` is scratch.
+    """
+    k, known = 0, True
+    while nodes[k, row, SPLIT_ON] != 0.0:
+        node = nodes[k, row]
+        j = int(node[SPLIT_ON]) - 1
+        if has[j] == 0.0:
+            known = False
+            k = _heavier(nodes, row, k, weights)
+        else:
+            k = int(node[LEFT]) if z[j] <= node[THRESHOLD] else int(node[RIGHT])
+    return k, known
