@@ -15,7 +15,7 @@ from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Problem, Problems, load_text
 from stream_processor.snapshot import capture, restore
 from stream_processor.table import Table
-from streamgauge.delivery import Delivery
+from streamgauge.delivery import Delivery, Readings
 from streamgauge.output import Output
 from streamgauge.schedule import TaskKind
 from tests.recordings import recording
@@ -29,6 +29,7 @@ __all__ = [
     "live",
     "loaded",
     "problems",
+    "recorded",
     "rows",
     "scores",
     "table",
@@ -150,10 +151,20 @@ def by_river(
     return answers
 
 
+def readings_of(made: Pipeline, data: pd.DataFrame) -> Readings:
+    """Rows as a recording brings them."""
+    return frame(data, made.walk.stages.schema, made.rejects, "UTC", None)
+
+
+def recorded(made: Pipeline, data: pd.DataFrame) -> list[Output]:
+    """Outputs of rows as a recording."""
+    return run(made, readings_of(made, data), [])
+
+
 def assert_any_cut_is_the_same(text: str, data: pd.DataFrame, cuts: Sequence[int]) -> None:
     """Records, events and state are the same bits, however the rows come in."""
     made, pieces = loaded(text), loaded(text)
-    readings = frame(data, made.walk.stages.schema, made.rejects, "UTC", None)
+    readings = readings_of(made, data)
     assert told(run(made, readings, [])) == told(run(pieces, readings, list(cuts)))
     assert state(made) == state(pieces)
 

@@ -39,6 +39,7 @@ MODELS: dict[str, Any] = {
     "ALMAClassifier": ["preprocessing.StandardScaler", "linear_model.ALMAClassifier"],
     "PAClassifier": ["preprocessing.StandardScaler", "linear_model.PAClassifier"],
     "Perceptron": ["preprocessing.StandardScaler", "linear_model.Perceptron"],
+    "HoeffdingTreeClassifier": [{"use": "tree.HoeffdingTreeClassifier", "grace_period": 50}],
     "AMFClassifier": [{"use": "forest.AMFClassifier", "n_estimators": 3}],
 }
 COMPILED = [name for name in MODELS if name != "AMFClassifier"]

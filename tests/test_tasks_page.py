@@ -48,7 +48,7 @@ def tiles(page: Browser) -> dict[str, str]:
     return found
 
 
-def newest(ran: Ran, task: str) -> dict[str, Any]:
+def newest(ran: Ran, task: str) -> dict[Any, Any]:
     """The last row of a task's results."""
     return [one for one in ran.table.values() if one["task"] == task][-1]
 
@@ -72,12 +72,8 @@ def test_a_class_is_named_with_its_probability(shown: tuple[Browser, Ran]) -> No
     )
     assert row.text.count("% wrong") == 2
     at(page, "chart").send_keys("\ue010")  # End: the newest point in words.
-    until(
-        page,
-        lambda: (
-            f"prediction {last['prediction']}" in at(page, "spoken").get_attribute("textContent")
-        ),
-    )
+    words = f"prediction {last['prediction']}"
+    until(page, lambda: words in (at(page, "spoken").get_attribute("textContent") or ""))
 
 
 def test_an_anomaly_has_a_score(shown: tuple[Browser, Ran]) -> None:
