@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -29,7 +30,7 @@ def kind_of(shown: re.Match[str]) -> str:
 
 def test_every_kind_has_its_part() -> None:
     """One each, in the order of the kinds."""
-    assert [kind_of(shown) for shown in SHOWN] == list(TaskKind.__args__)
+    assert [kind_of(shown) for shown in SHOWN] == list(get_args(TaskKind))
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=kind_of)
