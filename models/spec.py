@@ -8,11 +8,11 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 import river
-from river import base, compose
+from river import base, cluster, compose
 
 from models.clip import Clip
 from models.learner import Estimator, Make
-from models.ways import last_step
+from models.ways import last_step, tells_two
 from streamgauge.schedule import TaskKind
 
 __all__ = ["NotAModel", "Step", "build", "refuse_task"]
@@ -60,6 +60,8 @@ ANSWERS: Mapping[TaskKind, Answers] = {
 OWN: Mapping[str, Callable[..., Any]] = {"clip": Clip}
 # Their positional arguments are steps themselves.
 COMPOSED = (compose.Pipeline, compose.TransformerUnion, compose.TransformerProduct)
+# What takes the options of another, its seed among them, as keywords.
+HANDS_ON: Mapping[Callable[..., Any], type] = {cluster.STREAMKMeans: cluster.KMeans}
 # River draws a new seed where none is given; a replay must give what the live run gave.
 SEED = 0
 
@@ -148,7 +150,9 @@ def _step(part: Any, where: str) -> Any:
 def _instance(name: str, options: Mapping[str, Any], where: str) -> Any:
     where = f"{where} ({name})"
     made = OWN[name] if name in OWN else _river_class(name, where)
-    parameters = inspect.signature(made).parameters
+    parameters = dict(inspect.signature(made).parameters)
+    if made in HANDS_ON:
+        parameters |= inspect.signature(HANDS_ON[made]).parameters
     nested = _step if made in COMPOSED else _value
     positional: list[Any] = []
     named: dict[str, Any] = {"seed": SEED} if "seed" in parameters else {}
@@ -269,7 +273,7 @@ def refuse_task(estimator: Any, classes: int | None, target: bool) -> None:
     an anomaly detector watches a target and there is none, or the other way round."""
     last = last_step(estimator)
     name = type(last).__name__
-    if classes is not None and not getattr(last, "_multiclass", True) and classes != 2:
+    if classes is not None and classes != 2 and tells_two(last):
         raise NotAModel(
             f"model: {name} tells two classes apart, the task has up to {classes}; declare two, as "
             'classes = ["no", "yes"], or wrap it: '

@@ -14,7 +14,7 @@ from models.learner import Estimator
 from streamgauge.classes import Class, Classes
 from streamgauge.schedule import TARGET, Schedule, TaskKind
 
-__all__ = ["Question", "Way", "last_step", "way_of"]
+__all__ = ["Question", "Way", "last_step", "tells_two", "way_of"]
 
 Features = dict[Any, Any]
 Ask = Callable[[Any, Features, Schedule, int], None]
@@ -52,7 +52,7 @@ def _classification(estimator: Any, classes: Classes) -> Way:
     names: list[Class] = []
     places: dict[Class, int] = {}
     # Such a model computes with its label, so two words will not do.
-    binary = not getattr(last_step(estimator), "_multiclass", True)
+    binary = tells_two(estimator)
 
     def known() -> None:
         """Take over the classes that were learned since."""
@@ -116,6 +116,14 @@ def last_step(estimator: Any) -> Any:
     """The estimator itself, or what a pipeline ends with."""
     steps = getattr(estimator, "steps", None)
     return list(steps.values())[-1] if isinstance(steps, Mapping) else estimator
+
+
+def tells_two(estimator: Any) -> bool:
+    """Whether a classifier knows only yes and no. What chooses among several does not say so."""
+    last = last_step(estimator)
+    models = getattr(last, "models", ())
+    inner = models if isinstance(models, list | tuple) else ()
+    return not getattr(last, "_multiclass", True) or any(map(tells_two, inner))
 
 
 def _nothing(model: Any, x: Features, schedule: Schedule, i: int) -> None:

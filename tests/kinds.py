@@ -1,6 +1,7 @@
 """Tasks of any kind on a recording: by replay, live as messages, cut anywhere, and restarted."""
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,13 @@ def toml(value: Any) -> str:
     """A model in the words of the configuration."""
     if isinstance(value, dict):
         return f"{{ {', '.join(f'{key} = {toml(one)}' for key, one in value.items())} }}"
-    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list) else json.dumps(value)
+    return f"[{', '.join(map(toml, value))}]" if isinstance(value, list) else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return json.dumps(value)
 
 
 def channels(names: tuple[str, ...]) -> str:
