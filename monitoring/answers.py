@@ -138,22 +138,23 @@ class Answers:
     def __init__(self, lanes: Sequence[Lane], capacity: int, *, pending: int) -> None:
         count = len(lanes)
         self.lanes = tuple(lanes)
-        sizes = [lane.parts for lane in lanes]
-        self._first = np.cumsum([0, *sizes]).tolist()
-        width = self._width = max(1, sum(sizes))
+        most = max(1, *(lane.parts for lane in lanes))
+        shape = (count, most)
         of_lanes = (*FIELDS, *class_scores.FIELDS)
         rows = [Field(name, (count,), along="lanes") for name in of_lanes]
-        rows += [Field(name, (width,)) for name in (*class_scores.COUNTS, "now")]
+        per_part = (*class_scores.COUNTS, "now")
+        rows += [Field(name, shape, along="lanes", padded=True) for name in per_part]
         device = Block([*rows, Field("slots")], capacity)
-        waiting = Block([Field("parts", (width,))], capacity, layers=max(2, pending))
+        waiting = Block(
+            [Field("parts", shape, along="lanes", padded=True)], capacity, layers=max(2, pending)
+        )
         waiting.depth = device.view("slots")
         fleet = Block([*rows, Field("slots")], 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {
             "answers": device, "parts": waiting, "answers.fleet": fleet
         }  # fmt: skip
         self._parameters = np.array(
-            [[_MEANS.get(k.kind, NUMBER), at, k.parts] for k, at in zip(lanes, self._first[:-1],
-                                                                        strict=True)],
+            [[_MEANS.get(lane.kind, NUMBER), k * most, lane.parts] for k, lane in enumerate(lanes)],
             np.float64,
         ).reshape(count, 3)  # fmt: skip
 
@@ -169,8 +170,7 @@ class Answers:
 
     def now(self, row: int, lane: int) -> list[float]:
         """The parts of a device's newest prediction."""
-        first = self._first[lane]
-        parts = self.blocks["answers"].view("now")[row, first : first + self.lanes[lane].parts]
+        parts = self.blocks["answers"].view("now")[row, lane, : self.lanes[lane].parts]
         found: list[float] = parts.tolist()
         return found
 
@@ -178,8 +178,7 @@ class Answers:
         """Shares of wrong classes of each of the first `rows` devices, and of the better baseline;
         float64[rows], NaN without a label."""
         block = self.blocks["answers"]
-        own = slice(self._first[lane], self._first[lane + 1])
-        counts = {name: block.view(name)[:rows, own].sum(axis=1) for name in class_scores.COUNTS}
+        counts = {k: block.view(k)[:rows, lane].sum(axis=1) for k in class_scores.COUNTS}
         lanes = {name: block.view(name)[:rows, lane] for name in class_scores.FIELDS}
         with np.errstate(all="ignore"):
             best = np.fmax(
@@ -190,14 +189,14 @@ class Answers:
     def numbers(self, row: int, lane: int, recent: Floats) -> list[float]:
         """The scores `COLUMNS` of a lane for one device row (-1 over all); `recent float64[n, 2]`
         are residual and label of its last labels, as numbers."""
-        block = self.blocks["answers.fleet" if row < 0 else "answers"].array[max(row, 0)]
-        count, first = len(self.lanes), self._first[lane]
-        own = block[: PER_LANE * count].reshape(PER_LANE, count)[CLASSES:, lane]
-        counts = block[PER_LANE * count :][: PER_CLASS * self._width].reshape(PER_CLASS, -1)
+        block, d = self.blocks["answers.fleet" if row < 0 else "answers"], max(row, 0)
+        own = np.array([block.view(name)[d, lane] for name in class_scores.FIELDS])
+        parts = self.lanes[lane].parts
+        counts = np.array([block.view(name)[d, lane, :parts] for name in class_scores.COUNTS])
         kind = self.lanes[lane].kind
         right = float(np.mean(recent[:, 0] == 0.0)) if len(recent) else math.nan
         return [
-            *class_scores.summary(own, counts[:, first : first + self.lanes[lane].parts]),
+            *class_scores.summary(own, counts),
             right if kind == "classification" else math.nan,
             roc_auc(recent[:, 1] - recent[:, 0], recent[:, 1]) if kind == "anomaly" else math.nan,
         ]

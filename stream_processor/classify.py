@@ -76,7 +76,7 @@ class Classify:
     def __init__(self, classes: Sequence[Classes | None]) -> None:
         lanes = len(classes)
         most = max((one.most for one in classes if one is not None), default=0)
-        learned = Field("learned", (lanes, 1 + most), along="lanes")
+        learned = Field("learned", (lanes, 1 + most), along="lanes", padded=True)
         state = Block([learned, Field("refused", (lanes,), along="lanes")], 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {"classes": state}
         learnt = state.view("learned")

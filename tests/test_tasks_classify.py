@@ -25,6 +25,7 @@ from tests.kinds import (
     table,
     toml,
 )
+from tests.test_changes import moved
 
 DELAY = 48
 MARKET = ("nswprice", "nswdemand", "vicprice", "vicdemand", "transfer")
@@ -320,3 +321,39 @@ def test_each_mistake_has_its_remedy(old: str, new: str, key: str, remedy: str) 
     found = problems(BASE.replace(old, new))
     problem = next(found[place] for place in found if place.startswith(f"tasks.t.{key}"))
     assert remedy in problem.message + problem.remedy
+
+
+MORE = """
+[tasks.first]
+kind = "classification"
+classes = ["a", "b", "c"]
+label = { from = "topic:labels", match = { time_within = "1s" } }
+model = ["naive_bayes.GaussianNB"]
+[tasks.strange]
+kind = "anomaly"
+model = ["preprocessing.StandardScaler", "anomaly.OneClassSVM"]
+"""
+
+
+def test_a_task_goes_on_when_others_come_and_go() -> None:
+    """One with more classes before it, one that is no classification, and back: the same answers
+    and scores; other classes begin anew."""
+    text, data = market("GaussianNB", TOPIC), rows("elec2", 360)
+    whole = loaded(text)
+    expected = table(whole, live(whole, data, "label", DELAY))
+    older, begun = loaded(text), []
+    for end, now in ((120, text), (240, MORE + text), (360, text)):
+        made = loaded(now)
+        if begun:
+            assert "price" in moved(older, made).lane_names
+        begun.append(table(made, live(made, data[:end], "label", DELAY, start=end - 120)))
+        older = made
+    for part in begun:
+        own = part[(part["task"] == "price") & part["prediction"].notna()].set_index("id")
+        same = expected.set_index("id").loc[own.index]
+        pd.testing.assert_series_equal(own["prediction"], same["prediction"])
+        pd.testing.assert_series_equal(own["probabilities"], same["probabilities"])
+    assert scores(older) == scores(whole)
+    turned = loaded(text.replace('["DOWN", "UP"]', '["UP", "DOWN"]'))
+    assert "price" not in moved(whole, turned).lane_names
+    assert [one["labels"] for one in scores(turned)] == [0.0, 0.0]
