@@ -120,8 +120,9 @@ class Table:
             named = map(classes.chances, parts)
             probabilities[own] = [json.dumps(chances) if chances else None for chances in named]
         if any(classes is not None for classes in self._classes):
-            frame["prediction"], frame["label"] = words["prediction"], words["label"]
-            frame["probabilities"] = probabilities
+            # Left to itself pandas takes text where all happen to be words.
+            for name, column in (*words.items(), ("probabilities", probabilities)):
+                frame[name] = pd.Series(column, frame.index, object)
 
     def _columns(
         self, codes: Ints, value: Floats, due: Ints, label: Floats, residual: Floats, status: Ints

@@ -12,6 +12,9 @@ import pytest
 from river import metrics
 
 from serving.api.tasks import skill
+from stream_processor.changes import Changes
+from stream_processor.pipeline import Pipeline
+from stream_processor.snapshot import capture, restore
 from tests.kinds import (
     assert_any_cut_is_the_same,
     assert_goes_on,
@@ -25,7 +28,7 @@ from tests.kinds import (
     table,
     toml,
 )
-from tests.test_changes import moved
+from tests.test_changes import between, defined
 
 DELAY = 48
 MARKET = ("nswprice", "nswdemand", "vicprice", "vicdemand", "transfer")
@@ -324,10 +327,12 @@ def test_each_mistake_has_its_remedy(old: str, new: str, key: str, remedy: str) 
 
 
 MORE = """
+[channels.label]
+kind = "category"
+values = ["DOWN", "UP", "SAME"]
 [tasks.first]
 kind = "classification"
-classes = ["a", "b", "c"]
-label = { from = "topic:labels", match = { time_within = "1s" } }
+target = "label"
 model = ["naive_bayes.GaussianNB"]
 [tasks.strange]
 kind = "anomaly"
@@ -335,17 +340,26 @@ model = ["preprocessing.StandardScaler", "anomaly.OneClassSVM"]
 """
 
 
+def taken_over(old: Pipeline, new: Pipeline) -> Changes:
+    """Put the state of one into the other; what changed."""
+    changes = between(old, new)
+    restore(new.walk, capture(old.walk, defined(old), {"sources": [None]}), changes)
+    return changes
+
+
 def test_a_task_goes_on_when_others_come_and_go() -> None:
     """One with more classes before it, one that is no classification, and back: the same answers
     and scores; other classes begin anew."""
-    text, data = market("GaussianNB", TOPIC), rows("elec2", 360)
+    named = f"inputs = {json.dumps(MARKET)}\nready_after"
+    text, data = market("GaussianNB", TOPIC).replace("ready_after", named), rows("elec2", 360)
     whole = loaded(text)
     expected = table(whole, live(whole, data, "label", DELAY))
-    older, begun = loaded(text), []
+    older = loaded(text)
+    begun: list[pd.DataFrame] = []
     for end, now in ((120, text), (240, MORE + text), (360, text)):
         made = loaded(now)
         if begun:
-            assert "price" in moved(older, made).lane_names
+            assert "price" in taken_over(older, made).lane_names
         begun.append(table(made, live(made, data[:end], "label", DELAY, start=end - 120)))
         older = made
     for part in begun:
@@ -355,5 +369,5 @@ def test_a_task_goes_on_when_others_come_and_go() -> None:
         pd.testing.assert_series_equal(own["probabilities"], same["probabilities"])
     assert scores(older) == scores(whole)
     turned = loaded(text.replace('["DOWN", "UP"]', '["UP", "DOWN"]'))
-    assert "price" not in moved(whole, turned).lane_names
+    assert "price" not in taken_over(whole, turned).lane_names
     assert [one["labels"] for one in scores(turned)] == [0.0, 0.0]
