@@ -11,7 +11,7 @@ import numpy as np
 
 from ingest.rejects import Rejects
 from models.compile import Compiled
-from monitoring.scores import FIELDS
+from monitoring.number_scores import FIELDS
 from stream_processor.settings.model import Settings
 from stream_processor.views import DeviceView, PredictionView, ScoreView, TaskView
 from stream_processor.walk import Walk

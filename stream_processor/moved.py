@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from monitoring import class_scores
-from monitoring.scores import SCORED
+from monitoring.number_scores import SCORED
 from stream_processor.changes import NONE, Changes
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.definition import ARRANGED
