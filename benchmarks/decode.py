@@ -76,7 +76,7 @@ def _prepared(payloads: list[bytes], options: dict[str, Any]) -> tuple[Any, Deli
     schema = Schema([Channel(name) for name in CHANNELS])
     topics = [f"pumps/pump-{k % DEVICES}/data" for k in range(len(payloads))]
     delivery = Delivery(0, payloads, topics, [START * 10**6] * len(payloads))
-    batch = Batch(READINGS, len(schema))
+    batch = Batch(READINGS, schema.width)
     codec = build(schema, Devices(2 * DEVICES), **options)
     codec.decode(delivery, batch, Rejects())
     return codec, delivery, batch

@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 from river import preprocessing, stats, utils
+from river.feature_extraction import TFIDF
 
 from benchmarks._per_device import CHANNELS, DEVICES, Case, batches, chained, compared
+from ingest.codecs._tokens import tokens
 from stream_processor.admit import Admit
-from stream_processor.features import lags, raw, rolling
+from stream_processor.features import lags, raw, rolling, tfidf
 from stream_processor.operator import Operator
-from streamgauge.schema import Channel, Schema
+from streamgauge.batch import Batch, Features
+from streamgauge.calls import Chain, Now
+from streamgauge.schema import Channel, Kind, Schema
 
 CONSTANT, WINDOW = 0.15, 1.0
 """Bars, microseconds per event and feature."""
@@ -26,12 +30,13 @@ FEATURES = "stream_processor.features"
 OF = (CHANNELS[0],)
 LAST = {"readings": 50}
 SINGLES = 20_000
+ROUNDS_OF_LINES = 30
 CONFIG = Path(__file__).parent / "by_hand.toml"
 
 
 def run() -> list[dict[str, Any]]:
     """Each feature alone, then the chain, then the start."""
-    rows = compared(CASES)
+    rows = [*compared(CASES), _words()]
     chain = [
         ("chain, batches of 1,000", _chain(DEVICES), 0.8),
         ("chain, one by one", _chain(1), 6.0),
@@ -83,6 +88,42 @@ def _start() -> float:
         began = time.perf_counter()
         subprocess.run([sys.executable, "-c", script], check=True)
     return time.perf_counter() - began
+
+
+def _words() -> dict[str, Any]:
+    """Lines of 8 words, each device's weighed by itself; beside a River TFIDF for each."""
+    channel = Channel("log", kind=Kind.TEXT, words=30)
+    schema, read = Schema([channel]), tokens(channel)
+    feature = tfidf.build(schema, DEVICES, 0, of=["log"])
+    columns = Features(feature.names, feature.channels, DEVICES)
+    own, now = Batch(DEVICES, schema.width), np.zeros(len(Now), np.int64)
+    own.row[:], own.values[:, 0], now[Now.N] = np.arange(DEVICES), 1.0, DEVICES
+    chain = Chain([feature.call(own, columns)], now)
+    models = [TFIDF() for _ in range(DEVICES)]
+    spent = [0.0, 0.0]
+    for k in range(ROUNDS_OF_LINES):
+        lines = [_line(k * DEVICES + row) for row in range(DEVICES)]
+        own.values[:, 1:] = [read(line) for line in lines]
+        began = time.process_time()
+        chain.run()
+        between = time.process_time()
+        for model, line in zip(models, lines, strict=True):
+            model.learn_one(line)
+            model.transform_one(line)
+        if k:
+            spent[0] += between - began
+            spent[1] += time.process_time() - between
+    ours, theirs = (one / ((ROUNDS_OF_LINES - 1) * DEVICES) * 1e6 for one in spent)
+    return {
+        "what": "features.tfidf", "options": "lines of 8 words", "us per event": ours,
+        "bar": WINDOW, "holds": "yes" if ours <= WINDOW else "NO", "beside": "River TFIDF",
+        "its us": theirs, "times": theirs / max(ours, 1e-9),
+    }  # fmt: skip
+
+
+def _line(k: int) -> str:
+    level = ("info", "warning", "error")[k % 3]
+    return f"{level} pump {k % 89 + 10} pressure {k % 211 + 10} code e{k % 13 + 10} retry"
 
 
 def _scaler(made: Callable[[], Any]) -> Callable[[], Callable[[float, int], Any]]:

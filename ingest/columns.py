@@ -3,7 +3,7 @@
 A row is a device, a time and a value per channel; other columns are not read.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ingest.codecs._origins import device_name
+from ingest.codecs._tokens import tokens
 from ingest.codecs._tolerant import reader
 from ingest.rejects import Rejects
 from ingest.times import Zone, instant, instants
@@ -56,7 +57,7 @@ class Columns:
         """No readings."""
         nothing = np.zeros(0, np.int64)
         labels = np.zeros((0, len(self._schema.labels))) if self._schema.labels else None
-        return Readings([], nothing, nothing, np.zeros((0, len(self._schema))), labels)
+        return Readings([], nothing, nothing, np.zeros((0, self._schema.width)), labels)
 
     def readings(self, tables: Iterator[pd.DataFrame], rejects: Rejects) -> Iterator[Readings]:
         """One piece per table; rows without device or time are rejected. ValueError where a column
@@ -87,6 +88,7 @@ class Columns:
             rejects.add(reason, detail, received=0)
         values = np.column_stack(
             [_values(table, channel) for channel in self._schema.channels]
+            + [_words(table, channel) for _, channel in self._schema.worded]
             or [np.zeros((len(table), 0))]
         )
         kept = [device for device, good in zip(devices, keep.tolist(), strict=True) if good]
@@ -111,12 +113,23 @@ def _values(table: pd.DataFrame, channel: Channel) -> Floats:
     return np.where((numbers == 0) | (numbers == 1), numbers, np.nan) if boolean else numbers
 
 
+def _words(table: pd.DataFrame, channel: Channel) -> Floats:
+    """float64[n, w]: the words of a channel's texts."""
+    name = channel.path or channel.name
+    column = table[name] if name in table.columns else pd.Series([None] * len(table))
+    return _read_once(column, tokens(channel))
+
+
 def _read_one_by_one(column: "pd.Series[Any]", channel: Channel) -> Floats:
-    """As a codec reads the channel, each different value once."""
+    """As a codec reads the channel."""
+    return _read_once(column, reader(channel))[:, 0]
+
+
+def _read_once(column: "pd.Series[Any]", read: Callable[[Any], tuple[float, ...]]) -> Floats:
+    """float64[n, w]: what is read in each value, each different one once."""
     places, different = pd.factorize(column.astype(object))
-    read = reader(channel)
     found = [read(value.item() if isinstance(value, np.generic) else value) for value in different]
-    return np.array([*(number for number, _ in found), np.nan], np.float64)[places]
+    return np.array([*found, read(None)], np.float64)[places]
 
 
 def _times(

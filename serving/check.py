@@ -17,8 +17,9 @@ from stream_processor.settings import Problem, Problems, Settings, load
 from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
-from stream_processor.settings.tasks import TaskSettings
+from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from stream_processor.worker import CHECKPOINT
+from streamgauge import plugins
 from streamgauge.durations import text
 
 __all__ = ["check", "print_problems", "print_summary", "summary"]
@@ -98,9 +99,21 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         *_models(settings),
         ("drift", settings.drift.detector.use if settings.drift.detector else "not watched"),
         *(("sink", sink.use) for sink in settings.sinks),
+        *_alerts(settings),
         *(("note", note) for note in settings.notes),
         *_restart(settings),
     ]
+
+
+def _alerts(settings: Settings) -> Iterator[tuple[str, str]]:
+    for name, rule in settings.alerts.rules.items():
+        told = [
+            k for k, one in settings.alerts.receivers.items() if rule.severity in one.severities
+        ]
+        lasting = f" for {text(rule.lasting)}" if rule.lasting else ""
+        who = f"tells {', '.join(told)}" if told else "tells nobody"
+        what = rule.condition or rule.when
+        yield "alert", f"{name}, {rule.severity}: {what}{lasting}; {who}"
 
 
 def _duplicates(settings: Settings) -> str:
@@ -165,7 +178,14 @@ def _task(name: str, task: TaskSettings) -> str:
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
     of = task.target or f"labels from {task.label.source if task.label else ''}"
     shared = ", one model for the fleet" if task.scope == "fleet" else ""
-    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}"
+    chosen = f", features by {_selection(task.select)}" if task.select else ""
+    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}{chosen}"
+
+
+def _selection(chosen: SelectSettings) -> str:
+    known = plugins.options(plugins.load("models.selections", chosen.by))
+    given = {name: chosen.options.get(name, option.default) for name, option in known.items()}
+    return f"{chosen.by} ({', '.join(f'{name} = {value}' for name, value in given.items())})"
 
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -88,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--timezone", default="", help="of the devices, for hours and days (UTC)")
     profile.set_defaults(command=_profile)
 
+    _alert_commands(commands.add_parser("alerts", help="test, list and silence alerts"))
+
     check = commands.add_parser("check", help="report every mistake of a pipeline.toml at once")
     check.add_argument("pipeline", type=Path)
     check.set_defaults(command=_check)
@@ -98,6 +100,62 @@ def _parser() -> argparse.ArgumentParser:
     kernels = commands.add_parser("compile-kernels", help="compile all kernels into the cache")
     kernels.set_defaults(command=_compile_kernels)
     return parser
+
+
+def _alert_commands(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    test = actions.add_parser("test", help="send a test alert to every receiver")
+    test.add_argument("pipeline", type=Path)
+    test.add_argument("--receiver", default="", help="only to this one")
+    test.set_defaults(command=_alerts_test)
+    listing = actions.add_parser("list", help="what fires, and what is silenced")
+    listing.add_argument("pipeline", type=Path)
+    listing.set_defaults(command=_alerts_list)
+    silence = actions.add_parser("silence", help="tell nobody for a while")
+    silence.add_argument("pipeline", type=Path)
+    silence.add_argument("--rule", default="*", help="of which rule, * and ? as in file names (*)")
+    silence.add_argument("--device", default="*", help="of which device (*)")
+    silence.add_argument("--for", dest="lasting", default="2h", help="for how long (2h)")
+    silence.add_argument("--comment", default="")
+    silence.set_defaults(command=_alerts_silence)
+    unsilence = actions.add_parser("unsilence", help="end a silence")
+    unsilence.add_argument("pipeline", type=Path)
+    unsilence.add_argument("number", type=int)
+    unsilence.set_defaults(command=_alerts_unsilence)
+
+
+def _alerts_test(chosen: argparse.Namespace) -> int:
+    from serving import alerts
+    from serving.run import clock
+
+    return alerts.test(chosen.pipeline, os.environ, chosen.receiver, clock, sys.stdout)
+
+
+def _alerts_list(chosen: argparse.Namespace) -> int:
+    from serving import alerts
+    from serving.run import clock
+
+    return alerts.silences(chosen.pipeline, os.environ, clock, sys.stdout)
+
+
+def _alerts_silence(chosen: argparse.Namespace) -> int:
+    from serving import alerts
+    from serving.run import clock
+    from streamgauge.durations import microseconds
+
+    try:
+        lasting = microseconds(chosen.lasting)
+    except ValueError as refused:
+        sys.stderr.write(f"streamgauge alerts silence: --for {refused}\n")
+        return 2
+    given = (chosen.rule, chosen.device, lasting, chosen.comment)
+    return alerts.silence(chosen.pipeline, os.environ, *given, clock, sys.stdout)
+
+
+def _alerts_unsilence(chosen: argparse.Namespace) -> int:
+    from serving import alerts
+
+    return alerts.unsilence(chosen.pipeline, os.environ, chosen.number, sys.stdout)
 
 
 def _demo(chosen: argparse.Namespace) -> int:

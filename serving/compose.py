@@ -9,6 +9,7 @@ from typing import IO, Any
 from ingest.journal import Journal
 from ingest.source import Source
 from monitoring.sinks import store
+from serving.alerts import alerts_of
 from serving.api.access import refuse_open_bind
 from serving.api.app import create_app
 from serving.api.intake import intake_of
@@ -67,7 +68,11 @@ class Running:
         )
         opened.callback(self.history.close)
         others = _sinks(settings, self.pipeline, clock, opened)
-        self.sinks = [self.history, *others, self.live]
+        self.alerts = alerts_of(settings, self.pipeline.walk.stages.lanes, clock)
+        if self.alerts is not None:
+            opened.callback(self.alerts.close)
+        told = [self.alerts] if self.alerts is not None else []
+        self.sinks: list[Sink] = [self.history, *others, *told, self.live]
         self.sources = _sources(settings, self.pipeline, clock)
         sync = settings.state.durability == "power"
         self.journal = Journal(folder / "journal", max_bytes=settings.state.journal_max, sync=sync)
@@ -86,6 +91,7 @@ class Running:
 
     def _listening(self, settings: Settings, clock: Callable[[], int]) -> HttpServer:
         """The server, its port taken but not yet answering."""
+        self._intake = intake_of(settings, self.sources, clock)
         app = create_app(
             self.pipeline.board,
             self.history,
@@ -100,16 +106,27 @@ class Running:
             with_page=settings.serve.page,
             read_keys=settings.serve.read_keys,
             write_keys=settings.serve.write_keys,
-            intake=intake_of(settings, self.sources, clock),
+            intake=self._intake,
+            alerts=self.alerts.outbox if self.alerts is not None else None,
         )
         return HttpServer(app, self.live, host=settings.serve.host, port=settings.serve.port)
 
     def start(self, *, accept: bool = False) -> None:
-        """Take the state back, then listen and work; `accept` a configuration that changed."""
+        """Listen, take the state back, then work; `accept` a configuration that changed.
+
+        To take it back may last, where a broker is away that has to give records again: meanwhile
+        the process lives, which /livez says, and is not ready, which /readyz says.
+        """
+        if self._intake is not None:
+            self._intake.taking = False
+        self.server.start()
         self.worker.recover(accept=accept)
         self.history.resume(self.worker.place)
         self.worker.start()
-        self.server.start()
+        if self._intake is not None:
+            self._intake.taking = True
+        if self.alerts is not None:
+            self.alerts.look_at(lambda: [(part.name, part.ok, part.why) for part in self._parts()])
 
     def stop(self) -> None:
         """End the server, then the worker with a last checkpoint, then the sinks."""
@@ -120,7 +137,8 @@ class Running:
     def _states(self) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
         settings = self.pipeline.settings
         sources = _names([source.use for source in settings.sources])
-        sinks = ["store", *_names([sink.use for sink in settings.sinks]), "live"]
+        told = ["alerts"] if self.alerts is not None else []
+        sinks = ["store", *_names([sink.use for sink in settings.sinks]), *told, "live"]
         return {
             "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
             "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},
@@ -128,7 +146,7 @@ class Running:
         }
 
     def _parts(self) -> list[Part]:
-        why = "" if self.worker.alive else f"the worker ended: {self.worker.failure or 'stopped'}"
+        why = "" if self.worker.alive else self.worker.why
         parts = [Part("worker", not why, why)]
         for kind, states in self._states().items():
             for name, state in states.items():

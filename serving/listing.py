@@ -5,13 +5,14 @@ import re
 from types import ModuleType
 from typing import TextIO
 
-from serving.examples import SCHEMA, operator_of
+from serving.examples import SCHEMA, operator_of, selection_of
 from serving.starter.write import toml_value
 from streamgauge.plugins import find, options
 from streamgauge.state import Keys
 
 __all__ = ["FOLDERS", "listing"]
 
+SELECTIONS = "models.selections"
 FOLDERS = (
     ("sources", "ingest.sources", "open"),
     ("codecs", "ingest.codecs", "build"),
@@ -21,10 +22,14 @@ FOLDERS = (
     ("features", "stream_processor.features", "build"),
     ("detectors", "monitoring.detectors", "build"),
     ("sinks", "monitoring.sinks", "open"),
+    ("receivers of alerts", "monitoring.receivers", "open"),
+    ("selection of features", SELECTIONS, "build"),
     ("compiled models (all of River runs; these run compiled)", "models.compiled", "build"),
 )
 OPERATORS = "stream_processor."
 """Folders whose plug-ins keep state per device."""
+OF = 20
+"""Features among which the state of a selection is reckoned."""
 
 MODULES = re.compile(r"\b(?:[a-z_]+\.)+(?=[A-Z])")
 """The modules in front of a type's name."""
@@ -41,8 +46,10 @@ def listing(out: TextIO) -> int:
             print(f"  {name:<16} {purpose}", file=out)
             for option in options(module, function).values():
                 print(f"    {_option(option)}", file=out)
-            if package.startswith(OPERATORS):
-                print(f"    state: {_state(module)}", file=out)
+            if package.startswith((OPERATORS, SELECTIONS)):
+                chooses = package == SELECTIONS
+                state = _selection_state(module) if chooses else _state(module)
+                print(f"    state: {state}", file=out)
                 for reference in _references(module):
                     print(f"    reference: {reference}", file=out)
         print(file=out)
@@ -71,6 +78,11 @@ def _state(module: ModuleType) -> str:
     size = f"{least:,} bytes" if least == most else f"{least:,} to {most:,} bytes"
     shown = ", ".join(f"{key.rstrip('_')} = {toml_value(value)}" for key, value in example.items())
     return f"{size if most else 'none'} per device{f' with {shown}' if shown else ''}"
+
+
+def _selection_state(module: ModuleType) -> str:
+    blocks = selection_of(module, OF).blocks.values()
+    return f"{sum(block.bytes_per_row for block in blocks):,} bytes per model with {OF} features"
 
 
 def _references(module: ModuleType) -> list[str]:

@@ -192,19 +192,18 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
 
 def _report_selections(pipeline: Pipeline, console: Console) -> None:
     """Which features the models of a task with `select` see now, and by which score."""
-    stages = pipeline.walk.stages
-    for selection in stages.selections:
-        lane = stages.lanes[selection.lane]
-        fleet = lane.scope == "fleet"
-        rows = range(1 if fleet else len(stages.devices))
-        grid = Grid(title=Text(f"features of {lane.name}"), title_justify="left")
-        for heading in ("feature", "score", "why" if fleet else "kept by devices"):
+    views = [view for task in pipeline.settings.tasks for view in pipeline.board.selections(task)]
+    for view in views:
+        name = f"{view.task}{f' at {view.horizon}' if view.horizon else ''}"
+        grid = Grid(title=Text(f"features of {name} by {view.by}"), title_justify="left")
+        fleet = view.scope == "fleet"
+        for heading in ("feature", "score", "why" if fleet else f"kept of {view.models} devices"):
             grid.add_column(heading, no_wrap=heading == "feature")
-        for (name, share, score), choice in zip(
-            selection.kept(rows), selection.report(0), strict=True
-        ):
-            why = f"{'kept' if choice.kept else 'left out'}: {choice.reason}"
-            grid.add_row(Text(name), f"{score:.3g}", why if fleet else f"{share:.0%}")
+        for choice in view.choices:
+            said = f"{'kept' if choice.kept else 'left out'}: {choice.why}"
+            score = "" if choice.score is None else f"{choice.score:.3g}"
+            shared = "" if choice.kept is None else f"{choice.kept:.0%}"
+            grid.add_row(Text(choice.feature), score, said if fleet else shared)
         console.print(grid)
 
 

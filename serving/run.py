@@ -54,19 +54,32 @@ def run(config: Path, *, accept: bool = False) -> int:
     )
 
 
+class _Told(Exception):
+    """A signal came while the state is taken back, which may last: nothing is to be saved yet."""
+
+
 def serve(settings: Settings, ready: Callable[[Running], None], *, accept: bool = False) -> int:
     """Run until a signal comes or the worker ends; `ready` is called once all parts run."""
-    stop = threading.Event()
+    stop, made = threading.Event(), list[Running]()
+
+    def told(*_: object) -> None:
+        stop.set()
+        if made and made[0].worker.recovering:
+            raise _Told
+
     for word in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(word, lambda *_: stop.set())
+        signal.signal(word, told)
     try:
         running = Running(settings, os.environ, clock)
     except REFUSALS as refusal:
         return _refused(refusal)
+    made.append(running)
     try:
         running.start(accept=accept)
         ready(running)
         _until_stopped(running, stop)
+    except _Told:
+        return 0
     except REFUSALS as refusal:
         return _refused(refusal)
     finally:

@@ -5,14 +5,13 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, TextIO
+from typing import TextIO
 
 import numpy as np
 import pandas as pd
 
 from ingest.sources._kafka_parse import COLUMNS, places
-from models.selection import Selection
-from serving.examples import SCHEMA, operator_of
+from serving.examples import SCHEMA, operator_of, selection_of
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
 from streamgauge.batch import Batch, Features
@@ -76,7 +75,8 @@ def _parts() -> Iterator[tuple[str, Callable[[], None]]]:
     yield "Kafka's records", _kafka
     for name, module in find("models.compiled").items():
         yield f"models {name}", partial(_models, module)
-    yield "selection of features", _selection
+    for name, module in find("models.selections").items():
+        yield f"selection of features by {name}", partial(_selection, module)
     for package in _OPERATORS:
         for name, module in find(package).items():
             room = package.partition(".")[2].replace(".", " ")
@@ -110,7 +110,7 @@ def _operator(module: ModuleType) -> None:
     operator = operator_of(module, SCHEMA)
     names = getattr(operator, "names", ())
     features = Features(names, [frozenset()] * len(names), 1)
-    _compiled(operator.call(Batch(1, len(SCHEMA)), features))
+    _compiled(operator.call(Batch(1, SCHEMA.width), features))
 
 
 def _compiled(call: Call) -> None:
@@ -125,8 +125,5 @@ def _models(module: ModuleType) -> None:
             _compiled(learner.call(Schedule(1, 1, 2)))
 
 
-def _selection() -> None:
-    ways: tuple[Literal["variance", "correlation"], ...] = ("variance", "correlation")
-    for by in ways:
-        chosen = Selection(0, (0,), ("value",), 1, Keys.DEVICE, by=by, keep=1, threshold=0.0)
-        _compiled(chosen.call(Schedule(1, 1)))
+def _selection(module: ModuleType) -> None:
+    _compiled(selection_of(module, 1).call(Schedule(1, 1)))

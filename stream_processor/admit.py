@@ -69,14 +69,16 @@ def _remember(
     state[d, _COUNT] = count + 1
     if recent.shape[1] > 0:
         recent[d, count % recent.shape[1]] = key
-    for c in range(values.shape[1]):
+    for c in range(state.shape[1] - _LAST):
         if values[i, c] == values[i, c]:
             state[d, _LAST + c] = values[i, c]
 
 
 @kernel
-def _count_flags(i: int, flags: NDArray[np.uint16], counts: NDArray[np.float64]) -> None:
-    for c in range(flags.shape[1]):
+def _count_flags(
+    i: int, channels: int, flags: NDArray[np.uint16], counts: NDArray[np.float64]
+) -> None:
+    for c in range(channels):
         if flags[i, c] != 0:
             for bit in range(_FLAGS):
                 counts[0, _VERDICTS + bit] += (flags[i, c] >> bit) & 1
@@ -110,7 +112,7 @@ def _admit(
                 word = _order(t, key, d, state, recent)
             if word == _ADMITTED:
                 left = examine(i, values, flags, rules)
-                _count_flags(i, flags, counts)
+                _count_flags(i, len(rules) - 1, flags, counts)
                 if left == FINE:
                     _remember(i, t, r, key, values, d, state, recent)
                 else:
@@ -165,8 +167,8 @@ class Admit:
         self.count = state.view("count")
         self.last = state.view("last")
         # One array fewer per call: the last row of the rules is not a channel's.
-        own = [float(max_ahead_us), float(list(Policy).index(duplicates)), 0.0]
-        rules = np.vstack([limits(schema), own])
+        rules = limits(schema)
+        rules[-1] = max_ahead_us, list(Policy).index(duplicates), 0.0
         self._bound = (state.array, recent, counts.array, rules)
 
     def call(self, batch: Batch, features: Features) -> Call:

@@ -11,9 +11,17 @@ import numpy as np
 
 from ingest.rejects import Rejects
 from models.compile import Compiled
+from models.selection import Selection
 from monitoring.number_scores import FIELDS
 from stream_processor.settings.model import Settings
-from stream_processor.views import DeviceView, PredictionView, ScoreView, TaskView
+from stream_processor.views import (
+    ChoiceView,
+    DeviceView,
+    PredictionView,
+    ScoreView,
+    SelectionView,
+    TaskView,
+)
 from stream_processor.walk import Walk
 from streamgauge.arrays import Floats
 from streamgauge.output import SCORE_COLUMNS
@@ -153,6 +161,38 @@ class LiveBoard:
             if row is None:
                 return []
             return [self._score(lane, device, row) for lane in self._lanes_of(task)]
+
+    def selections(self, task: str, device: str = "") -> list[SelectionView]:
+        """One per horizon of the task, of the device or over all, none without a `select`."""
+        lanes = self._lanes_of(task)
+        with self._lock:
+            known = self._stages.devices.row_of
+            if device and device not in known:
+                return []
+            rows = [known[device]] if device else list(known.values())
+            return [
+                self._selection(selection, device, rows)
+                for selection in self._stages.selections
+                if selection.lane in lanes
+            ]
+
+    def _selection(self, selection: Selection, device: str, rows: list[int]) -> SelectionView:
+        word = self._stages.lanes[selection.lane]
+        if word.scope == "fleet":
+            rows = [0]
+        if device or word.scope == "fleet":
+            choices = [
+                ChoiceView(name, float(kept), _some(score), why)
+                for name, kept, score, why in selection.report(rows[0])
+            ]
+        else:
+            choices = [
+                ChoiceView(name, _some(kept), _some(score), "")
+                for name, kept, score in selection.kept(rows)
+            ]
+        chosen = self._settings.tasks[word.task].select
+        by = chosen.by if chosen else ""
+        return SelectionView(word.task, word.horizon, device, word.scope, by, len(rows), choices)
 
     def device_scores(self, task: str, limit: int = 100, horizon: str = "") -> list[ScoreView]:
         """Devices at a horizon of a task (the first where none is named), those with the worst

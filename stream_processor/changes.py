@@ -27,6 +27,8 @@ class Changes:
     anew: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     channels: list[int] = field(default_factory=list)
+    values: list[int] = field(default_factory=list)
+    """The columns of recorded readings: the channels, and the words of texts behind them."""
     operators: list[int] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
     lanes: list[int] = field(default_factory=list)
@@ -80,8 +82,8 @@ class Changes:
         moved = replace(saved, source=self.sources.index(saved.source))
         if saved.readings is not None:
             old = saved.readings.values
-            values = np.full((len(old), len(self.channels)), np.nan)
-            for k, place in enumerate(self.channels):
+            values = np.full((len(old), len(self.values)), np.nan)
+            for k, place in enumerate(self.values):
                 if place != NONE:
                     values[:, k] = old[:, place]
             moved.readings = replace(saved.readings, values=values)
@@ -92,6 +94,7 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     """What changed between two definitions (`stream_processor.definition`)."""
     changes = Changes()
     changes.channels = changes_of(changes, "channel {}", saved["channels"], now["channels"])
+    changes.values = [*changes.channels, *_words(saved, now)]
     cleaners = changes_of(changes, "cleaning {}", saved["cleaning"], now["cleaning"])
     kept = zip(now["cleaning"], cleaners, strict=True)
     changes.cleaners = {name for (name, _), old in kept if old != NONE}
@@ -125,6 +128,13 @@ def changes_of(
         found.append(place)
     changes.dropped += [label.format(name) for name in places]
     return found
+
+
+def _words(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[int]:
+    """The saved column of each that holds words of a text."""
+    first = len(saved["channels"])
+    places = {words: first + k for k, words in enumerate(saved.get("words", ()))}
+    return [places.get(words, NONE) for words in now["words"]]
 
 
 def _operators(features: Sequence[Any]) -> Iterator[tuple[str, str]]:

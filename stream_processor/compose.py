@@ -86,7 +86,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         detectors=list(_detectors(settings, lanes)),
         classify=classify,
         arrange=arrange,
-        selections=list(_selections(settings, lanes, names)),
+        selections=list(_selections(settings, lanes, names, models)),
     )
     return stages, models
 
@@ -96,21 +96,14 @@ def _keys(lane: Lane) -> Keys:
 
 
 def _selections(
-    settings: Settings, lanes: Sequence[Lane], names: Sequence[str]
+    settings: Settings, lanes: Sequence[Lane], names: Sequence[str], models: Sequence[Compiled]
 ) -> Iterator[Selection]:
-    for k, lane in enumerate(lanes):
+    for lane, model in zip(lanes, models, strict=True):
         chosen = settings.tasks[lane.task].select
         if chosen is not None:
             inputs = [names[column] for column in lane.inputs]
-            yield Selection(
-                k,
-                lane.inputs,
-                inputs,
-                settings.devices.limit,
-                _keys(lane),
-                by=chosen.by,
-                keep=chosen.keep or 0,
-                threshold=chosen.threshold or 0.0,
+            yield load("models.selections", chosen.by).build(
+                model.learner, lane.inputs, inputs, settings.devices.limit, **chosen.options
             )
 
 

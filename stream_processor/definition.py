@@ -43,8 +43,9 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
 
     A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
     the order of the columns), `lanes`, each in the order of the state; `sources` with what they
-    read and their codecs; `drift`, `scores`, `elsewhere` (lanes whose labels come from elsewhere)
-    and `pending` for all lanes; `other` for the rest.
+    read and their codecs; `words`, what each column of words of texts holds; `drift`, `scores`,
+    `elsewhere` (lanes whose labels come from elsewhere) and `pending` for all lanes; `other` for
+    the rest.
     """
     options = feature_options(settings, stages.schema)
     return {
@@ -52,6 +53,7 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
             [name, _text([channel.kind, channel.values]) if channel.values else str(channel.kind)]
             for name, channel in settings.channels.items()
         ],
+        "words": _words(settings, stages),
         "cleaning": [
             [f"{name}.{key}", _text([use.use, _seen(package, use, settings)])]
             for name, channel in settings.channels.items()
@@ -83,7 +85,18 @@ def _made_for(operator: FeatureOperator) -> list[Any]:
 def _arranged(settings: Settings) -> list[Any]:
     devices = settings.devices
     gaps = {k: asdict(c.interpolate) for k, c in settings.channels.items() if c.interpolate}
-    return [_shown(devices.reorder), _shown(devices.assemble), *([gaps] if gaps else [])]
+    words = {k: c.words for k, c in settings.channels.items() if c.words}
+    more = [shown for shown in (gaps, words) if shown]
+    return [_shown(devices.reorder), _shown(devices.assemble), *more]
+
+
+def _words(settings: Settings, stages: Stages) -> list[str]:
+    """What each column of words holds, in order."""
+    return [
+        _text([name, k, settings.channels[name].ngrams, settings.channels[name].stop_words])
+        for name, columns in stages.schema.words.items()
+        for k in range(columns.stop - columns.start)
+    ]
 
 
 def _shown(table: Any) -> dict[str, Any] | None:

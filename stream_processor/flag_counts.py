@@ -26,10 +26,11 @@ def _count(
     fleet: Floats,
     devices: Floats,
 ) -> None:
+    channels = fleet.shape[1] // _FLAGS
     for i in range(n):
         if verdict[i] != 0:
             continue
-        for c in range(flags.shape[1]):
+        for c in range(channels):
             flag = flags[i, c]
             if flag == 0:
                 continue

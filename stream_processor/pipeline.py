@@ -60,7 +60,7 @@ class Pipeline:
         self.walk = Walk(stages, evict_after=settings.devices.evict_after)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
         self._arranges = stages.arrange is not None
-        self._batch = Batch(4_096, len(stages.schema))
+        self._batch = Batch(4_096, stages.schema.width)
         self._codecs = [self._codec(k) for k in range(len(settings.sources))]
         self._label_log = LabelLog(settings, stages.lanes, stages.devices)
         self._recorded = RecordedLabels(list(_label_columns(settings, stages)))

@@ -33,7 +33,7 @@ def _keep(
     state: NDArray[np.float64],
     rules: NDArray[np.float64],
 ) -> None:
-    channels = values.shape[1]
+    channels = len(rules) - 1
     for i in range(n):
         verdict[i] = _RETAINED
         if examine(i, values, flags, rules) != FINE:

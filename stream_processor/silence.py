@@ -101,7 +101,7 @@ def _listen(
         d = int(row[i])
         device, t = state[d], time[i]
         _look(True, d, _DEVICE, t, i, after[0], device, codes, numbers, count, totals)
-        for c in range(values.shape[1]):
+        for c in range(len(after) - 1):
             heard = np.isfinite(values[i, c]) and (flags[i, c] & _FILLED) == 0
             _look(heard, d, c, t, i, after[c + 1], device, codes, numbers, count, totals)
         device[_RECEIVED] = received[i]

@@ -82,6 +82,33 @@ class TaskView:
 
 
 @dataclass(frozen=True, slots=True)
+class ChoiceView:
+    """What was decided on one feature."""
+
+    feature: str
+    kept: float | None
+    """The share of the models that see it: 1 or 0 of one; None while there is no model."""
+    score: float | None
+    """What the selection is by, of several models the median; None where nothing is known."""
+    why: str
+    """In words; "" of several models."""
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionView:
+    """Which features the models of one task and horizon see: of a device, of the fleet's one model,
+    or over all devices (`device` is then "")."""
+
+    task: str
+    horizon: str
+    device: str
+    scope: str
+    by: str
+    models: int
+    choices: Sequence[ChoiceView]
+
+
+@dataclass(frozen=True, slots=True)
 class ScoreView:
     """Scores of one task and horizon for one device ("" = over all). Keys: SCORE_COLUMNS."""
 
@@ -117,6 +144,10 @@ class Board(Protocol):
     def device_scores(self, task: str, limit: int = 100, horizon: str = "") -> list[ScoreView]:
         """Devices with the highest MAE relative to persistence first, at that horizon of the task
         (the first one where none is named)."""
+        ...
+
+    def selections(self, task: str, device: str = "") -> list[SelectionView]:
+        """One per horizon of the task; none where it has no `select`, or the device is unknown."""
         ...
 
     def counts(self) -> dict[str, Any]:

@@ -110,7 +110,7 @@ class Walk:
         self.clock = 0
         """The log clock of the last tick, microseconds UTC."""
         self.blocks = stages.blocks()
-        self._columns = Batch(PART, len(stages.schema))
+        self._columns = Batch(PART, stages.schema.width)
         self.batch = self._columns.part(0, PART)
         """To be filled with readings, up to PART of them without growing."""
         names = [name for op in stages.features for name in op.names]
@@ -156,7 +156,8 @@ class Walk:
         answer = [stages.classify.call(schedule)] if stages.classify else []
         settle = [*answer]
         answer += [selection.call(schedule) for selection in stages.selections]
-        answer += [call for _, call in calls if call]
+        included = [selection.includes for selection in stages.selections]
+        answer += [call for learner, call in calls if call and learner not in included]
         records = (self._codes, self._numbers, self._parts)
         after = stages.scorer.calls(schedule, *records, self._events)
         after += [detector.call(schedule, self._events) for detector in stages.detectors]

@@ -82,6 +82,7 @@ class Worker:
         """Why the worker ended by itself; empty while all is well."""
         self.replayed = 0
         """Deliveries taken back from the journal at start."""
+        self.recovering = False
         self.checkpoints: dict[str, Any] = {"ok": True, "why": "", "count": 0}
         self.journal_state: dict[str, Any] = {"ok": True, "why": ""}
         self._path = folder / CHECKPOINT
@@ -113,11 +114,10 @@ class Worker:
         # again would stop the worker for 100 ms.
         gc.collect()
         gc.freeze()
+        if self._changes is not None or not self._path.exists():
+            # What the journal holds from here on is of the configuration of now.
+            self.save()
         if self._changes is not None:
-            # Positions in the journal from here on are of the configuration of now.
-            saved = self._save()
-            self._copy_rest()
-            saved.result()
             if not self.checkpoints["ok"]:
                 raise CheckpointRefused(
                     f"the changed configuration is not yet in force: {self.checkpoints['why']}; "
@@ -135,10 +135,18 @@ class Worker:
         Where the configuration changed, ConfigurationChanged lists what that means; with `accept`
         it is done. The journal is read with the configuration of now.
         """
+        self.recovering = True
+        try:
+            self._recover(accept=accept)
+        finally:
+            self.recovering = False
+
+    def _recover(self, *, accept: bool) -> None:
         if self._path.exists():
             checkpoint = read(self._path, self._key)
             self._changes = self._accepted(checkpoint.facts, accept=accept)
-            place = restore(self.pipeline.walk, checkpoint, self._changes)
+            with self.pipeline.lock:
+                place = restore(self.pipeline.walk, checkpoint, self._changes)
             self.place = self._handed = int(place["journal"])
             for source, position in zip(self.sources, place["sources"], strict=True):
                 if position is not None:
@@ -185,6 +193,11 @@ class Worker:
         """A delivery of the journal, with the messages that only its source's own log keeps."""
         if delivery.is_tick:
             return delivery
+        if delivery.source >= len(self.sources):
+            raise CheckpointRefused(
+                f"the journal holds readings of source {delivery.source + 1}, and the "
+                f"configuration has {len(self.sources)}; put the source back into it"
+            )
         source: Any = self.sources[delivery.source]
         if delivery.position is not None:
             source.resume(delivery.position)
@@ -218,6 +231,13 @@ class Worker:
         last = self._save()
         self._copy_rest()
         last.result()
+
+    @property
+    def why(self) -> str:
+        """Why it does not work now."""
+        if self._thread.ident is None:
+            return f"it takes its state back; {self.replayed:,} deliveries of the journal so far"
+        return f"the worker ended: {self.failure or 'stopped'}"
 
     @property
     def alive(self) -> bool:

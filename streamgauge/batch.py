@@ -19,7 +19,8 @@ class Batch:
     - `time int64[capacity]`: event time, microseconds UTC
     - `received int64[capacity]`: our clock when the message came, microseconds UTC
     - `sequence int64[capacity]`: the device's own count of this reading, -1 = it has none
-    - `values float64[capacity, k]`: NaN = the channel is absent
+    - `values float64[capacity, k]`: NaN = the channel is absent; the words of texts stand behind
+      the channels (`Schema.words`), so that they go wherever the reading goes
     - `flags uint16[capacity, k]`: bits of `Flag`, what cleaning did to the value
     - `verdict uint8[capacity]`: `Verdict`, admitted or why not
 

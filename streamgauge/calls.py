@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from streamgauge.arrays import Ints
 from streamgauge.kernels import cache_folder, kernel
 
-__all__ = ["Call", "Chain", "Now"]
+__all__ = ["Argument", "Call", "Chain", "Now", "over_part", "run_part"]
 
 
 class Now(IntEnum):
@@ -49,6 +49,7 @@ class Now(IntEnum):
     """Readings that were not admitted."""
 
 
+STEPS = int(Now.STEPS)
 Argument = NDArray[Any] | int | float | Now
 
 
@@ -115,6 +116,36 @@ def _enter(context: Any, entry: Any, table: Any, now: Any) -> Any:
 def _run(calls: Ints, now: Ints) -> None:
     for k in range(len(calls)):
         _enter(calls[k, 0], calls[k, 1], now.ctypes.data)
+
+
+def over_part(call: Call, along: Sequence[NDArray[Any]]) -> tuple[int, Ints, Ints]:
+    """A call that another kernel runs over part of the steps: what :func:`run_part` takes first.
+
+    `along` are those of its arrays that have a row for each step. They and the others must live as
+    long as what is returned: address, table, and `int64[k, 3]` (place in the table, address of the
+    first row, bytes of a row).
+    """
+    entry, table, _ = _bind(call)
+    parts, at = [], 0
+    for argument in call.arguments:
+        if isinstance(argument, Now):
+            continue
+        if isinstance(argument, np.ndarray):
+            if any(argument is one for one in along):
+                parts.append((at, argument.ctypes.data, argument.strides[0]))
+            at += argument.ndim
+        at += 1
+    return entry.address, table, np.array(parts, np.int64)
+
+
+@kernel
+def run_part(entry: int, table: Ints, parts: Ints, now: Ints, begin: int, end: int) -> None:
+    """Run the call of :func:`over_part` over the steps from `begin` to before `end`."""
+    if end > begin:
+        for k in range(len(parts)):
+            table[parts[k, 0]] = parts[k, 1] + begin * parts[k, 2]
+        now[STEPS] = end - begin
+        _enter(entry, table.ctypes.data, now.ctypes.data)
 
 
 def _bind(call: Call) -> tuple[Any, Ints, tuple[Argument, ...]]:

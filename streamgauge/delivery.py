@@ -20,7 +20,8 @@ class Readings:
     """Readings that were recorded as columns already, in time order over all devices.
 
     `devices` has n ids, `time` and `received` are int64[n] in microseconds UTC, `values` is
-    float64[n, k] in the schema's order with NaN where a channel is absent.
+    float64[n, k] in the schema's order, words of texts behind the channels, with NaN where a
+    channel is absent.
     """
 
     devices: list[str]

@@ -8,6 +8,8 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.tokens import values_for
+
 __all__ = ["Channel", "Kind", "Outside", "Schema"]
 
 
@@ -50,10 +52,20 @@ class Channel:
     """How like a word of the vocabulary a misspelt one must be, percent, to be taken for it."""
     decimal: str = "."
     """What stands before the decimals of a number that is written as text."""
+    words: int = 0
+    """How many words of a text are kept, for features that read them."""
+    ngrams: tuple[int, int] = (1, 1)
+    """From how many words to how many count as one; (1, 1): each by itself."""
+    stop_words: tuple[str, ...] = ()
+    """Words that are not kept, in lower case and without accents."""
 
 
 class Schema:
-    """The channels of one stream, in order; column `c` of a batch is `channels[c]`."""
+    """The channels of one stream, in order; column `c` of a batch is `channels[c]`.
+
+    Behind them a batch has the words of texts, see `streamgauge.tokens`: NaN with the flag of the
+    text where the reading has none.
+    """
 
     def __init__(self, channels: Iterable[Channel], labels: Iterable[Channel] = ()) -> None:
         self.channels = tuple(channels)
@@ -66,8 +78,22 @@ class Schema:
             twice = sorted({name for name in self.names if self.names.count(name) > 1})
             raise ValueError(f"channels named twice: {', '.join(twice)}; give each its own name")
 
+        self.words: dict[str, slice] = {}
+        """Columns of a batch, behind those of the channels, that hold the words of a text."""
+        self.width = len(self.channels)
+        """Columns of a batch."""
+        for channel in self.channels:
+            if channel.words:
+                start, self.width = self.width, self.width + values_for(channel.words)
+                self.words[channel.name] = slice(start, self.width)
+
     def __len__(self) -> int:
         return len(self.channels)
+
+    @property
+    def worded(self) -> list[tuple[int, Channel]]:
+        """Column and channel of the texts whose words are kept."""
+        return [(self.index[name], self.channels[self.index[name]]) for name in self.words]
 
     @property
     def low(self) -> NDArray[np.float64]:

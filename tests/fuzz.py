@@ -35,7 +35,7 @@ class Target:
         module = plugins.load("ingest.codecs", golden.codec)
         self.codec = module.build(golden.schema, self.devices, **golden.options)
         self.topics = [topic for delivery in golden.deliveries for topic in delivery.topics]
-        self.batch = Batch(16, len(golden.schema))
+        self.batch = Batch(16, golden.schema.width)
 
     def decode(self, choice: int, payload: bytes) -> None:
         """Decode one message; AssertionError where the codec itself failed."""

@@ -8,6 +8,7 @@ import pytest
 from serving.check import check
 from stream_processor.checkpoint import CheckpointRefused, ConfigurationChanged, facts_of
 from stream_processor.worker import CHECKPOINT
+from streamgauge.delivery import Delivery
 from tests.services.ports import wait_for
 from tests.services.service import Service
 from tests.streams import COMPILED
@@ -54,6 +55,24 @@ def test_a_changed_configuration_is_refused_with_a_list(tmp_path: Path) -> None:
     assert text.endswith("start with --accept to go on like this, or put the configuration back")
     stand.worker.stop()
     assert (tmp_path / CHECKPOINT).read_bytes() == before
+
+
+def test_a_change_before_the_first_checkpoint_is_due_is_refused_too(tmp_path: Path) -> None:
+    """What the first run was is known from its start: its journal is not read as another's."""
+    first = Stand(tmp_path, every="1h").start()
+    first.work(range(40))
+    killed(first)
+    with pytest.raises(ConfigurationChanged):
+        Stand(tmp_path, config=OTHER, every="1h").start()
+
+
+def test_a_journal_of_more_sources_than_there_are(tmp_path: Path) -> None:
+    """Without a checkpoint too, a source that is gone is told, not stumbled over."""
+    stand = Stand(tmp_path)
+    stand.journal.append(Delivery(2, [b"{}"], ["t"], [stand.now]))
+    with pytest.raises(CheckpointRefused, match=r"source 3, and the configuration has 1"):
+        stand.worker.recover()
+    stand.worker.stop()
 
 
 def test_accepted_it_is_saved_at_once_and_asks_no_more(tmp_path: Path) -> None:
@@ -155,6 +174,47 @@ def test_check_says_what_a_restart_would_change(tmp_path: Path) -> None:
     assert check(tmp_path / "pipeline.toml", {}, out) == 0
     assert "restart: " in out.getvalue()
     assert "does not begin as a checkpoint does" in out.getvalue()
+
+
+def selecting(select: str) -> str:
+    """The configuration with four inputs and this `select`."""
+    features = "[features]\nlags = {{ load = [1, 2, 3] }}\n[tasks.soon]"
+    return CONFIG.replace("[tasks.soon]", features) + f"select = {{{{ {select} }}}}\n"
+
+
+def cells(stand: Stand) -> bytes:
+    """What the selection knows of two devices."""
+    [selection] = stand.pipeline.walk.stages.selections
+    return b"".join(block.array[:2].tobytes() for block in selection.blocks.values())
+
+
+KEPT = 'by = "mutual_information", keep = 2'
+
+
+@pytest.mark.parametrize(
+    "other",
+    ['by = "mutual_information", keep = 3', 'by = "correlation", keep = 2', 'by = "redundancy"'],
+)
+def test_a_selection_goes_on_unless_it_is_another(tmp_path: Path, other: str) -> None:
+    """Unchanged, what it knows is kept; with another `keep` or `by` the list names its model, and
+    once accepted both begin with nothing."""
+    first = Stand(tmp_path, config=selecting(KEPT)).start()
+    first.work(range(40))
+    first.worker.stop()
+    known = cells(first)
+    assert any(known)
+    same = Stand(tmp_path, config=selecting(KEPT)).start()
+    assert cells(same) == known
+    same.worker.stop()
+    refused = Stand(tmp_path, config=selecting(other))
+    with pytest.raises(ConfigurationChanged, match=r"starts anew:\n  model soon@3s \(changed\)\n"):
+        refused.start()
+    refused.worker.stop()
+    accepted = Stand(tmp_path, config=selecting(other)).start(accept=True)
+    assert not any(cells(accepted))
+    accepted.work(range(40, 80))
+    assert any(cells(accepted))
+    accepted.worker.stop()
 
 
 SERVICE = """

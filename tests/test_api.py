@@ -158,6 +158,23 @@ def test_scores_stand_beside_persistence(client: Client) -> None:
     assert [one["device"] for one in worst[2:]] == list(reversed(DEVICES))[:2]
 
 
+def test_a_selection_is_told_over_all_devices_and_of_one(client: Client) -> None:
+    """Shares over all, the decision and its reason of one; what is not known is null."""
+    path = "/v1/tasks/power/selection"
+    [everyone] = strict(client.get(path).text)["items"]
+    assert (everyone["device"], everyone["by"], everyone["models"]) == (None, "redundancy", 2)
+    assert [(one["feature"], one["kept"], one["score"]) for one in everyone["choices"]] == [
+        ("power", 0.5, None),
+        ("flow", None, None),
+    ]
+    [own] = client.get(path, params={"device": SLASHED}).json()["items"]
+    assert (own["device"], own["horizon"]) == (SLASHED, "10m")
+    assert own["choices"] == [
+        {"feature": "power", "kept": 1.0, "score": 0.75, "why": "kept for long"}
+    ]
+    assert client.get(path, params={"device": "nobody"}).status_code == 404
+
+
 def test_score_history_stops_at_the_limit_and_at_the_time(client: Client) -> None:
     """Past scores are newest first, within the hours that were asked for."""
     path = "/v1/tasks/power/scores/history"
@@ -170,7 +187,11 @@ def test_score_history_stops_at_the_limit_and_at_the_time(client: Client) -> Non
 
 def test_an_unknown_task_is_told_which_there_are(client: Client) -> None:
     """404 lists the tasks; so does the score of a device that is not known."""
-    for path in ("/v1/tasks/pwoer/scores", "/v1/tasks/pwoer/scores/history"):
+    for path in (
+        "/v1/tasks/pwoer/scores",
+        "/v1/tasks/pwoer/scores/history",
+        "/v1/tasks/pwoer/selection",
+    ):
         answer = client.get(path)
         assert answer.status_code == 404
         assert "there are: power" in answer.json()["detail"]

@@ -140,7 +140,12 @@ def test_kernels_can_be_compiled_ahead(tmp_path: Path) -> None:
     first = streamgauge("compile-kernels", STREAMGAUGE_CACHE_DIR=str(tmp_path))
     assert (first.returncode, first.stderr) == (0, "")
     *progress, last = first.stdout.splitlines()
-    for package in ("stream_processor.clean", "stream_processor.features", "models.compiled"):
+    for package in (
+        "stream_processor.clean",
+        "stream_processor.features",
+        "models.compiled",
+        "models.selections",
+    ):
         for name in find(package):
             assert any(line.endswith(f" {name}") for line in progress)
     folder = Path(last.rpartition(" ")[2])

@@ -27,7 +27,8 @@ CONFIG = """
 use = "kafka"
 topics = ["{topic}"]
 bootstrap_servers = "{bootstrap}"
-group = "{topic}"
+group = "{group}"
+session_timeout = "{session}"
 device = "key"
 [channels.load]
 [tasks.soon]
@@ -37,6 +38,13 @@ horizons = ["3s"]
 ready_after = 0
 model = {model}
 """
+
+
+def configured(topic: str, bootstrap: str, group: str, session: str = "45s") -> str:
+    """A pipeline.toml that reads this topic."""
+    return CONFIG.format(
+        topic=topic, bootstrap=bootstrap, group=group, session=session, model=COMPILED
+    )
 
 
 def messages(start: int, stop: int) -> list[bytes]:
@@ -50,8 +58,10 @@ def messages(start: int, stop: int) -> list[bytes]:
 class Stand:
     """A worker that reads a topic with a real source; its clock stands still."""
 
-    def __init__(self, folder: Path, bootstrap: str, topic: str) -> None:
-        text = CONFIG.format(topic=topic, bootstrap=bootstrap, model=COMPILED)
+    def __init__(
+        self, folder: Path, bootstrap: str, topic: str, *, group: str = "", session: str = "45s"
+    ) -> None:
+        text = configured(topic, bootstrap, group or topic, session)
         self.pipeline = Pipeline(load_text(text, folder / "p.toml", {}))
         settings = self.pipeline.settings.sources[0]
         stages = self.pipeline.walk.stages
@@ -124,7 +134,7 @@ def test_a_service_that_is_killed_again_and_again(tmp_path: Path) -> None:
     scores are those of a service that was left alone."""
     bootstrap = shared()
     topic = new_topic(bootstrap)
-    text = CONFIG.format(topic=topic, bootstrap=bootstrap, model=COMPILED)
+    text = configured(topic, bootstrap, topic)
     total = 3_000
 
     def load() -> None:
@@ -141,7 +151,7 @@ def test_a_service_that_is_killed_again_and_again(tmp_path: Path) -> None:
         writing.join()
         one.wait_admitted(total, 60.0)
         killed = one.get("/v1/tasks"), one.admitted
-    whole = text.replace(f'group = "{topic}"', f'group = "{topic}-whole"')
+    whole = configured(topic, bootstrap, f"{topic}-whole")
     with service(tmp_path / "whole", whole, every="200ms") as other:
         other.wait_admitted(total, 60.0)
         assert killed == (other.get("/v1/tasks"), other.admitted)

@@ -92,7 +92,7 @@ def test_all_problems_are_reported_at_once() -> None:
 @pytest.mark.parametrize(
     ("extra", "key", "remedy"),
     [
-        ("[alert]\n", "alert", "choose one of"),
+        ("[colour]\n", "colour", "choose one of"),
         ("[source]\nuse = 'mqtt'\n", "source", "[[source]]"),
         ("[devices]\nlimit = 5\nexpected = 6\n", "devices.expected", "limit to 6"),
         ("[devices]\nlimit = true\n", "devices.limit", "integer"),

@@ -182,6 +182,7 @@ def test_the_fleet_may_share_one_detector() -> None:
          "to inputs"),
         (MODELS["OneClassSVM"], 'horizons = ["1m"]', "horizons", "remove it"),
         (MODELS["OneClassSVM"], "classes = [0, 1]", "classes", "remove it"),
+        (MODELS["OneClassSVM"], 'select = { by = "variance" }', "select", "choose with inputs"),
     ],
 )  # fmt: skip
 def test_each_mistake_has_its_remedy(model: Any, more: str, key: str, remedy: str) -> None:

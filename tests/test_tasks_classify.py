@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from streamgauge.events import EventKind
 from tests.kinds import (
     assert_any_cut_is_the_same,
     assert_goes_on,
@@ -18,6 +19,7 @@ from tests.kinds import (
     live,
     loaded,
     problems,
+    recorded,
     rows,
     table,
     toml,
@@ -246,6 +248,18 @@ def test_the_board_names_class_and_probabilities() -> None:
     assert newest.probabilities == pytest.approx(json.loads(found["probabilities"]))
     assert newest.label_class is None
     assert not math.isnan(newest.prediction or math.nan) or newest.prediction == 0.0
+
+
+def test_drift_is_seen_in_wrong_answers() -> None:
+    """Labels turned round: the share of wrong answers rises, and the detector says so."""
+    data = rows("elec2", 1_000)
+    late = data["label"][600:]
+    data.loc[600:, "label"] = late.map({"UP": "DOWN", "DOWN": "UP"})
+    made = loaded(market("GaussianNB", COLUMN) + '[drift]\ndetector = "adwin"\n')
+    events = [event for output in recorded(made, data) for event in output.events]
+    rose = [one for one in events if one.kind is EventKind.DRIFT_UP]
+    assert rose
+    assert all(0.0 <= one.before < one.after <= 1.0 for one in rose)
 
 
 BASE = f"""{channels(("a", "b"))}

@@ -263,11 +263,12 @@ def test_a_worker_that_fails_says_why(tmp_path: Path) -> None:
 
     stand.pipeline.feed = broken  # type: ignore[method-assign] # the fault is planted
     stand.start()
+    before = (tmp_path / CHECKPOINT).read_bytes()
     stand.put(range(4))
     wait_for(lambda: not stand.worker.alive)
     assert "planted" in stand.worker.failure
     stand.worker.stop()
-    assert not (tmp_path / CHECKPOINT).exists()
+    assert (tmp_path / CHECKPOINT).read_bytes() == before
 
 
 def test_a_worker_that_could_not_recover_leaves_the_checkpoint_alone(tmp_path: Path) -> None:
@@ -411,6 +412,37 @@ def test_a_clock_that_is_put_back_expires_nothing_too_soon(tmp_path: Path) -> No
     stand.worker._round()
     assert stand.pipeline.board.counts()["expired"] > 0
     stand.worker.stop()
+
+
+def test_a_clock_that_jumps_forward_expires_what_waits_and_loses_no_reading(
+    tmp_path: Path,
+) -> None:
+    """A day ahead at once: what was owed expires and teaches nothing, readings are admitted as
+    before, and a restart from the journal comes to the same state."""
+    stand = Stand(tmp_path)
+    stand.worker.recover()
+    stand.put(range(40))
+    for _ in range(10):
+        stand.worker._round()
+    labels = stand.pipeline.board.counts()["labels"]
+    assert stand.pipeline.board.counts()["expired"] == 0
+    stand.now += 86_400 * SECOND
+    stand.worker._round()
+    counts = stand.pipeline.board.counts()
+    assert counts["expired"] > 0
+    assert counts["labels"] == labels
+    stand.put(range(40, 80))
+    for _ in range(10):
+        stand.worker._round()
+    assert stand.admitted() == 80
+    assert stand.pipeline.board.counts()["labels"] > labels
+    wanted = state(stand.pipeline)
+    stand.journal.close()
+    again = Stand(tmp_path)
+    again.now = stand.now
+    again.worker.recover()
+    assert state(again.pipeline) == wanted
+    again.journal.close()
 
 
 def test_the_journal_is_trimmed_only_behind_a_checkpoint_that_is_on_the_disk(

@@ -14,9 +14,10 @@ from ingest.codecs._origins import (
     device_name,
 )
 from ingest.codecs._row import NO_SEQUENCE, sequence_number, write_row
+from ingest.codecs._tokens import tokens
 from ingest.codecs._typed import Columns, repeated
 from ingest.codecs._units import Units, convert
-from ingest.codecs._words import codes, text
+from ingest.codecs._words import codes, longest, text
 from ingest.times import Zone, instant, instants
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery
@@ -30,7 +31,8 @@ def _code_of(channel: Channel) -> Callable[[Any], float]:
     """The number of a word that the typed parser let through."""
     if channel.kind is Kind.CATEGORY:
         return codes(channel).__getitem__
-    return lambda value: text(value)[0]
+    most = longest(channel)
+    return lambda value: text(value, most)[0]
 
 
 class ColumnRows:
@@ -56,6 +58,7 @@ class ColumnRows:
             for column, channel in enumerate(schema.channels)
             if channel.kind in (Kind.CATEGORY, Kind.TEXT)
         ]
+        self._tokens = [(column, tokens(channel)) for column, channel in schema.worded]
         self._conversions = list(units.declared.items())
         self._head = [device.where, time.where, sequence.where].count("field")
 
@@ -124,12 +127,15 @@ class ColumnRows:
         return True
 
     def _coded(self, columns: Sequence[Sequence[Any]]) -> Sequence[Sequence[Any]]:
-        """The channels' columns, with numbers in place of words."""
+        """The channels' columns, with numbers in place of words, and the words of texts behind
+        them."""
         if not self._worded:
             return columns
         coded = list(columns)
         for channel, code_of in self._worded:
             coded[channel] = list(map(code_of, columns[channel]))
+        for channel, tokens_of in self._tokens:
+            coded += zip(*map(tokens_of, columns[channel]), strict=True)
         return coded
 
     def _ids(self, delivery: Delivery, start: int, stop: int) -> Sequence[Any]:

@@ -14,6 +14,7 @@ from ingest.codecs._origins import (
 )
 from ingest.codecs._reading import DecodeError, Message, Parse, Reading
 from ingest.codecs._row import sequence_number, write_row
+from ingest.codecs._tokens import tokens
 from ingest.codecs._tolerant import reader
 from ingest.codecs._units import Units
 from ingest.rejects import Rejects
@@ -58,6 +59,9 @@ class Rows:
         self._devices = devices
         self._device, self._time, self._sequence, self._zone = device, time, sequence, zone
         self._channels = [(path_to(channel), reader(channel)) for channel in schema.channels]
+        self._tokens = [
+            (column, path_to(channel), tokens(channel)) for column, channel in schema.worded
+        ]
         self._units = units
         # Only numbers have a unit.
         self._measured = [
@@ -99,6 +103,9 @@ class Rows:
         if reading.units or self._units.declared:
             self._convert(pairs, reading.units, message, rejects)
         values, flags = zip(*pairs, strict=True) if pairs else ((), ())
+        for column, path, tokens_of in self._tokens:
+            words = tokens_of(lookup(reading.values, path))
+            values, flags = (*values, *words), (*flags, *[flags[column]] * len(words))
         write_row(batch, row, time, message.received, sequence, values, flags)
 
     def _convert(

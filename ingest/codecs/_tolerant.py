@@ -5,11 +5,12 @@ import json
 import math
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from ingest.codecs._words import category, spelled_boolean, text
+from ingest.codecs._words import category, longest, spelled_boolean, text
 from streamgauge.schema import Channel, Kind
 from streamgauge.words import Flag
 
@@ -145,7 +146,7 @@ def reader(channel: Channel) -> Callable[[Any], tuple[float, int]]:
     if channel.kind is Kind.CATEGORY:
         return category(channel)
     if channel.kind is Kind.TEXT:
-        return text
+        return partial(text, most=longest(channel))
     if channel.kind is Kind.BOOLEAN:
         return boolean
     return number if channel.decimal == "." else number_with_comma

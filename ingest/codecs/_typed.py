@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ingest.codecs._rows import MOST_READINGS
-from ingest.codecs._words import LONGEST
+from ingest.codecs._words import longest
 from streamgauge.schema import Channel, Kind
 
 __all__ = [
@@ -43,7 +43,7 @@ def channel_type(channel: Channel) -> Any:
     if channel.kind is Kind.CATEGORY:
         return Literal[channel.values] | None
     if channel.kind is Kind.TEXT:
-        return Annotated[str, msgspec.Meta(max_length=LONGEST)] | None
+        return Annotated[str, msgspec.Meta(max_length=longest(channel))] | None
     return bool | Literal[0, 1] | None if channel.kind is Kind.BOOLEAN else float | None
 
 

@@ -10,10 +10,12 @@ from rapidfuzz import fuzz, process
 from streamgauge.schema import Channel
 from streamgauge.words import Flag
 
-__all__ = ["LONGEST", "category", "codes", "spelled_boolean", "text"]
+__all__ = ["LONGEST", "as_text", "category", "codes", "longest", "spelled_boolean", "text"]
 
 LONGEST = 256
 """Characters of a text that is still a word; a longer one is a mistake or an attack."""
+LONGEST_LINE = 4_096
+"""Characters of a text whose words are kept, such as a line of a log."""
 REMEMBERED = 10_000
 """Spellings that a channel remembers: to compare one with all words takes microseconds."""
 _WRONG_TYPE = (math.nan, int(Flag.WRONG_TYPE))
@@ -38,10 +40,16 @@ def _folded(word: str) -> str:
     return " ".join(word.casefold().split())
 
 
-def _as_text(value: Any) -> str | None:
-    """What a value is called; None where it is no text and no number."""
+def longest(channel: Channel) -> int:
+    """Characters that a text of this channel may have."""
+    return LONGEST_LINE if channel.words else LONGEST
+
+
+def as_text(value: Any, most: int = LONGEST) -> str | None:
+    """What a value is called; None where it is no number and no text of at most `most`
+    characters."""
     if isinstance(value, str):
-        return value if len(value) <= LONGEST else None
+        return value if len(value) <= most else None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
@@ -89,7 +97,7 @@ def category(channel: Channel) -> Read:
     def read(value: Any) -> tuple[float, int]:
         if value is None or value != value:
             return _ABSENT
-        text = _as_text(value)
+        text = as_text(value)
         if text is None:
             return unknown if isinstance(value, str) else _WRONG_TYPE
         word = _folded(text)
@@ -107,12 +115,12 @@ def category(channel: Channel) -> Read:
     return read
 
 
-def text(value: Any) -> tuple[float, int]:
+def text(value: Any, most: int = LONGEST) -> tuple[float, int]:
     """A number that stands for a text, the same for ever: 48 bits of its BLAKE2b digest, case and
     whitespace aside; and its flag."""
     if value is None or value != value:
         return _ABSENT
-    found = _as_text(value)
+    found = as_text(value, most)
     if found is None:
         return _WRONG_TYPE
     word = _folded(found)

@@ -282,4 +282,5 @@ class _Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # the cl
 
 
 def _said(failed: BaseException) -> str:
-    return f"{type(failed).__name__}: {failed}" if str(failed) else type(failed).__name__
+    name, said = type(failed).__name__, str(failed)
+    return said if said.startswith(name) else f"{name}: {said}" if said else name

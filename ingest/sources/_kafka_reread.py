@@ -29,6 +29,8 @@ class Rereader:
         self._consumer: Consumer = None
         self._held: dict[Partition, list[Chunk]] = defaultdict(list)
         """What was fetched beyond a run: mostly the next run begins with it."""
+        self.why = ""
+        """What is waited for; "" while nothing is."""
 
     def read(self, runs: Sequence[Run]) -> list[Chunk]:
         """The records of the runs in that order; OSError that says what is missing."""
@@ -68,7 +70,9 @@ class Rereader:
         while held and held[0].offset < at:
             held.pop(0)
         if not held:
+            self.why = f"reading again what the journal names of {partition[0]}, from offset {at}"
             held += patiently(partial(self._fetch, partition, at), PATIENCE)
+            self.why = ""
         return held[0] if held else None
 
     def _fetch(self, partition: Partition, at: int) -> list[Chunk]:

@@ -62,7 +62,7 @@ class _Taken:
 
 def rows_at_once(schema: Schema) -> int:
     """Rows that are read together."""
-    return max(1, min(ROWS, PIECE_BYTES // (8 * len(schema) + NAME_BYTES)))
+    return max(1, min(ROWS, PIECE_BYTES // (8 * schema.width + NAME_BYTES)))
 
 
 class TableReader:

@@ -35,6 +35,9 @@ CODEC = "json"
 QUEUE_BYTES = 64_000_000
 """Payload bytes that may wait, whatever their number."""
 LEAST_SESSION_MS = 1_000
+LEAST_ANSWER_MS, MOST_ANSWER_MS = 5_000, 30_000
+"""How long a broker has for an answer: as long as the group waits for us, within these bounds. A
+network that is gone, which nobody tells, is noticed by nothing else."""
 HEARTBEATS = 3
 """Per session timeout at least."""
 
@@ -99,7 +102,8 @@ def open(  # noqa: A001  # the contract of a source's file
     )  # fmt: skip
     identity = f"{socket.gethostname()} {group} {sorted(topics)} {source_index}"
     digest = hashlib.blake2b(identity.encode(), digest_size=5).hexdigest()
-    reading = reach | {"isolation_level": isolation_level}
+    answer = min(max(session, LEAST_ANSWER_MS), MOST_ANSWER_MS)
+    reading = reach | {"isolation_level": isolation_level, "request_timeout_ms": answer}
     member = reading | {
         "group_id": group,
         "group_instance_id": instance or f"streamgauge-{digest}",
@@ -164,7 +168,7 @@ class _KafkaSource:
     def state(self) -> dict[str, Any]:
         """See `ingest.source.Source`. `lag` is what the topics hold and we have not fetched, `lost`
         what retention removed before we read it."""
-        why = self._member.why
+        why = self._rereader.why or self._member.why
         return {
             "ok": not why,
             "why": why,

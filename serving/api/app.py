@@ -8,6 +8,8 @@ from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
 from ingest.rejects import Reject
+from monitoring.alerts.outbox import Outbox
+from serving.api import alerts as alert_routes
 from serving.api import (
     devices,
     drift,
@@ -18,11 +20,19 @@ from serving.api import (
     problems,
     readings,
     rejects,
+    selection,
     stream,
     tasks,
 )
 from serving.api.access import Access
-from serving.api.guard import AnswerHeaders, KnownHosts, RawPaths, authorised, may_write
+from serving.api.guard import (
+    AnswerHeaders,
+    KnownHosts,
+    RawPaths,
+    SmallBodies,
+    authorised,
+    may_write,
+)
 from serving.api.history import History
 from serving.api.intake import Intake
 from serving.api.service import Part, Service, States
@@ -35,9 +45,11 @@ __all__ = ["create_app"]
 _GUARDED = (
     devices.routes,
     tasks.routes,
+    selection.routes,
     drift.routes,
     events.routes,
     rejects.routes,
+    alert_routes.routes,
     stream.routes,
     health.status,
     metrics.routes,
@@ -68,12 +80,14 @@ def create_app(
     read_keys: Sequence[str] = (),
     write_keys: Sequence[str] = (),
     intake: Intake | None = None,
+    alerts: Outbox | None = None,
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
     All callables are asked from server threads. `ready` says which parts work, `rejects` gives the
     newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
-    `intake` takes what is posted, None where the configuration has no `http` source.
+    `intake` takes what is posted, None where the configuration has no `http` source; `alerts` holds
+    what fires, None where it has no rules.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
     Host header must be loopback or one of `hosts`. Without `with_page` there is neither the page
@@ -83,6 +97,7 @@ def create_app(
     if hosts or not (keys or read_keys or write_keys):
         guards.append(Middleware(KnownHosts, hosts=hosts))
     guards.append(Middleware(RawPaths))
+    guards.append(Middleware(SmallBodies, but=readings.PATHS))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -100,7 +115,7 @@ def create_app(
     )
     access = Access(keys, clock, read_keys=read_keys, write_keys=write_keys)
     app.state.service = Service(
-        board, history, live, ready, rejects, states, access, stream_name, clock, intake
+        board, history, live, ready, rejects, states, access, stream_name, clock, intake, alerts
     )
     app.state.metrics = metrics.registry(app.state.service)
     problems.install(app)

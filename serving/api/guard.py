@@ -14,9 +14,19 @@ from serving.api.problems import Problem, response
 from serving.api.service import Read, Service
 from streamgauge.hosts import is_loopback
 
-__all__ = ["COOKIE", "AnswerHeaders", "KnownHosts", "RawPaths", "authorised", "may_write"]
+__all__ = [
+    "COOKIE",
+    "AnswerHeaders",
+    "KnownHosts",
+    "RawPaths",
+    "SmallBodies",
+    "authorised",
+    "may_write",
+]
 
 COOKIE = "streamgauge_session"
+SMALL_BYTES = 16_384
+"""Of a body where none is long."""
 
 _BEARER = HTTPBearer(auto_error=False, description="An API key as a bearer token.")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")
@@ -112,6 +122,37 @@ class KnownHosts:
             "use a loopback address, or add the name to serve.hosts",
         )
         await response(problem, scope["path"])(scope, receive, send)
+
+
+class SmallBodies:
+    """Refuses a body that is longer than a login's, or whose length is not said, where no route
+    reads it piece by piece: anybody may send one, before any key is looked at."""
+
+    def __init__(self, app: ASGIApp, but: Sequence[str]) -> None:
+        self.app = app
+        self.but = frozenset(but)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        problem = self._problem(scope) if scope["type"] == "http" else None
+        if problem is None:
+            await self.app(scope, receive, send)
+        else:
+            await response(problem, scope["path"])(scope, receive, send)
+
+    def _problem(self, scope: Scope) -> Problem | None:
+        if scope["path"] in self.but:
+            return None
+        headers, close = Headers(scope=scope), {"Connection": "close"}
+        if "transfer-encoding" in headers:
+            return Problem(411, "send the body in one piece, with Content-Length", headers=close)
+        length = headers.get("content-length", "0")
+        if length.isdigit() and int(length) > SMALL_BYTES:
+            return Problem(
+                413,
+                f"a body of {length} bytes; at most {SMALL_BYTES:,} are read here",
+                headers=close,
+            )
+        return None
 
 
 class RawPaths:

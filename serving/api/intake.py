@@ -1,9 +1,12 @@
 """What a posted body holds, and what of it the pipeline could not read: found before the 202."""
 
+import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import islice
+from json import JSONDecoder
 from typing import Any
 
 import msgspec
@@ -11,7 +14,7 @@ import msgspec
 from ingest.labels import LabelCodec
 from ingest.rejects import Rejects
 from ingest.source import Codec
-from ingest.sources.http import LABELS, HttpSource
+from ingest.sources.http import LABELS, HttpSource, TooMany
 from stream_processor.settings.classes import label_channel
 from stream_processor.settings.fields import PluginUse
 from stream_processor.settings.model import Settings
@@ -30,6 +33,13 @@ TRIED_DEVICES = 50_000
 FORGIVEN = "device_limit"
 """The one reason that a trial cannot know: which devices there are is the worker's to say."""
 
+_COUNTED = 8
+"""Commas per message that may wait: an array with more of them is counted before it is cut, since
+millions of tiny elements take a hundred times their own room."""
+
+_line = re.compile(rb"\S[^\n]*").finditer
+_skip = re.compile(r"[ \t\n\r]*").match
+_scan = JSONDecoder(strict=False, parse_int=float).raw_decode
 _elements = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
@@ -74,6 +84,10 @@ class Intake:
         self._array = codec.use == "json" and not codec.options.get("readings")
         self._build = partial(_Trial, codec, schema, clock)
         self._trials = threading.local()
+        self.held = 0
+        """Bytes of bodies that are being read and looked at; the event loop's."""
+        self.taking = True
+        """False while the state is taken back: which keys are durable is not known yet."""
 
     @property
     def takes_labels(self) -> bool:
@@ -86,17 +100,21 @@ class Intake:
 
     def messages(self, body: bytes, media_type: str, topic: str) -> Messages:
         """The messages of a body: its lines, the elements of its array, or all of it. ValueError
-        where it holds none."""
-        if not body.strip():
+        where it holds none, TooMany where it holds more than could ever wait."""
+        if not body or body.isspace():
             raise ValueError("the body is empty; send a reading")
         if media_type in LINES:
-            lines = [(k, line) for k, line in enumerate(body.split(b"\n"), 1) if line.strip()]
-            return Messages([line for _, line in lines], [k for k, _ in lines], "line")
+            return _lines(body, self.source.queue)
         if (self._array or topic == LABELS) and body.lstrip()[:1] == b"[":
             try:
-                found = [bytes(element) for element in _elements(body)]
-            except (ValueError, RecursionError):
-                return Messages([body])  # what is wrong with it is told by its trial
+                found = _array(body, self.source.queue, self.source.max_bytes)
+            except (ValueError, RecursionError) as wrong:
+                if len(body) <= self.source.max_bytes:
+                    return Messages([body])  # what is wrong with it is told by its trial
+                raise ValueError(
+                    f"malformed: the array is not readable as JSON: {wrong}; correct it and send "
+                    "it again"
+                ) from None
             return Messages(found, range(len(found)), "index")
         return Messages([body])
 
@@ -131,6 +149,52 @@ def _no_object(position: int, label: bytes) -> list[Fault]:
     return []
 
 
+def _lines(body: bytes, most: int) -> Messages:
+    payloads, places, line, counted = list[bytes](), list[int](), 1, 0
+    for found in islice(_line(body), most + 1):
+        line += body.count(b"\n", counted, found.start())
+        counted = found.start()
+        payloads.append(found.group())
+        places.append(line)
+    if len(payloads) > most:
+        raise TooMany
+    return Messages(payloads, places, "line")
+
+
+def _array(body: bytes, most: int, longest: int) -> list[bytes]:
+    """Its elements. ValueError, RecursionError: it is malformed; TooMany."""
+    if body.count(b",") > _COUNTED * most:
+        _count(body.decode("utf-8", "replace").lstrip()[1:], most, longest)
+    found = [bytes(element) for element in _elements(body)]
+    if len(found) > most:
+        raise TooMany
+    return found
+
+
+def _space_end(text: str, at: int) -> int:
+    found = _skip(text, at)
+    return found.end() if found else at
+
+
+def _count(elements: str, most: int, longest: int) -> None:
+    """TooMany where there are more than `most`. Only one exists at a time, and a part of the text
+    in which the longest has room."""
+    begin, at, part = 0, 0, elements[: 2 * longest]
+    for k in range(most + 1):
+        if at > longest:
+            begin, at = begin + at, 0
+            part = elements[begin : begin + 2 * longest]
+        try:
+            _, at = _scan(part, _space_end(part, at))
+        except ValueError as wrong:
+            raise ValueError(f"index {k}, up to max_bytes = {longest:,} of it: {wrong}") from None
+        at = _space_end(part, at)
+        if part[at : at + 1] != ",":
+            return
+        at += 1
+    raise TooMany
+
+
 class _Trial:
     """The codec once more, decoding into a batch that nobody reads."""
 
@@ -139,7 +203,7 @@ class _Trial:
         self._codec: Codec = load("ingest.codecs", codec.use).build(
             schema, self._devices, **codec.options
         )
-        self._batch, self._clock = Batch(64, len(schema)), clock
+        self._batch, self._clock = Batch(64, schema.width), clock
 
     @property
     def worn(self) -> bool:

@@ -11,23 +11,26 @@ from pydantic import BaseModel, Field
 
 from ingest.sources._keys import digest
 from ingest.sources.http import LABELS, READINGS, Full, HttpSource, KeyReused, Post, TooMany
+from serving.api.body import RETRY, body_of, media_type_of
 from serving.api.intake import Fault, Intake, Messages
 from serving.api.problems import Problem, described
 from serving.api.service import Read, Service
 
-__all__ = ["routes"]
+__all__ = ["PATHS", "routes"]
 
 Answer = TypeVar("Answer")
 routes = APIRouter(tags=["readings"])
+PATHS = ("/v1/readings", "/v1/labels")
+"""Where bodies may be long; they are read within bounds of their own."""
 AT_ONCE = 16_384
 """Bytes of a body that are looked through on the event loop; more would hold others up."""
 SHOWN = 20
 LONGEST_KEY = 255
-RETRY_SECONDS = 1
 NO_SOURCE = (
     "this service takes nothing over HTTP: its configuration has no such source; "
     'add [[source]] with use = "http" to the pipeline.toml and start it again'
 )
+NOT_YET = "the service takes its state back and takes nothing new; send it again after 1 s"
 NO_LABELS = (
     'no task takes labels over HTTP; give one label = { from = "http" } in the pipeline.toml '
     "and start the service again"
@@ -69,11 +72,11 @@ _BODY = {
         "content": dict.fromkeys(("application/json", "application/x-ndjson", "*/*"), _ANY),
     }
 }
-_STATUSES = described(401, 403, 404, 413, 415, 422, 429, 503)
+_STATUSES = described(401, 403, 404, 408, 413, 415, 422, 429, 503)
 
 
 @routes.post(
-    "/v1/readings", operation_id="post_readings", status_code=202, response_model=Accepted,
+    PATHS[0], operation_id="post_readings", status_code=202, response_model=Accepted,
     responses=_STATUSES, openapi_extra=_BODY,
 )  # fmt: skip
 async def post_readings(
@@ -85,7 +88,7 @@ async def post_readings(
 
 
 @routes.post(
-    "/v1/labels", operation_id="post_labels", status_code=202, response_model=Accepted,
+    PATHS[1], operation_id="post_labels", status_code=202, response_model=Accepted,
     responses=_STATUSES, openapi_extra=_BODY,
 )  # fmt: skip
 async def post_labels(
@@ -101,15 +104,16 @@ async def _take(request: Request, service: Service, topic: str, given: str | Non
         raise Problem(404, NO_SOURCE)
     if topic == LABELS and not intake.takes_labels:
         raise Problem(404, NO_LABELS)
-    media_type = _media_type(request, intake.accepts(topic), intake.codec)
-    body = await _body(request, intake.source.max_request)
-    key = digest(topic.encode(), given.encode()) if given else b""
-    content = digest(media_type.encode(), body) if given else b""
-    repeated = _keyed(partial(intake.source.repeats, key, content))
-    look = _look if repeated else _look_and_try
-    small = len(body) <= AT_ONCE
-    found = (intake, body, media_type, topic)
-    messages, faults = look(*found) if small else await asyncio.to_thread(look, *found)
+    if not intake.taking:
+        raise Problem(503, NOT_YET, headers=RETRY)
+    media_type = media_type_of(request, intake.accepts(topic), intake.codec)
+    async with body_of(request, intake) as body:
+        key = digest(topic.encode(), given.encode()) if given else b""
+        content = digest(media_type.encode(), body) if given else b""
+        repeated = _keyed(partial(intake.source.repeats, key, content))
+        look = partial(_look if repeated else _look_and_try, intake, body, media_type, topic)
+        messages, faults = look() if len(body) <= AT_ONCE else await asyncio.to_thread(look)
+    del body, look  # a large one need not wait for the disk
     if repeated or not messages.payloads:
         return _accepted(messages, faults, repeated=repeated)
     _refuse(intake, messages, faults)
@@ -130,60 +134,19 @@ def _keyed(ask: Callable[[], Answer]) -> Answer:
         ) from None
 
 
-def _media_type(request: Request, accepted: tuple[str, ...], codec: str) -> str:
-    header = request.headers.get("content-type", accepted[0])
-    media_type, _, parameters = (part.strip().lower() for part in header.partition(";"))
-    charset = parameters.partition("charset=")[2].strip('" ')
-    if media_type not in accepted or charset not in ("", "utf-8", "utf8", "us-ascii"):
-        raise Problem(
-            415,
-            f"Content-Type {header[:100]!r} is not what codec {codec!r} reads; send one of "
-            f"{', '.join(accepted)} in UTF-8",
-            headers={"Accept-Post": ", ".join(accepted)},
-        )
-    encoding = request.headers.get("content-encoding", "identity").lower()
-    if encoding != "identity":
-        raise Problem(
-            415, f"Content-Encoding {encoding[:40]!r} is not read here; send the body as it is",
-            headers={"Accept-Encoding": "identity"},
-        )  # fmt: skip
-    return media_type
-
-
-async def _body(request: Request, most: int) -> bytes:
-    announced = request.headers.get("content-length", "0")
-    parts, size = list[bytes](), int(announced) if announced.isdigit() else 0
-    if size <= most:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                break
-            parts.append(part)
-    if size > most:
-        raise Problem(
-            413,
-            f"the body is longer than max_request = {most:,} bytes; send it in parts, or raise "
-            'max_request of the source "http"',
-            headers={"Connection": "close"},
-        )
-    return b"".join(parts)
-
-
 def _look(intake: Intake, body: bytes, media_type: str, topic: str) -> tuple[Messages, list[Fault]]:
     try:
         return intake.messages(body, media_type, topic), []
-    except ValueError as empty:
-        raise Problem(422, str(empty)) from None
+    except TooMany:
+        raise _too_many(intake.source) from None
+    except ValueError as wrong:
+        raise Problem(422, str(wrong)) from None
 
 
 def _look_and_try(
     intake: Intake, body: bytes, media_type: str, topic: str
 ) -> tuple[Messages, list[Fault]]:
     messages, _ = _look(intake, body, media_type, topic)
-    if len(messages.payloads) > intake.source.queue:
-        # Before each is tried: millions of them would take minutes.
-        raise _too_many(intake.source, messages)
     most = intake.source.max_bytes
     for position, payload in enumerate(messages.payloads):
         if len(payload) > most:
@@ -235,20 +198,20 @@ def _offered(
     try:
         return source.offer(topic, messages.payloads, key, content)
     except TooMany:
-        raise _too_many(source, messages) from None
+        raise _too_many(source) from None
     except Full:
         raise Problem(
             429,
-            f"{source.queue:,} messages wait already; send again after {RETRY_SECONDS} s",
-            headers={"Retry-After": str(RETRY_SECONDS)},
+            f"{source.queue:,} messages wait already; send again after 1 s",
+            headers=RETRY,
         ) from None
 
 
-def _too_many(source: HttpSource, messages: Messages) -> Problem:
+def _too_many(source: HttpSource) -> Problem:
     return Problem(
         413,
-        f"{len(messages.payloads):,} messages, more than could ever wait (queue = "
-        f"{source.queue:,}); send fewer at a time",
+        f"more messages than could ever wait (queue = {source.queue:,}); send fewer at a time, or "
+        'raise queue of the source "http"',
     )
 
 
@@ -265,7 +228,7 @@ async def _durable(intake: Intake, post: Post) -> None:
             503,
             f"the pipeline did not journal this within {source.timeout:g} s, see /readyz; {fate}: "
             "send again later, with the same Idempotency-Key",
-            headers={"Retry-After": str(RETRY_SECONDS)},
+            headers=RETRY,
         ) from None
 
 

@@ -6,6 +6,7 @@ from threading import Thread
 import uvicorn
 from starlette.types import ASGIApp
 
+from serving.api.connection import Connection
 from serving.live import Live
 
 __all__ = ["CannotListen", "HttpServer"]
@@ -56,6 +57,7 @@ class HttpServer:
         self.url = f"http://{shown}:{self.port}"
         config = uvicorn.Config(
             app,
+            http=Connection,
             log_level="warning",
             access_log=False,
             server_header=False,

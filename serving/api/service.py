@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from ingest.rejects import Reject
+from monitoring.alerts.outbox import Outbox
 from serving.api.access import Access
 from serving.api.history import History
 from serving.api.intake import Intake
@@ -45,6 +46,7 @@ class Service:
     clock: Callable[[], int]
     """Microseconds UTC."""
     intake: Intake | None = None
+    alerts: Outbox | None = None
 
 
 def _service(request: Request) -> Service:

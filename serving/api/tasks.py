@@ -12,7 +12,7 @@ from serving.api.values import Instant, Number
 from stream_processor.views import Board, ScoreView
 from streamgauge.output import SCORE_COLUMNS
 
-__all__ = ["require", "routes", "skill"]
+__all__ = ["Task", "require", "routes", "skill"]
 
 routes = APIRouter(tags=["tasks"])
 

@@ -67,7 +67,7 @@ class Arrange:
     ) -> None:
         if not (0 <= room <= ROOMIEST and 0 <= queue <= ROOMIEST):
             raise ValueError(f"room for {room}, {queue} readings of a device; give 0 to {ROOMIEST}")
-        k = len(schema)
+        k = schema.width
         head = Block([Field(name) for name in HEAD], capacity)
         # At least two layers: a block of one layer keeps no depth of its own.
         held = Block([Field("reading", (HELD + 2 * k,))], capacity, layers=max(2, room + 1))
@@ -96,7 +96,7 @@ class Arrange:
         # One reading may set free all that is held back, each as two rows, and all that waits.
         freed = 2 * (room + 2) + queue
         own_plan = [lateness, room, _HOWS[assemble], span, policy, max_ahead_us, queue, freed]
-        plan = np.array([*own_plan, *gaps], np.int64)
+        plan = np.array([*own_plan, *gaps, *[0] * (k - len(gaps))], np.int64)
         self._rules, self._item = limits(schema), np.zeros(2 * k)
         self._state = (plan, head.array, recent, held.stack, known, part, waiting, entries)
         self._codes, self._numbers = np.zeros((0, 5), np.int64), np.zeros((0, 2 * k))

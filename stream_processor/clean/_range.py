@@ -22,9 +22,11 @@ _FLAG_EXTREME = int(Flag.EXTREME)
 
 
 def limits(schema: Schema) -> NDArray[np.float64]:
-    """float64[k, 3]: low, high, and 1 where a value outside refuses the whole reading."""
+    """float64[k + 1, 3]: low, high, and 1 where a value outside refuses the whole reading; the last
+    row is no channel's, but the caller's own."""
     refuses = [float(channel.outside is Outside.REJECT) for channel in schema.channels]
-    return np.column_stack([schema.low, schema.high, np.array(refuses, np.float64)])
+    rules = np.column_stack([schema.low, schema.high, np.array(refuses, np.float64)])
+    return np.vstack([rules, np.zeros(3)])
 
 
 @kernel
@@ -42,15 +44,15 @@ def _fault(value: float, low: float, high: float) -> int:
 def examine(
     i: int, values: NDArray[np.float64], flags: NDArray[np.uint16], limits: NDArray[np.float64]
 ) -> int:
-    """Vet the k values of reading i of `values[n, k]`: a bad one becomes NaN, with one bit in its
-    flags.
+    """Vet the values of reading i of the k channels that `limits` has rules for: a bad one becomes
+    NaN, with one bit in its flags.
 
-    `limits` is float64[at least k, 3]. Gives REFUSED if a channel whose policy is
+    Gives REFUSED if a channel whose policy is
     `outside = "reject"` left its range, NOTHING_LEFT if no value is usable, else FINE.
     """
     refused = False
     usable = 0
-    for c in range(values.shape[1]):
+    for c in range(len(limits) - 1):
         value = values[i, c]
         if math.isnan(value):
             continue

@@ -94,59 +94,60 @@ def _moments(part: Floats, window: int, mean: float) -> tuple[float, float, floa
 
 
 @kernel
-def _products(
-    values: Floats, times: Floats, mean: float, first: float, middle: float
-) -> tuple[float, float]:
-    """Sums of time by value and of time squared, each about its mean; that of the times is `middle`
-    microseconds after `first`."""
-    above = below = above_too = below_too = 0.0
-    n = len(values)
-    whole = n - n % 2
-    for k in range(0, whole, 2):
-        t, u = (times[k] - first - middle) * 1e-6, (times[k + 1] - first - middle) * 1e-6
-        above += t * (values[k] - mean)
-        above_too += u * (values[k + 1] - mean)
-        below += t * t
-        below_too += u * u
-    if whole < n:
-        t = (times[n - 1] - first - middle) * 1e-6
-        above += t * (values[n - 1] - mean)
-        below += t * t
-    return above + above_too, below + below_too
+def _away(times: Floats, first: float) -> float:
+    """Sum of the distances from `first`: whole numbers, so the same in any order."""
+    a = b = c = d = 0.0
+    n = len(times)
+    whole = n - n % 4
+    for k in range(0, whole, 4):
+        a += times[k] - first
+        b += times[k + 1] - first
+        c += times[k + 2] - first
+        d += times[k + 3] - first
+    for k in range(whole, n):
+        a += times[k] - first
+    return (a + b) + (c + d)
 
 
 @kernel
-def _middle(part: Floats, window: int) -> float:
-    """Mean event time as distance from the oldest: added to it, it would lose its digits."""
-    older, newer = _runs(part, window)
-    begin, head = _RING + window, int(part[_HEAD])
-    first = part[begin + head]
-    away = away_too = 0.0
-    # Whole numbers: their sum is the same in any order.
-    for k in range(begin + head, begin + older - 1, 2):
-        away += part[k] - first
-        away_too += part[k + 1] - first
-    if (older - head) % 2:
-        away += part[begin + older - 1] - first
-    for k in range(begin, begin + newer - 1, 2):
-        away += part[k] - first
-        away_too += part[k + 1] - first
-    if newer % 2:
-        away += part[begin + newer - 1] - first
-    return float((away + away_too) / part[_SIZE])
+def _products(
+    values: Floats, times: Floats, mean: float, first: float, middle: float
+) -> tuple[float, float]:
+    """Sums of time by value and of time squared, in microseconds and each about its mean; that of
+    the times is `middle` after `first`."""
+    a = b = c = d = aa = bb = cc = dd = 0.0
+    n = len(values)
+    whole = n - n % 4
+    for k in range(0, whole, 4):
+        t, u = times[k] - first - middle, times[k + 1] - first - middle
+        v, w = times[k + 2] - first - middle, times[k + 3] - first - middle
+        a += t * (values[k] - mean)
+        b += u * (values[k + 1] - mean)
+        c += v * (values[k + 2] - mean)
+        d += w * (values[k + 3] - mean)
+        aa += t * t
+        bb += u * u
+        cc += v * v
+        dd += w * w
+    for k in range(whole, n):
+        t = times[k] - first - middle
+        a += t * (values[k] - mean)
+        aa += t * t
+    return (a + b) + (c + d), (aa + bb) + (cc + dd)
 
 
 @kernel
 def _slope(part: Floats, window: int, mean: float) -> float:
     older, newer = _runs(part, window)
-    head, times = int(part[_HEAD]), _RING + window
-    first, middle = part[times + head], _middle(part, window)
-    older_values = part[_RING + head : _RING + older]
-    above, below = _products(older_values, part[times + head : times + older], mean, first, middle)
-    newer_values = part[_RING : _RING + newer]
-    more, wide = _products(newer_values, part[times : times + newer], mean, first, middle)
+    head, begin = int(part[_HEAD]), _RING + window
+    first = part[begin + head]
+    times, later = part[begin + head : begin + older], part[begin : begin + newer]
+    # Added to the oldest time, the mean distance from it would lose its digits.
+    middle = (_away(times, first) + _away(later, first)) / part[_SIZE]
+    above, below = _products(part[_RING + head : _RING + older], times, mean, first, middle)
+    more, wide = _products(part[_RING : _RING + newer], later, mean, first, middle)
     below += wide
-    return (above + more) / below if below > 0.0 else np.nan
+    return float((above + more) / below * 1e6) if below > 0.0 else np.nan
 
 
 @kernel

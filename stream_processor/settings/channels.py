@@ -4,16 +4,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stream_processor.arrange.stage import ROOMIEST
 from stream_processor.settings.fields import REQUIRED, Options, PluginUse
-from stream_processor.settings.kinds import Duration, Ever, Limits
+from stream_processor.settings.kinds import AtLeastOne, Duration, Ever, Limits
 from streamgauge.schema import Kind, Outside
+from streamgauge.tokens import MOST_WORDS
 
 __all__ = ["ChannelSettings", "InterpolateSettings"]
 
 CLEANERS = "stream_processor.clean"
+
+
+def _ascending(value: tuple[int, int]) -> tuple[int, int]:
+    least, most = value
+    if not least <= most <= 5:
+        raise ValueError(f"[{least}, {most}] is no range; write for example [1, 2], at most 5")
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,12 @@ class ChannelSettings:
     """How like one of them, percent, a misspelt word must be to be taken for it; 100 = none is."""
     decimal: Literal[".", ","] = "."
     """What stands before the decimals of numbers that are written as text."""
+    words: Annotated[int, Field(ge=0, le=MOST_WORDS)] = 0
+    """Of a text, how many words are kept for features such as `tfidf`; further ones are not."""
+    ngrams: Annotated[tuple[AtLeastOne, AtLeastOne], AfterValidator(_ascending)] = (1, 1)
+    """From how many words to how many that follow each other count as one."""
+    stop_words: tuple[str, ...] = ()
+    """Words that are left out."""
     silent_after: Ever = None
     """How long the channel may be absent before that is an event."""
     interpolate: InterpolateSettings | None = None

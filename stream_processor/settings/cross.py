@@ -2,27 +2,26 @@
 
 from collections.abc import Mapping, Sequence
 
+from monitoring.alerts.condition import parsed
 from stream_processor.features import calendar, rolling
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.classes import check_classes, classes_of
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs
+from stream_processor.settings.horizons import check_horizons
 from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
-from stream_processor.settings.tasks import SelectSettings, TaskSettings
+from stream_processor.settings.tasks import TaskSettings
 from stream_processor.settings.topics import check_topics
+from stream_processor.settings.trial import try_selection
 from streamgauge.durations import text
+from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schema import Kind
 
 __all__ = ["NO_SOURCE", "check_channels", "check_whole"]
 
-NO_HORIZON = {
-    "regression": "a regression has no horizon",
-    "anomaly": "an anomaly is one of its own reading, so there is no horizon",
-    "clustering": "a reading is in its cluster at once, so there is no horizon",
-}
 NO_SOURCE = "no source, so nothing comes in"
 
 
@@ -50,8 +49,29 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
         _check_names(clock.of, calendar.FIELDS, "calendar field", path, findings)
     for name, task in settings.tasks.items():
         _check_task(name, task, settings.channels, findings)
+    _check_alerts(settings, findings)
     if not settings.tasks and not findings.within("tasks"):
         findings.notes.append("no [tasks.NAME]: readings are kept and shown, nothing is predicted")
+
+
+def _check_alerts(settings: Settings, findings: Findings) -> None:
+    alerts = settings.alerts
+    for name, rule in alerts.rules.items():
+        path: KeyPath = ("alerts", "rules", name)
+        if rule.when == "score" and not findings.within(*path, "condition"):
+            try:
+                parsed(rule.condition, SCORE_COLUMNS)
+            except ValueError as refused:
+                findings.refuse((*path, "condition"), str(refused))
+        elif rule.condition and rule.when != "score":
+            findings.add(
+                (*path, "condition"), f'means nothing with when = "{rule.when}"', "remove it"
+            )
+        _check_names(rule.inhibits, tuple(alerts.rules), "rule", (*path, "inhibits"), findings)
+    if alerts.rules and not alerts.receivers:
+        findings.notes.append(
+            "no [alerts.receivers.NAME]: alerts are shown under /v1/alerts, nobody is told"
+        )
 
 
 def _check_arrangement(settings: Settings, findings: Findings) -> None:
@@ -133,40 +153,15 @@ def _check_task(
     except ValueError as refused:
         findings.refuse(path, str(refused))
     if not findings.within(*path, "kind"):
-        _check_horizons(task, (*path, "horizons"), findings)
+        check_horizons(task, (*path, "horizons"), findings)
         check_label(task, path, findings)
-    if task.select is not None and not findings.within(*path, "select"):
-        _check_selection(task.select, (*path, "select"), findings)
     check_classes(task, channels, path, findings)
+    if task.select is not None and task.by_itself:
+        why = f"a selection learns from labels, and a task of kind {task.kind} from readings"
+        findings.add((*path, "select"), why, "remove it, and choose with inputs")
     broken = any(findings.within(*path, key) for key in ("model", "kind", "classes"))
     if task.model and not broken:
         _check_model(task, channels, (*path, "model"), findings)
-
-
-def _check_selection(chosen: SelectSettings, path: KeyPath, findings: Findings) -> None:
-    if chosen.by == "variance" and chosen.keep is not None:
-        remedy = "write threshold = 0.1 instead, or nothing"
-        findings.add((*path, "keep"), "a selection by variance keeps what is above it", remedy)
-    if chosen.by == "correlation" and chosen.threshold is not None:
-        findings.add(
-            (*path, "threshold"), "a selection by correlation keeps the best", "write keep = 10"
-        )
-    if chosen.by == "correlation" and chosen.keep is None and chosen.threshold is None:
-        findings.add((*path, "keep"), "missing", "say how many features to keep: keep = 10")
-
-
-def _check_horizons(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
-    given = findings.document.found(path) is not None
-    if given and task.kind in NO_HORIZON:
-        findings.add(path, NO_HORIZON[task.kind], 'remove it, or set kind = "forecast"')
-    if task.kind == "forecast" and not task.horizons and not findings.within(*path):
-        findings.add(path, "a forecast needs a horizon", 'add horizons = ["10m"]')
-    seen: set[tuple[int, int]] = set()
-    for i, horizon in enumerate(task.horizons):
-        key = (horizon.duration, horizon.readings)
-        if key in seen:
-            findings.add((*path, i), f"the horizon {horizon.text} stands here twice", "remove one")
-        seen.add(key)
 
 
 def _check_model(
@@ -219,8 +214,9 @@ def check_channels(settings: Settings, findings: Findings) -> None:
 
 
 def _check_words(settings: Settings, findings: Findings) -> None:
-    """A category has its words, and nothing else has."""
+    """A category has its words, and nothing else has; the words of a text can be kept."""
     for name, channel in settings.channels.items():
+        _check_text(name, channel, findings)
         path: KeyPath = ("channels", name, "values")
         is_category = channel.kind is Kind.CATEGORY
         if findings.within(*path) or findings.within("channels", name, "kind"):
@@ -233,6 +229,17 @@ def _check_words(settings: Settings, findings: Findings) -> None:
         elif is_category and (len(folded) < len(channel.values) or "" in folded):
             remedy = "name each once; case and whitespace make no difference"
             findings.add(path, "a word stands here twice, or is empty", remedy)
+
+
+def _check_text(name: str, channel: ChannelSettings, findings: Findings) -> None:
+    path: KeyPath = ("channels", name)
+    if findings.within(*path):
+        return
+    if channel.words and channel.kind is not Kind.TEXT:
+        findings.add((*path, "words"), f"a {channel.kind} has no words", 'set kind = "text"')
+    for key, unused in (("ngrams", (1, 1)), ("stop_words", ())):
+        if getattr(channel, key) != unused and not channel.words:
+            findings.add((*path, key), "no words are kept", "add words = 30")
 
 
 def _check_references(settings: Settings, channels: list[str], findings: Findings) -> None:
@@ -276,4 +283,8 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
                 path,
                 "no feature is left for this task",
                 f'widen it, for example inputs = ["*"]; features: {", ".join(names) or "none"}',
+            )
+        if task.select is not None and not findings.within("tasks", name):
+            try_selection(
+                task, ("tasks", name, "select"), choose_inputs(task, names, used), names, findings
             )

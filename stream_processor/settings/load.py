@@ -13,7 +13,13 @@ from stream_processor.settings.environment import refuse_secrets, resolve
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings, Problem, Problems
 from stream_processor.settings.read import read
-from stream_processor.settings.trial import try_cleaners, try_detector, try_sinks, try_sources
+from stream_processor.settings.trial import (
+    try_cleaners,
+    try_detector,
+    try_receivers,
+    try_sinks,
+    try_sources,
+)
 from stream_processor.settings.uses import check_uses
 from streamgauge.tags import read_tags
 
@@ -85,6 +91,7 @@ def _settings(
     try_cleaners(settings, findings)
     try_detector(settings, findings)
     try_sinks(settings, folder, findings)
+    try_receivers(settings, findings)
     if not for_replay:
         try_sources(settings, findings)
     serve = settings.serve

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from stream_processor.settings.alerts import AlertSettings
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.devices import DeviceSettings
 from stream_processor.settings.document import Document, KeyPath
@@ -188,6 +189,7 @@ class Settings:
     scores: ScoreSettings = ScoreSettings()
     sinks: tuple[PluginUse, ...] = field(default=(), metadata={"key": "sink"})
     store: StoreSettings = StoreSettings()
+    alerts: AlertSettings = field(default=AlertSettings())
     serve: ServeSettings = ServeSettings()
     notes: tuple[str, ...] = field(default=(), metadata={"key": ""})
     """What is allowed but may surprise, one sentence each."""
@@ -230,4 +232,7 @@ def _channel(name: str, channel: ChannelSettings) -> Channel:
         channel.values,
         channel.similarity,
         channel.decimal,
+        channel.words,
+        channel.ngrams,
+        channel.stop_words,
     )

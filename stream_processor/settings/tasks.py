@@ -1,11 +1,11 @@
 """[tasks.NAME]: what is predicted, from what, by which model, and where its labels come from."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from stream_processor.settings.fields import REQUIRED, Names
+from stream_processor.settings.fields import REQUIRED, REST, Names
 from stream_processor.settings.kinds import (
     AtLeastOne,
     Duration,
@@ -76,13 +76,10 @@ HTTP_LABELS = "http/labels"
 
 @dataclass(frozen=True, slots=True)
 class SelectSettings:
-    """tasks.NAME.select: which features the models see."""
+    """tasks.NAME.select: which features the models see, by a file of `models/selections`."""
 
-    by: Literal["variance", "correlation"] = field(default="correlation", metadata=REQUIRED)
-    keep: AtLeastOne | None = None
-    """How many are kept by correlation with the label."""
-    threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """By variance, those above it are kept; 0 unless given."""
+    by: str = field(default="", metadata=REQUIRED)
+    options: dict[str, Any] = field(default_factory=dict, repr=False, metadata=REST)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -10,13 +10,23 @@ from typing import Any, get_type_hints
 
 from ingest.rejects import Rejects
 from stream_processor.settings.document import KeyPath
+from stream_processor.settings.fields import PluginUse
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
-from stream_processor.settings.uses import CODECS, DETECTORS, SINKS, SOURCES
+from stream_processor.settings.tasks import TaskSettings
+from stream_processor.settings.uses import CODECS, DETECTORS, RECEIVERS, SELECTIONS, SINKS, SOURCES
 from streamgauge.devices import Devices
 from streamgauge.plugins import UnknownPlugin, load
+from streamgauge.state import Keys
 
-__all__ = ["try_cleaners", "try_detector", "try_sinks", "try_sources"]
+__all__ = [
+    "try_cleaners",
+    "try_detector",
+    "try_receivers",
+    "try_selection",
+    "try_sinks",
+    "try_sources",
+]
 
 STAND_INS: Mapping[Any, Any] = {
     str: "http://localhost",
@@ -38,6 +48,26 @@ def try_detector(settings: Settings, findings: Findings) -> None:
     if use is not None and plugin is not None:
         build = partial(plugin.build, 0, 1)
         _attempt(build, use.options, ("drift", "detector"), findings)
+
+
+def try_selection(
+    task: TaskSettings,
+    path: KeyPath,
+    inputs: Sequence[int],
+    names: Sequence[str],
+    findings: Findings,
+) -> None:
+    """A task's selection, in front of its model for one device; `path` is that of `select`."""
+    from models.compile import compile as compile_model
+    from models.spec import build as build_model
+
+    plugin = _known(SELECTIONS, task.select and PluginUse(task.select.by))
+    if task.select is not None and plugin is not None:
+        keys = Keys.FLEET if task.scope == "fleet" else Keys.DEVICE
+        learner = compile_model(build_model(task.model), 0, inputs, names, 1, keys).learner
+        chosen = [names[column] for column in inputs]
+        build = partial(plugin.build, learner, inputs, chosen, 1)
+        _attempt(build, task.select.options, path, findings)
 
 
 def try_cleaners(settings: Settings, findings: Findings) -> None:
@@ -77,6 +107,15 @@ def try_sinks(settings: Settings, folder: Path, findings: Findings) -> None:
             if _attempt(begin, sink.options, ("sink", i), findings):
                 _tell(plugin, sink.options, findings)
                 _refuse_loop(plugin, i, settings, findings)
+
+
+def try_receivers(settings: Settings, findings: Findings) -> None:
+    """Every receiver of alerts. To open one connects nothing."""
+    for name, receiver in settings.alerts.receivers.items():
+        plugin = _known(RECEIVERS, receiver)
+        path: KeyPath = ("alerts", "receivers", name)
+        if plugin is not None and _attempt(partial(plugin.open), receiver.options, path, findings):
+            _tell(plugin, receiver.options, findings)
 
 
 def _tell(plugin: ModuleType, options: Options, findings: Findings) -> None:

@@ -7,12 +7,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from stream_processor.settings.alerts import ReceiverSettings
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.fields import Options, PluginUse
 from stream_processor.settings.model import FeatureSettings, Settings, SourceSettings
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
+from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from streamgauge import plugins
 
 __all__ = ["check_uses"]
@@ -22,7 +24,9 @@ Known = dict[str, inspect.Parameter]
 CODECS = "ingest.codecs"
 SOURCES = "ingest.sources"
 SINKS = "monitoring.sinks"
+RECEIVERS = "monitoring.receivers"
 DETECTORS = "monitoring.detectors"
+SELECTIONS = "models.selections"
 FEATURES = "stream_processor.features"
 
 
@@ -41,10 +45,18 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
         sources=tuple(uses.source(s, ("source", i)) for i, s in enumerate(settings.sources)),
         sinks=tuple(uses.sink(s, ("sink", i)) for i, s in enumerate(settings.sinks)),
         drift=dataclasses.replace(settings.drift, detector=detector),
+        alerts=dataclasses.replace(
+            settings.alerts,
+            receivers={
+                name: uses.receiver(one, ("alerts", "receivers", name))
+                for name, one in settings.alerts.receivers.items()
+            },
+        ),
         features=uses.features(settings.features),
         channels={
             name: uses.cleaning(channel, name) for name, channel in settings.channels.items()
         },
+        tasks={name: uses.task(task, name) for name, task in settings.tasks.items()},
     )
 
 
@@ -83,6 +95,14 @@ class _Uses:
             checked[key] = Options(found.options) if own else found
         return dataclasses.replace(channel, **checked)
 
+    def task(self, task: TaskSettings, name: str) -> TaskSettings:
+        """A task's selection of features and its options."""
+        if task.select is None:
+            return task
+        use = PluginUse(task.select.by, task.select.options)
+        found = self.plugin(SELECTIONS, use, ("tasks", name, "select"), key="by")
+        return dataclasses.replace(task, select=SelectSettings(found.use, found.options))
+
     def sink(self, use: PluginUse, path: KeyPath) -> PluginUse:
         """A sink beside the store, which every service has."""
         if use.use == "store":
@@ -90,9 +110,14 @@ class _Uses:
             return use
         return self.plugin(SINKS, use, path)
 
-    def plugin(self, package: str, use: PluginUse, path: KeyPath) -> PluginUse:
-        """One plug-in and its options."""
-        known = self._options(package, use.use, path)
+    def receiver(self, one: ReceiverSettings, path: KeyPath) -> ReceiverSettings:
+        """Who is told of alerts."""
+        checked = self.plugin(RECEIVERS, PluginUse(one.use, one.options), path)
+        return dataclasses.replace(one, options=checked.options)
+
+    def plugin(self, package: str, use: PluginUse, path: KeyPath, key: str = "use") -> PluginUse:
+        """One plug-in, named at `key`, and its options."""
+        known = self._options(package, use.use, path, key)
         if known is None:
             return use
         self._refuse_unknown(use.options, list(known), path)
@@ -130,14 +155,14 @@ class _Uses:
         default = {"zone": self.zone} if "zone" in known else {}
         return default | self._typed(known, given, path)
 
-    def _options(self, package: str, name: str, path: KeyPath) -> Known | None:
+    def _options(self, package: str, name: str, path: KeyPath, key: str = "use") -> Known | None:
         if not name:
             return None
         try:
             module = plugins.load(package, name)
         except plugins.UnknownPlugin as unknown:
             shorthand = isinstance(self.findings.document.found(path), str)
-            self.findings.refuse(path if shorthand else (*path, "use"), str(unknown))
+            self.findings.refuse(path if shorthand else (*path, key), str(unknown))
             return None
         return _typed_options(module)
 

@@ -14,8 +14,9 @@ is text of hexadecimal digits, of which what follows a # is not read. The expect
     }
 
 A reading names the channels that have a value; `sequence` where it has one, `flags` ({"t": 8})
-where there are any. Codecs that remember get several messages, one delivery each: instead of
-`topic` there is "messages": [{"file": "birth.hex", "topic": ...}, ...], with the same keys.
+where there are any, `words` ({"note": ["pump", "seized"]}) of texts that have some. Codecs that
+remember get several messages, one delivery each: instead of `topic` there is "messages": [{"file":
+"birth.hex", "topic": ...}, ...], with the same keys.
 """
 
 import json

@@ -1,5 +1,6 @@
 """Every operator there is, built for the contract suite: at least one subject per file."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -8,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from ingest.codecs._tokens import tokens
 from stream_processor.admit import Admit
 from stream_processor.clean._range import EXTREME
 from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
-from stream_processor.features import calendar, formula, group, lags, raw, rolling, shape
+from stream_processor.features import calendar, formula, group, lags, raw, rolling, shape, tfidf
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.operator import Operator
 from stream_processor.silence import Silence
@@ -260,6 +262,45 @@ def _of_words(name: str, options: Mapping[str, Any], column: int) -> Operator:
     return operator
 
 
+class _Texts:
+    """Readings with texts made of their values, and a feature of the words."""
+
+    def __init__(self, options: Mapping[str, Any], column: int) -> None:
+        channels = [Channel("temperature"), Channel("load")]
+        text = Channel("free", kind=Kind.TEXT, words=12)
+        self.schema = Schema([*channels, text])
+        self.tokens = tokens(text)
+        self.operator = tfidf.build(self.schema, CAPACITY, column, **options)
+        self.names, self.blocks = self.operator.names, self.operator.blocks
+
+    def call(self, batch: Batch, features: Features) -> Call:
+        wide = Batch(batch.capacity, self.schema.width)
+        inner = self.operator.call(wide, features)
+
+        def run(n: int) -> None:
+            wide.row[:n], wide.verdict[:n] = batch.row[:n], batch.verdict[:n]
+            wide.values[:n, :3] = batch.values[:n]
+            for i, value in enumerate(batch.values[:n, 2].tolist()):
+                wide.values[i, self.schema.words["free"]] = self.tokens(_text_of(value))
+            inner.run(n=n)
+
+        return Call(run, (Now.N,))
+
+
+def _text_of(value: float) -> str | None:
+    if not math.isfinite(value):
+        return None
+    small = value % 97.0
+    return " ".join(f"word{int(small * k) % 11}" for k in range(int(small) % 9))
+
+
+_OF_TEXTS: tuple[Mapping[str, Any], ...] = (
+    {"of": ["free"], "buckets": 5},
+    {"of": ["free"], "buckets": 4, "counters": 6},
+    {"of": ["free"], "scope": "fleet"},
+)
+
+
 _AMONG_DEVICES: tuple[tuple[str, Keys, Mapping[str, Any]], ...] = (
     ("tags", Keys.FLEET, {}),
     ("joined", Keys.FLEET, {"of": _BOTH, "device": "d7", "at_most": "20s", "readings_max": 3}),
@@ -414,6 +455,17 @@ SUBJECTS = (
     *(
         Subject(f"{_FEATURES}.{name}", ", ".join(options), partial(_of_words, name, options))
         for name, options in _OF_WORDS
+    ),
+    *(
+        Subject(
+            f"{_FEATURES}.tfidf",
+            ", ".join(f"{key} {value}" for key, value in options.items()),
+            partial(_Texts, options),
+            Keys.FLEET if "scope" in options else Keys.DEVICE,
+            learned=True,
+            outcomes={"learns": lambda operator: bool(operator.blocks["state"].array.any())},
+        )
+        for options in _OF_TEXTS
     ),
     *(
         Subject(

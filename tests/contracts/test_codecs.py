@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ingest.codecs._tokens import word_number
 from ingest.rejects import Rejects
-from streamgauge import plugins
+from streamgauge import plugins, tokens
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
@@ -62,7 +63,9 @@ def test_real_payload(golden: Golden) -> None:
 
 def wanted(reading: dict[str, Any]) -> dict[str, Any]:
     """An expectation with what it leaves out."""
-    return {"sequence": -1, "flags": {}} | reading | {"time": micros(reading["time"])}
+    words = {name: list(map(word_number, some)) for name, some in reading.get("words", {}).items()}
+    time = micros(reading["time"])
+    return {"sequence": -1, "flags": {}} | reading | {"time": time, "words": words}
 
 
 def shown(batch: Batch, k: int, golden: Golden, devices: Devices) -> dict[str, Any]:
@@ -72,8 +75,20 @@ def shown(batch: Batch, k: int, golden: Golden, devices: Devices) -> dict[str, A
         "device": devices.ids[batch.row[k]],
         "time": int(batch.time[k]),
         "sequence": int(batch.sequence[k]),
-        "flags": {n: int(f) for n, f in zip(names, batch.flags[k], strict=True) if f},
-    } | {n: float(x) for n, x in zip(names, batch.values[k], strict=True) if not np.isnan(x)}
+        "flags": {n: int(f) for n, f in zip(names, batch.flags[k], strict=False) if f},
+        "words": {n: some for n in golden.schema.words if (some := words_of(batch, k, golden, n))},
+    } | {n: float(x) for n, x in zip(names, batch.values[k], strict=False) if not np.isnan(x)}
+
+
+def words_of(batch: Batch, k: int, golden: Golden, channel: str) -> list[int]:
+    """The numbers of the words of a text in a row of a batch; none where it is absent."""
+    columns = batch.values[k, golden.schema.words[channel]]
+    if np.isnan(columns).any():
+        assert np.isnan(columns).all()
+        return []
+    places = [tokens.BITS * place for place in range(tokens.PER_VALUE)]
+    numbers = [int(value) >> place & tokens.WORDS for value in columns for place in places]
+    return [number for number in numbers if number]
 
 
 def built(golden: Golden, limit: int) -> tuple[Any, Devices]:
@@ -85,7 +100,7 @@ def built(golden: Golden, limit: int) -> tuple[Any, Devices]:
 
 def dirty(golden: Golden) -> Batch:
     """A batch filled with nonsense, so that a column which is not written shows."""
-    batch = Batch(2, len(golden.schema))
+    batch = Batch(2, golden.schema.width)
     for name in COLUMNS:
         getattr(batch, name)[:] = 77
     return batch

@@ -10,7 +10,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from ingest.rejects import Rejects
-from models.learner import Estimator
+from models.learner import Estimator, Learner
 from serving.listing import FOLDERS
 from stream_processor.settings.features import taken_by
 from streamgauge import plugins
@@ -29,6 +29,13 @@ POSITIONAL: dict[str, dict[str, Any]] = {
     "stream_processor.features": {"schema": Schema, "capacity": int, "column": int},
     "monitoring.detectors": {"lane": int, "capacity": int},
     "monitoring.sinks": {"lanes": Sequence[Lane], "stream": str, "folder": Path, "clock": CLOCK},
+    "monitoring.receivers": {},
+    "models.selections": {
+        "learner": Learner,
+        "inputs": Sequence[int],
+        "names": Sequence[str],
+        "capacity": int,
+    },
     "models.compiled": {
         "estimator": Estimator,
         "lane": int,

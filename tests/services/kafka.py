@@ -67,7 +67,7 @@ log.cleaner.backoff.ms=200
 log.retention.check.interval.ms=300
 log.segment.delete.delay.ms=100
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,\
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,BEHIND:PLAINTEXT,\
  SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 """
@@ -101,10 +101,17 @@ class Kafka:
 
     With `secure` it has three more: `sasl` (SASL without TLS), `tls` and `sasl_tls`, each
     "127.0.0.1:PORT"; certificates are signed by `ca`. `settings` are lines of server.properties.
+    With `behind` = (inside, outside) another one is at the port inside and sends its clients to the
+    port outside: a proxy is to stand there.
     """
 
     def __init__(
-        self, folder: Path, *, secure: bool = False, settings: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        secure: bool = False,
+        behind: tuple[int, int] | None = None,
+        settings: Mapping[str, str] | None = None,
     ) -> None:
         self._java = program("java", "openjdk-17-jre-headless")
         self._libs = resolved()
@@ -117,10 +124,16 @@ class Kafka:
             at.get(name, "") for name in ("SASL_PLAINTEXT", "SSL", "SASL_SSL")
         )
         self._process: subprocess.Popen[bytes] | None = None
+        told = {name: where for name, where in at.items() if name != "CONTROLLER"}
+        if behind is not None:
+            at["BEHIND"], told["BEHIND"] = (f"127.0.0.1:{port}" for port in behind)
         lines = [
             *_SETTINGS.strip().splitlines(),
             f"controller.quorum.bootstrap.servers={at['CONTROLLER']}",
-            f"listeners={','.join(f'{name}://{where}' for name, where in at.items())}",
+            *(
+                f"{setting}={','.join(f'{name}://{where}' for name, where in those.items())}"
+                for setting, those in (("listeners", at), ("advertised.listeners", told))
+            ),
             f"log.dirs={folder}/data",
             *(self._security() if secure else []),
             *(f"{name}={value}" for name, value in (settings or {}).items()),
@@ -200,13 +213,17 @@ class Kafka:
 
 @contextmanager
 def kafka(
-    folder: Path, *, secure: bool = False, settings: Mapping[str, str] | None = None
+    folder: Path,
+    *,
+    secure: bool = False,
+    behind: tuple[int, int] | None = None,
+    settings: Mapping[str, str] | None = None,
 ) -> Iterator[Kafka]:
     """A broker of the test's own, which it may stop and kill; skips the test where there is none.
 
     Starting one takes seconds: `shared` does where a test only reads and writes.
     """
-    broker = Kafka(folder, secure=secure, settings=settings)
+    broker = Kafka(folder, secure=secure, behind=behind, settings=settings)
     try:
         broker.start()
         yield broker

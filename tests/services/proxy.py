@@ -1,4 +1,4 @@
-"""A TCP proxy on loopback that can stall, cut and resume what goes through it."""
+"""A TCP proxy on loopback that can stall, cut, refuse and resume what goes through it."""
 
 import selectors
 import socket
@@ -19,7 +19,7 @@ class Proxy:
         self._open, self._stopping = threading.Event(), threading.Event()
         self._open.set()
         self._pairs: dict[socket.socket, socket.socket] = {}
-        self._cut = False
+        self._cut = self._refusing = False
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
         self._thread.start()
 
@@ -31,8 +31,13 @@ class Proxy:
         """End every connection; new ones are made."""
         self._cut = True
 
+    def refuse(self) -> None:
+        """End every connection, and each new one at once."""
+        self._refusing = self._cut = True
+
     def resume(self) -> None:
         """Pass on what waited, and what comes."""
+        self._refusing = False
         self._open.set()
 
     def stop(self) -> None:
@@ -58,6 +63,8 @@ class Proxy:
         if ready is self._listener:
             client, _ = self._listener.accept()
             try:
+                if self._refusing:
+                    raise ConnectionRefusedError
                 server = socket.create_connection(("127.0.0.1", self._server))
             except OSError:
                 client.close()

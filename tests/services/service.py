@@ -71,7 +71,7 @@ class Service:
         """Start it and wait until it answers and every part works."""
         self.launch()
         wait_for(self.answers, 60.0, what=f"the service: {self.errors}")
-        wait_for(lambda: self.ready, what=f"a ready service, see {self.folder}")
+        wait_for(lambda: self.answers() and self.ready, 60.0, what=f"readiness, see {self.folder}")
 
     def answers(self) -> bool:
         """Whether it lives; fails the test where it ended by itself."""

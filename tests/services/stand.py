@@ -18,7 +18,14 @@ from serving.api.intake import Intake
 from serving.api.server import HttpServer
 from serving.api.service import Part, States
 from serving.live import Live
-from stream_processor.views import DeviceView, PredictionView, ScoreView, TaskView
+from stream_processor.views import (
+    ChoiceView,
+    DeviceView,
+    PredictionView,
+    ScoreView,
+    SelectionView,
+    TaskView,
+)
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions, prediction_id
@@ -118,6 +125,14 @@ class StandBoard:
         mae = 0.9 + 0.35 * (self.ids.index(device) if device else 2)
         known = {"labels": 1200.0, "mae": mae, "rmse": 1.4, "persistence_mae": 2.0, "r2": math.nan}
         return ScoreView("power", horizon, device, {k: known.get(k) for k in SCORE_COLUMNS})
+
+    def selections(self, task: str, device: str = "") -> list[SelectionView]:
+        one = [ChoiceView("power", 1.0, 0.75, "kept for long")] if device else []
+        both = one or [ChoiceView("power", 0.5, math.nan, ""), ChoiceView("flow", None, None, "")]
+        return [
+            SelectionView(task, lane.horizon, device, "device", "redundancy", len(both), both)
+            for lane in LANES[:1]
+        ]
 
     def counts(self) -> dict[str, Any]:
         return {

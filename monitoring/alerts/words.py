@@ -1,0 +1,53 @@
+"""What an alert says: what happened, since when, compared with what, where to look first."""
+
+import math
+
+from monitoring.alerts.rule import Rule
+from streamgauge.durations import text as duration
+from streamgauge.events import Event
+from streamgauge.instants import iso
+from streamgauge.schedule import Lane
+
+__all__ = ["of_drift", "of_score", "of_service", "of_silence"]
+
+Said = tuple[str, str]
+"""Summary, description."""
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}" if math.isfinite(value) else "unknown"
+
+
+def of_drift(event: Event, device: str, lane: Lane, target: str) -> Said:
+    """The error of a task rose."""
+    times = event.after / event.before if event.before else math.inf
+    much = f", {times:.3g} times as large" if math.isfinite(times) else ""
+    watched = f" Look at {target} first: it is what the task predicts." if target else ""
+    change = f"from {_number(event.before)} to {_number(event.after)}{much}"
+    lately = f"over the last {event.size:.0f} labels, noticed at {iso(event.time)}"
+    summary = f"{device}: predictions of {lane.name} became worse"
+    return summary, f"The mean error rose {change}, {lately}.{watched}"
+
+
+def of_silence(event: Event, device: str) -> Said:
+    """Nothing is heard of a device or of one of its channels."""
+    what = f"{event.channel} of {device}" if event.channel else device
+    return (
+        f"{what} is silent",
+        f"Nothing was heard of {what} for {event.size:.0f} seconds, since {iso(event.time)}.",
+    )
+
+
+def of_score(rule: Rule, lane: Lane, numbers: dict[str, float], since: int) -> Said:
+    """A condition holds of a task's scores."""
+    used = [f"{k} = {_number(v)}" for k, v in numbers.items() if k in rule.text]
+    lasted = f" for {duration(rule.lasting)}" if rule.lasting else ""
+    return (
+        f"{lane.name}: {rule.text}",
+        f"Over all devices this has held{lasted}, since {iso(since)}: {', '.join(used)}.",
+    )
+
+
+def of_service(part: str, why: str, since: int) -> Said:
+    """A part of the service is not ready."""
+    return f"{part} is not ready", f"Since {iso(since)}: {why}"
