@@ -16,6 +16,7 @@ from monitoring.sinks._lines import LinesEncoder
 from monitoring.sinks._messages import encoded
 from monitoring.sinks._sql_server import tables
 from serving.api.devices import PredictionModel
+from serving.cli import main
 from stream_processor.pipeline import Pipeline
 from streamgauge import database
 from streamgauge.output import Output
@@ -228,3 +229,29 @@ def points(server: InfluxDB1, task: str) -> dict[float, dict[str, Any]]:
         row["time"] / 1000: {key: value for key, value in row.items() if value is not None}
         for row in rows
     }
+
+
+def test_replay_writes_and_shows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Classes beside numbers in CSV and Parquet; each kind's own scores in the report."""
+    monkeypatch.setenv("COLUMNS", "200")
+    config = CONFIG.replace(
+        'label = { from = "topic:labels", match = { time_within = "1s" } }',
+        'label = { from = "column:label" }',
+    )
+    (tmp_path / "pipeline.toml").write_text(config)
+    rows("elec2", 80).to_csv(tmp_path / "elec2.csv", index=False)
+    found = {}
+    for name in ("out.csv", "out.parquet"):
+        arguments = ["replay", tmp_path / "pipeline.toml", tmp_path / "elec2.csv", "--output"]
+        assert main([*map(str, arguments), str(tmp_path / name)]) == 0
+        read = pd.read_csv if name.endswith("csv") else pd.read_parquet
+        found[name] = read(tmp_path / name)
+    for one in found.values():
+        assert set(one[one["task"] == "trend"]["prediction"].dropna()) == {"UP", "DOWN"}
+        price = one[one["task"] == "price"]["prediction"].dropna().astype(float)
+        assert len(price) > 50
+    shown = capsys.readouterr().out
+    for heading in ("balanced", "kappa", "last class: accuracy", "ROC AUC", "last value: MAE"):
+        assert heading in shown
