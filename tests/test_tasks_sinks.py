@@ -204,6 +204,7 @@ def test_influxdb_has_fields_for_them(ran: Ran, tmp_path: Path) -> None:
         # What it takes without being told is nanoseconds.
         server.write(lines.part(0, len(lines)).decode().replace("\n", "000\n"))
         found = {task: points(server, task) for task in ("trend", "mode", "strange", "price")}
+        clusters = points(server, "mode", "iot_cluster")
     for one in ran.table.values():
         point = found[one["task"]].get(one["made_at"].timestamp(), {})
         if one["task"] == "trend":
@@ -216,11 +217,18 @@ def test_influxdb_has_fields_for_them(ran: Ran, tmp_path: Path) -> None:
         else:
             assert not point.keys() & {"class", "distance"}
     assert {len(of) for of in found.values()} == {ROWS}
+    events = [event for output in ran.outputs for event in output.events]
+    assert {(time, one["after"]) for time, one in clusters.items()} == {
+        (event.time / 1e6, event.after) for event in events
+    }
+    assert clusters
 
 
-def points(server: InfluxDB1, task: str) -> dict[float, dict[str, Any]]:
+def points(
+    server: InfluxDB1, task: str, measurement: str = "iot_prediction"
+) -> dict[float, dict[str, Any]]:
     """The fields of a task's points that are there, by time in seconds."""
-    asked = f"select * from iot_prediction where task = '{task}'"
+    asked = f"select * from {measurement} where task = '{task}'"
     query = urllib.parse.urlencode({"db": "plant", "q": asked, "epoch": "ms"})
     with urllib.request.urlopen(f"{server.url}/query?{query}", timeout=10) as answer:
         [series] = json.load(answer)["results"][0]["series"]

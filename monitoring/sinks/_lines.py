@@ -69,6 +69,7 @@ class LinesEncoder:
       class as `p_CLASS`; of a clustering `distance`
     - `iot_model`: the scores over all devices, and those of single devices
     - `iot_drift`: `before`, `after`, `size`, by `direction`
+    - `iot_cluster` per device that came into a new one: `before`, `after`, and how many it knows
     - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
 
     Without `per_device` there are no single predictions, no silences and no tag `device`.
@@ -90,7 +91,10 @@ class LinesEncoder:
             arrays += [self._scores(output, scores) for scores in output.scores]
             drifts = [event for event in output.events if event.kind in DIRECTIONS]
             if drifts:
-                arrays.append(self._drifts(output, drifts))
+                arrays.append(self._changes("iot_drift", output, drifts))
+            clusters = [one for one in output.events if one.kind is EventKind.NEW_CLUSTER]
+            if clusters and self._per_device:
+                arrays.append(self._changes("iot_cluster", output, clusters))
             silences = [event for event in output.events if event.kind in SILENCES]
             if silences and self._per_device:
                 arrays.append(self._silences(output, silences))
@@ -144,17 +148,17 @@ class LinesEncoder:
         fields = dict(zip(SCORE_COLUMNS, scores.numbers[wanted].T, strict=True))
         return _lines(prefixes, fields, np.full(len(wanted), scores.time))
 
-    def _drifts(self, output: Output, drifts: Sequence[Event]) -> pa.Array:
+    def _changes(self, measurement: str, output: Output, events: Sequence[Event]) -> pa.Array:
         prefixes = [
-            self._series("iot_drift", output, one.lane, one.row, DIRECTIONS[one.kind])
-            for one in drifts
+            self._series(measurement, output, one.lane, one.row, DIRECTIONS.get(one.kind, ""))
+            for one in events
         ]
         fields = {
-            "before": np.array([one.before for one in drifts]),
-            "after": np.array([one.after for one in drifts]),
-            "size": np.array([one.size for one in drifts]),
+            "before": np.array([one.before for one in events]),
+            "after": np.array([one.after for one in events]),
+            "size": np.array([one.size for one in events]),
         }
-        return _lines(pa.array(prefixes), fields, np.array([one.time for one in drifts]))
+        return _lines(pa.array(prefixes), fields, np.array([one.time for one in events]))
 
     def _silences(self, output: Output, silences: Sequence[Event]) -> pa.Array:
         prefixes = []
