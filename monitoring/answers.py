@@ -20,8 +20,7 @@ from monitoring.class_scores import tally
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
-from streamgauge.events import AFTER, BEFORE, KIND, ORDER, SIZE, SOURCE, TIME, EventKind, Events
-from streamgauge.events import LANE as EVENT_LANE
+from streamgauge.events import AFTER, BEFORE, PART, SIZE, SOURCE, TIME, Event, EventKind
 from streamgauge.events import ROW as EVENT_ROW
 from streamgauge.kernels import kernel
 from streamgauge.schedule import BASE, LABEL, LANE, MADE, RESIDUAL, ROW, SLOT, STEP, Lane, Schedule
@@ -52,7 +51,6 @@ P_MEANS, P_FIRST, P_PARTS = range(3)
 _PREDICT = int(Step.PREDICT)
 _EXPIRE = int(Step.EXPIRE)
 _PENDING = int(Status.PENDING)
-_NEW_CLUSTER = int(EventKind.NEW_CLUSTER)
 
 
 @kernel
@@ -102,10 +100,8 @@ def judge(
                 group = told[r, out.VALUE]
                 if entered(cell, lane, total, group):
                     k = count[0]
-                    log[k, KIND] = _NEW_CLUSTER
-                    log[k, EVENT_ROW], log[k, EVENT_LANE] = d, lane
+                    log[k, EVENT_ROW], log[k, PART] = d, lane
                     log[k, TIME], log[k, SOURCE] = codes[i, MADE], codes[i, STEP_SOURCE]
-                    log[k, ORDER] = i
                     log_numbers[k, BEFORE] = cell[CLUSTER * total + lane]
                     log_numbers[k, AFTER] = group
                     log_numbers[k, SIZE] = cell[CLUSTERS * total + lane]
@@ -135,7 +131,10 @@ def judge(
 class Answers:
     """Parts and scores of the lanes that answer more than a number."""
 
-    def __init__(self, lanes: Sequence[Lane], capacity: int, *, pending: int) -> None:
+    def __init__(self, lanes: Sequence[Lane], capacity: int, *, pending: int, room: int) -> None:
+        """`room` is the most steps of a schedule: so many may be told of at a time."""
+        self._log, self._log_numbers = np.zeros((room, 8), np.int64), np.zeros((room, 4))
+        self._logged = np.zeros(1, np.int64)
         count = len(lanes)
         self.lanes = tuple(lanes)
         most = max(1, *(lane.parts for lane in lanes))
@@ -158,15 +157,24 @@ class Answers:
             np.float64,
         ).reshape(count, 3)  # fmt: skip
 
-    def call(
-        self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats, events: Events
-    ) -> Call:
+    def call(self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats) -> Call:
         """Complete the records of the schedule's STEPS, which end at row AT of the columns."""
         given = (schedule.codes, schedule.numbers, schedule.parts)
         state = (self.blocks["answers"].array, self.blocks["parts"].stack,
                  self.blocks["answers.fleet"].array[0], self._parameters)  # fmt: skip
-        log = (events.codes, events.numbers, events.count)
+        log = (self._log, self._log_numbers, self._logged)
         return Call(judge, (*given, *state, codes, numbers, parts, *log, Now.STEPS, Now.AT))
+
+    def told(self) -> list[Event]:
+        """Take out the new clusters since the last call, in the order of the readings."""
+        n = int(self._logged[0])
+        self._logged[0] = 0
+        pairs = zip(self._log[:n].tolist(), self._log_numbers[:n].tolist(), strict=True)
+        return [
+            Event(EventKind.NEW_CLUSTER, code[EVENT_ROW], code[PART], code[TIME], code[SOURCE],
+                  number[BEFORE], number[AFTER], number[SIZE])
+            for code, number in pairs
+        ]  # fmt: skip
 
     def now(self, row: int, lane: int) -> list[float]:
         """The parts of a device's newest prediction."""

@@ -1,28 +1,28 @@
-"""The contract of a drift detector: it watches one lane's residuals, one window per device."""
+"""The contract of a drift detector: it watches one signal, and says when that has changed."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 from streamgauge.calls import Call
 from streamgauge.events import Events
-from streamgauge.schedule import Schedule
+from streamgauge.signal import Signal
 from streamgauge.state import Block
 
 __all__ = ["Detector"]
 
 
 class Detector(Protocol):
-    """All state is in `blocks`. Plug-ins are the files of `monitoring/detectors`; each has
-    `build(lane, capacity, *, options) -> Detector`."""
+    """All state is in `blocks`, by device and part of the signal. Plug-ins are the files of
+    `monitoring/detectors`; each has `build(signal, capacity, *, options) -> Detector`, which raises
+    ValueError for a kind of signal that it makes no sense of, and a `VERSION`.
+    """
 
-    lane: int
     blocks: Mapping[str, Block]
 
-    def call(self, schedule: Schedule, events: Events) -> Call:
-        """The kernel call that looks at the schedule's STEPS, those of this lane with a label.
+    def call(self, signal: Signal, events: Events) -> Call:
+        """The kernel call that looks at all values of this signal, one after the other.
 
-        It appends an event per alarm; the log has room for one per step. Cutting a schedule
-        anywhere changes neither events nor state. Residuals that are not finite, or beyond
-        anything physical (1e24), are skipped.
+        It appends at most one event per value, for which the log has room, with the number of the
+        value as its `ORDER`. Cutting the values anywhere changes neither events nor state.
         """
         ...

@@ -33,7 +33,7 @@ from monitoring.number_scores import (
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
-from streamgauge.events import Events
+from streamgauge.events import Event
 from streamgauge.kernels import kernel
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schedule import (
@@ -192,7 +192,7 @@ class Scorer:
     """Scores of every lane, per device and over all; `window` labels make the rolling scores."""
 
     def __init__(
-        self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50
+        self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50, room: int = 1
     ) -> None:
         count = len(lanes)
         self.lanes = tuple(lanes)
@@ -226,7 +226,7 @@ class Scorer:
             np.float64,
         ).reshape(count, 5)  # fmt: skip
         several = any(lane.kind not in ("forecast", "regression") for lane in lanes)
-        self.answers = Answers(lanes, capacity, pending=pending) if several else None
+        self.answers = Answers(lanes, capacity, pending=pending, room=room) if several else None
         """None where all answers are numbers."""
         if self.answers is not None:
             self.blocks |= self.answers.blocks
@@ -244,14 +244,16 @@ class Scorer:
         given = (schedule.codes, schedule.numbers, schedule.answers)
         return Call(score, (*given, *self._bound, codes, numbers, Now.STEPS, Now.AT), (Now.AT,))
 
-    def calls(
-        self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats, events: Events
-    ) -> list[Call]:
+    def calls(self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats) -> list[Call]:
         """`call`, and what completes it where answers are more than numbers."""
         rest = []
         if self.answers is not None:
-            rest = [self.answers.call(schedule, codes, numbers, parts, events)]
+            rest = [self.answers.call(schedule, codes, numbers, parts)]
         return [self.call(schedule, codes, numbers), *rest]
+
+    def told(self) -> list[Event]:
+        """Take out what answers brought since the last call."""
+        return [] if self.answers is None else self.answers.told()
 
     def cell(self, row: int) -> Floats:
         """float64[len(FIELDS), lanes]: a copy of the scores of one device row, -1 for over all."""

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.codecs._units import is_unit
+from monitoring.detectors.cusum import threshold
 from stream_processor.changes import compare
 from stream_processor.checkpoint import CheckpointRefused, facts_of
 from stream_processor.compose import compose
@@ -18,12 +19,14 @@ from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.tasks import SelectSettings, TaskSettings
+from stream_processor.settings.watching import FEW, watching
 from stream_processor.worker import CHECKPOINT
 from streamgauge import plugins
 from streamgauge.durations import text
 
 __all__ = ["check", "print_problems", "print_summary", "summary"]
 
+MINUTES = 1_440
 WRONG = 2
 """Exit code where the configuration cannot be used."""
 
@@ -97,7 +100,7 @@ def summary(settings: Settings) -> list[tuple[str, str]]:
         *_features(settings),
         *(("task", _task(name, task)) for name, task in settings.tasks.items()),
         *_models(settings),
-        ("drift", settings.drift.detector.use if settings.drift.detector else "not watched"),
+        *_drift(settings),
         *(("sink", sink.use) for sink in settings.sinks),
         *_alerts(settings),
         *(("note", note) for note in settings.notes),
@@ -186,6 +189,29 @@ def _selection(chosen: SelectSettings) -> str:
     known = plugins.options(plugins.load("models.selections", chosen.by))
     given = {name: chosen.options.get(name, option.default) for name, option in known.items()}
     return f"{chosen.by} ({', '.join(f'{name} = {value}' for name, value in given.items())})"
+
+
+def _drift(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What is watched for drift, and on which false alarms."""
+    found = watching(settings)
+    named = [(kind, use.use) for kind, (_, use) in found.uses.items()]
+    yield "drift", ", ".join(f"{kind} by {use}" for kind, use in named) or "not watched"
+    if found.by_channel:
+        alarms = f"{settings.drift.alarms_per_day:g} false alarms a day"
+        h = max(40.0, threshold(0.1, MINUTES / found.each))
+        shared = f"{alarms} shared by {len(found.channels)} channels of {found.devices:,} devices"
+        at = f"at a value a minute h = {h:.0f}, and 11.5 more for each tenth of them"
+        if found.sharing:
+            yield "drift", f"{shared}; {at}"
+        yield (
+            "drift",
+            "channels are calibrating until 5,000 values, or 300 in 20 days, and 3 days at least",
+        )
+    elif found.channels and settings.drift.level is not None:
+        where = "devices.limit" if settings.devices.expected is None else "devices.expected"
+        why = f"since {where} is {found.devices:,}, above {FEW:,}"
+        remedy = 'declare fewer, or write [drift] level = "cusum" (0.4 KB per channel)'
+        yield "note", f"channels are not watched for drift, {why}; {remedy}"
 
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring.sinks._messages import event, record
-from streamgauge.events import Event, EventKind
+from streamgauge.events import DRIFTS, Event
 from streamgauge.instants import iso
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import LANE, ROW
@@ -19,8 +19,6 @@ from streamgauge.schedule import Lane
 __all__ = ["KINDS", "Message", "Wanted", "newest"]
 
 KINDS = ("prediction", "outcome", "drift", "event", "scores")
-
-_DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +103,7 @@ def _events(output: Output, wanted: Wanted) -> list[Event]:
     return [
         one
         for one in output.events
-        if ("drift" if one.kind in _DRIFTS else "event") in wanted.kinds
+        if ("drift" if one.kind in DRIFTS else "event") in wanted.kinds
         and _fits(output, wanted, one.row, one.lane)
     ]
 
@@ -126,7 +124,7 @@ def _scores(output: Output, wanted: Wanted) -> list[tuple[Scores, int]]:
 
 
 def _event(output: Output, one: Event) -> tuple[str, dict[str, Any]]:
-    if one.kind in _DRIFTS:
+    if one.kind in DRIFTS:
         return "drift", event(output, one)
     told = {
         "time": iso(one.time),

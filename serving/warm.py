@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -16,15 +17,18 @@ from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Chain, Now
+from streamgauge.events import Events
 from streamgauge.kernels import cache_folder
 from streamgauge.plugins import find
 from streamgauge.schedule import Schedule
+from streamgauge.signal import Kind, Signal
 from streamgauge.state import Keys
 
 __all__ = ["compile_kernels"]
 
 WALK = """
 [devices]
+expected = 1
 reorder = "1s"
 assemble = { use = "last", within = "10s" }
 [channels.a]
@@ -77,6 +81,8 @@ def _parts() -> Iterator[tuple[str, Callable[[], None]]]:
         yield f"models {name}", partial(_models, module)
     for name, module in find("models.selections").items():
         yield f"selection of features by {name}", partial(_selection, module)
+    for name, module in find("monitoring.detectors").items():
+        yield f"detectors {name}", partial(_detector, module)
     for package in _OPERATORS:
         for name, module in find(package).items():
             room = package.partition(".")[2].replace(".", " ")
@@ -123,6 +129,13 @@ def _models(module: ModuleType) -> None:
         learner = module.build(model(), 0, (0,), ("value",), 1, Keys.DEVICE)
         if not isinstance(learner, str):
             _compiled(learner.call(Schedule(1, 1, 2)))
+
+
+def _detector(module: ModuleType) -> None:
+    for kind in Kind:
+        signal = Signal(kind, "channels", ("value",), 1)
+        with suppress(ValueError):
+            _compiled(module.build(signal, 1).call(signal, Events(1)))
 
 
 def _selection(module: ModuleType) -> None:

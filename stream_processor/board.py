@@ -78,6 +78,7 @@ class LiveBoard:
             told, times, retained = self._stages.retained.last(row)
             skew = self._stages.clocks.skew(row)
             flags = self._stages.flags.by_channel(row)
+            watched = self._stages.drift.watched_of(row)
         if not count:
             last[:], newest, received = np.nan, 0, 0
         better = np.isfinite(retained) & (np.isnan(last) | (times > newest))
@@ -88,7 +89,7 @@ class LiveBoard:
         shown = {n: _some(v) for n, v in zip(self._stages.schema.names, values, strict=True)}
         wrong = abs(skew or 0.0) * 1e6 > self._settings.devices.max_skew
         return DeviceView(
-            device, newest or None, received or None, count, shown, skew, wrong, flags
+            device, newest or None, received or None, count, shown, skew, wrong, flags, watched
         )
 
     def predictions(self, device: str) -> list[PredictionView] | None:
@@ -243,6 +244,8 @@ class LiveBoard:
             wrong = self._stages.clocks.wrong(rows, self._settings.devices.max_skew)
             silent = self._stages.silence.silent(rows)
             silences = self._stages.silence.totals()
+            drifts = self._stages.drift.totals()
+            calibrating = self._stages.drift.calibrating(rows)
         failures = sum(sum(k.failures.values()) for k in self._stages.learners)
         return {
             "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
@@ -258,6 +261,8 @@ class LiveBoard:
             "devices": known,
             "devices_silent": silent,
             "silences": silences,
+            "drifts": drifts,
+            "channels_calibrating": calibrating,
             "devices_clock_wrong": wrong,
             "devices_refused": self._rejects.counts["device_limit"],
         }

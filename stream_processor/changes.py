@@ -42,7 +42,8 @@ class Changes:
     """The same, where it reads the same: its position holds."""
     codecs: list[int] = field(default_factory=list)
     """The same, where it decodes the same too: what the codec remembers holds."""
-    same_drift: bool = True
+    drift: set[str] = field(default_factory=set)
+    """Signals whose detectors are kept."""
     same_scores: bool = True
     same_elsewhere: bool = True
     keeps_pending: bool = True
@@ -146,15 +147,16 @@ def _operators(features: Sequence[Any]) -> Iterator[tuple[str, str]]:
 
 def _whole(changes: Changes, saved: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """What holds for all lanes, and what is known by name only."""
-    changes.same_drift = saved["drift"] == now["drift"]
+    # Before detectors had signals, one text stood for those of all lanes.
+    before = saved["drift"] if isinstance(saved["drift"], list) else []
+    watched = changes_of(changes, "detector of {}", before, now["drift"])
+    kept = zip(now["drift"], watched, strict=True)
+    changes.drift = {name for (name, _), old in kept if old != NONE}
     changes.same_scores = saved["scores"] == now["scores"]
     changes.same_elsewhere = saved["elsewhere"] == now["elsewhere"]
     changes.keeps_pending = saved["pending"] <= now["pending"] and changes.same_elsewhere
-    for same, what in (
-        (changes.same_drift, "the drift detector of every model"),
-        (changes.same_scores, "the scores of every model and device"),
-    ):
-        (changes.kept if same else changes.anew).append(what)
+    what = "the scores of every model and device"
+    (changes.kept if changes.same_scores else changes.anew).append(what)
     if not changes.keeps_pending:
         why = f"pending went from {saved['pending']:,} to {now['pending']:,}"
         if not changes.same_elsewhere:

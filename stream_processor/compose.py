@@ -7,7 +7,9 @@ from models.compile import compile as compile_model
 from models.selection import Selection
 from models.spec import build as build_model
 from models.ways import Question
-from monitoring.detector import Detector
+from monitoring.drift import Drift, Watched
+from monitoring.errors import Errors
+from monitoring.residual import Residual
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
@@ -24,18 +26,23 @@ from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import Settings
 from stream_processor.settings.tasks import LabelSettings, TaskSettings
+from stream_processor.settings.watching import watching
 from stream_processor.silence import Silence
 from stream_processor.walk import PART, Stages
 from streamgauge.classes import Classes
 from streamgauge.plugins import load
 from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
+from streamgauge.signal import Kind as SignalKind
+from streamgauge.signal import Signal
 from streamgauge.state import Keys
 
 __all__ = ["AT_ONCE", "compose", "most_pending"]
 
 AT_ONCE = Span("", 0, 0)
 """The horizon of a regression: its label belongs to the same reading."""
+THRESHOLDS = ("h", "alarms_per_day")
+"""Options of detectors that state does not depend on."""
 
 
 def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
@@ -56,6 +63,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     arrange = _arrange(settings, schema)
     # What is arranged has been looked at for duplicates already.
     nothing = (Policy.NONE, 0)
+    join = LabelJoin(lanes, len(names), limit, pending=pending, skew=skew)
     duplicates, remember = settings.devices.duplicates.kept if arrange is None else nothing
     stages = Stages(
         schema=schema,
@@ -80,10 +88,12 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         retained=Retained(schema, limit),
         features=features,
         lanes=lanes,
-        join=LabelJoin(lanes, len(names), limit, pending=pending, skew=skew),
+        join=join,
         learners=[model.learner for model in models],
-        scorer=Scorer(lanes, limit, pending=pending, window=settings.scores.window),
-        detectors=list(_detectors(settings, lanes)),
+        scorer=Scorer(
+            lanes, limit, pending=pending, window=settings.scores.window, room=join.steps(PART)
+        ),
+        drift=_drift(settings, lanes, join.steps(PART)),
         classify=classify,
         arrange=arrange,
         selections=list(_selections(settings, lanes, names, models)),
@@ -193,12 +203,27 @@ def most_pending(task: TaskSettings) -> int:
     return task.pending
 
 
-def _detectors(settings: Settings, lanes: Sequence[Lane]) -> Iterator[Detector]:
-    chosen = settings.drift.detector
-    if chosen is None:
-        return
-    detector = load("monitoring.detectors", chosen.use)
-    for k, lane in enumerate(lanes):
-        # What learns by itself has no error to watch.
-        if not lane.by_itself:
-            yield detector.build(k, settings.devices.limit, **chosen.options)
+def _drift(settings: Settings, lanes: Sequence[Lane], room: int) -> Drift:
+    """The detectors of the settings, each on its signal; `room` is the most steps of a schedule."""
+    watched, limit = watching(settings), settings.devices.limit
+    columns = [list(settings.channels).index(name) for name in watched.channels]
+    zone = settings.devices.timezone
+    signals: dict[SignalKind, Signal] = {}
+    errors = Errors(lanes, room)
+    residual = None
+    if watched.by_channel:
+        residual = Residual(list(settings.channels), columns, limit, zone=zone, part=PART)
+        signals = {one.kind: one for one in (residual.level, residual.noise, residual.shape)}
+    signals[SignalKind.ERROR] = errors.signal
+    return Drift(
+        errors,
+        residual,
+        [
+            Watched(
+                signals[kind],
+                load("monitoring.detectors", use.use).build(signals[kind], limit, **use.options),
+                [use.use, {k: v for k, v in use.options.items() if k not in THRESHOLDS}],
+            )
+            for kind, (_, use) in watched.uses.items()
+        ],
+    )

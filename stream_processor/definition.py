@@ -64,7 +64,7 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
             for operator, (path, chosen) in zip(stages.features, options, strict=True)
         ],
         "lanes": [[name, _text(shown)] for name, shown in _lanes(settings, stages)],
-        "drift": _use(settings.drift.detector),
+        "drift": [[one.name, _text(one.made_for)] for one in stages.drift.watched],
         "scores": _text(asdict(settings.scores)),
         "elsewhere": [lane.name for lane in stages.lanes if lane.elsewhere is not None],
         "pending": max(map(most_pending, settings.tasks.values()), default=1),

@@ -161,6 +161,10 @@ class LabelJoin:
         """Steps that a schedule must at least hold: what one reading may need at once."""
         return 3 * len(self.lanes)
 
+    def steps(self, part: int) -> int:
+        """Steps of a schedule that suits batches of so many readings."""
+        return 2 * max(part, self.room())
+
 
 def _parameters(lanes: Sequence[Lane], features: int) -> Ints:
     """int64[lanes, PARAMETERS]: what the kernels know of each lane."""

@@ -19,6 +19,8 @@ WAITING = ("size", "free", "oldest", "newest", "cursor", "aside", "released")
 """Fields of a device's list of pending predictions: zero where none waits."""
 OTHER = {"admit.recent": "devices.duplicates", "arrange.": ARRANGED}
 """How blocks begin, and the part of the configuration that their state belongs to."""
+ZONE = "devices.timezone"
+"""What the season of a channel is by."""
 Layout = Mapping[str, Sequence[Any]]
 
 
@@ -59,9 +61,11 @@ class Moved:
             old = changes.operators[int(place)]
             return "" if old == NONE else f"features.{old}.{own}"
         owner = rest.rpartition(".")[0]
-        if kind in ("models", "selection", "drift"):
-            same = owner in changes.lane_names and (kind != "drift" or changes.same_drift)
-            return name if same else ""
+        if kind in ("models", "selection"):
+            return name if owner in changes.lane_names else ""
+        if kind == "drift":
+            seasons = {"residual"} if ZONE not in changes.other else set()
+            return name if owner in {"all", *changes.drift, *seasons} else ""
         if kind == "clean":
             return name if owner in changes.cleaners else ""
         if name in ("labels.ring", "scores.pending", "scores.parts") and not changes.keeps_pending:

@@ -24,6 +24,9 @@ class DeviceView:
     """Whether that is more than `devices.max_skew`."""
     flags: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Values of admitted readings so far, by channel and by what cleaning did to them."""
+    watched: Mapping[str, str] = field(default_factory=dict)
+    """For each channel that is watched for drift "watched", or "calibrating" until it is known
+    what is usual for it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.learner import Learner
 from models.selection import Selection
-from monitoring.detector import Detector
+from monitoring.drift import Drift
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
@@ -29,7 +29,7 @@ from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
 from streamgauge.devices import Devices
-from streamgauge.events import Event, EventKind, Events
+from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions
 from streamgauge.schedule import Lane, Schedule
@@ -62,7 +62,7 @@ class Stages:
     join: LabelJoin
     learners: Sequence[Learner]
     scorer: Scorer
-    detectors: Sequence[Detector]
+    drift: Drift
     classify: Classify
     arrange: Arrange | None = None
     """Comes first where readings wait for each other; None: each goes on by itself."""
@@ -94,8 +94,7 @@ class Stages:
             named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
         for selection in self.selections:
             named[f"selection.{self.lanes[selection.lane].name}"] = selection.blocks
-        for detector in self.detectors:
-            named[f"drift.{self.lanes[detector.lane].name}"] = detector.blocks
+        named |= {f"drift.{name}": blocks for name, blocks in self.drift.blocks().items()}
         return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
 
 
@@ -117,11 +116,10 @@ class Walk:
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
         parts = max((lane.parts for lane in stages.lanes), default=0)
-        self._schedule = Schedule(max(2 * PART, 2 * stages.join.room()), len(names), parts)
+        self._schedule = Schedule(stages.join.steps(PART), len(names), parts)
         self.labels = LabelBatch(PART)
         """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
-        self._events = Events(room)
         self._told: list[Event] = []
         self._codes = np.zeros((room, 8), np.int64)
         self._numbers = np.zeros((room, 4))
@@ -151,7 +149,7 @@ class Walk:
         hearing = [stages.silence] if stages.silence.watching else []
         vetting: list[Operator] = [stages.clocks, stages.admit, *hearing]
         vetting += [*stages.cleaners.values(), stages.flags, *stages.features]
-        before = [stage.call(*given) for stage in vetting]
+        before = [stage.call(*given) for stage in vetting] + stages.drift.channels(self._columns)
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [stages.classify.call(schedule)] if stages.classify else []
         settle = [*answer]
@@ -159,8 +157,8 @@ class Walk:
         included = [selection.includes for selection in stages.selections]
         answer += [call for learner, call in calls if call and learner not in included]
         records = (self._codes, self._numbers, self._parts)
-        after = stages.scorer.calls(schedule, *records, self._events)
-        after += [detector.call(schedule, self._events) for detector in stages.detectors]
+        after = stages.scorer.calls(schedule, *records)
+        after += stages.drift.errors(schedule)
         self._judge, self._settle = Chain(after, now), Chain([*settle, *after], now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:
@@ -275,11 +273,10 @@ class Walk:
     def _tell(self, until: int) -> None:
         """Gather what the steps of one schedule, up to reading `until`, say beside their records,
         in the order of the readings; seal what has become much."""
-        told = self.stages.silence.told(until)
-        if self._events.count[0] or told:
-            self._events.order(0)
-            self._told += sorted([*told, *self._events], key=lambda event: event.source)
-            self._events.clear()
+        told = self.stages.silence.told(until) + self.stages.drift.told(until)
+        told += self.stages.scorer.told()
+        if told:
+            self._told += sorted(told, key=lambda event: event.source)
         if self._now[Now.AT] >= ROOM or len(self._told) >= ROOM:
             self._seal()
 

@@ -17,7 +17,18 @@ from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
 from streamgauge.state import Block, Field
 
-__all__ = ["ALARM", "GRACE", "TICK", "TOTAL", "VARIANCE", "WIDTH", "settings", "update", "window"]
+__all__ = [
+    "ALARM",
+    "GRACE",
+    "LAYERS",
+    "TICK",
+    "TOTAL",
+    "VARIANCE",
+    "WIDTH",
+    "settings",
+    "update",
+    "window",
+]
 
 # Columns of layer 0. `ALARM` is 1 after an update that dropped something, until the next update.
 TICK, TOTAL, VARIANCE, WIDTH, ALARM = range(5)
@@ -29,14 +40,17 @@ DELTA, CLOCK, MIN_LENGTH, GRACE = range(4)
 LAYERS = 41
 
 
-def window(capacity: int, max_buckets: int) -> Block:
-    """The windows of `capacity` devices, empty."""
+def window(capacity: int, max_buckets: int, parts: int = 0, along: str = "") -> Block:
+    """The windows of `capacity` devices, empty: one each, or one for each of so many `parts`, side
+    by side in a field "windows" along them."""
     if max_buckets < 2:
         raise ValueError(
             f"max_buckets is {max_buckets}; at least 2 are needed to merge two and keep one"
         )
     slots = max_buckets + 1
     fields = [Field("count"), Field("totals", (slots,)), Field("variances", (slots,))]
+    if parts:
+        fields = [Field("windows", (parts, 1 + 2 * slots), along=along)]
     return Block(fields, capacity, layers=LAYERS)
 
 

@@ -6,12 +6,14 @@ from enum import IntEnum
 
 import numpy as np
 
-__all__ = ["Event", "EventKind", "Events"]
+from streamgauge.signal import Kind, Signal
+
+__all__ = ["DRIFTS", "Event", "EventKind", "Events"]
 
 # Columns of `codes`.
-KIND, ROW, LANE, TIME, SOURCE, ORDER = range(6)
+KIND, ROW, PART, TIME, SOURCE, ORDER, SINCE, WRITER = range(8)
 # Columns of `numbers`.
-BEFORE, AFTER, SIZE = range(3)
+BEFORE, AFTER, SIZE, MAGNITUDE = range(4)
 
 
 class EventKind(IntEnum):
@@ -27,9 +29,15 @@ class EventKind(IntEnum):
     """Nothing was heard of a device or a channel for longer than its `silent_after`."""
     RETURNED = 5
     """A device or channel that had fallen silent is heard of again."""
-    NEW_CLUSTER = 6
+    DRIFT = 6
+    """A detector says that its signal is distributed in another way than before."""
+    NEW_CLUSTER = 7
     """A device came into a cluster where it had not been before: `before` is where it was, `after`
     the new one, `size` how many it now knows."""
+
+
+DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN, EventKind.DRIFT)
+"""What detectors say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,7 @@ class Event:
     kind: EventKind
     row: int
     lane: int
+    """Whose error drifted; -1 where it is about no task."""
     time: int
     """Event time, microseconds UTC."""
     source: int
@@ -49,39 +58,93 @@ class Event:
     """Number of values that the newer statistic rests on; of a silence, how many seconds nothing
     was heard."""
     channel: str = ""
-    """Which channel fell silent or returned, "" for the device as a whole."""
+    """Which channel drifted, fell silent or returned, "" for the device as a whole or a task."""
+    signal: str = ""
+    """What drifted: the name of a `Kind`; "" where nothing did."""
+    since: int = 0
+    """Event time from which on it was so, as far as the detector can tell; 0 where it cannot."""
+    magnitude: float = 0.0
+    """Size of the change in standard deviations of the signal."""
+    detector: str = ""
+    version: int = 0
+    """Of the detector: raised whenever it would say something else of the same values."""
+
+    @property
+    def severity(self) -> str:
+        """Either "alarm", or "note" where nothing became worse: an error fell, one returned."""
+        good = self.kind is EventKind.DRIFT_DOWN and self.signal in ("", Kind.ERROR)
+        quiet = (EventKind.RETURNED, EventKind.EVICTED, EventKind.NEW_CLUSTER)
+        note = good or self.kind in quiet
+        return "note" if note else "alarm"
 
 
 class Events:
     """A bounded log that kernels append to.
 
-    `codes int64[capacity, 6]`, `numbers float64[capacity, 3]`; `count[0]` events are
-    in it. A kernel that finds it full stops and says where, so that the caller can empty it and
-    resume.
+    `codes int64[capacity, 8]`, `numbers float64[capacity, 4]`; `count[0]` events are in it. Whoever
+    writes has its number from `enrol` in `WRITER`, and in `PART` a place among its signal's parts.
     """
 
-    __slots__ = ("codes", "count", "numbers")
+    __slots__ = ("_writers", "codes", "count", "numbers")
 
     def __init__(self, capacity: int) -> None:
-        self.codes = np.zeros((capacity, 6), np.int64)
-        self.numbers = np.zeros((capacity, 3))
+        self.codes = np.zeros((capacity, 8), np.int64)
+        self.numbers = np.zeros((capacity, 4))
         self.count = np.zeros(1, np.int64)
+        self._writers: list[tuple[Signal, str, int]] = []
 
     def __len__(self) -> int:
         return int(self.count[0])
 
-    def __iter__(self) -> Iterator[Event]:
-        n = len(self)
-        for code, number in zip(self.codes[:n].tolist(), self.numbers[:n].tolist(), strict=True):
-            yield Event(EventKind(code[0]), *code[1:ORDER], *number)
+    def enrol(self, signal: Signal, detector: str, version: int) -> int:
+        """The number of a new writer. Of one reading, those that enrolled first are told first."""
+        self._writers.append((signal, detector, version))
+        return len(self._writers) - 1
 
-    def order(self, since: int) -> None:
-        """Put the events from number `since` on, those of one schedule, in the order of its steps:
-        detectors look at the schedule one after the other."""
-        new = slice(since, len(self))
-        places = np.argsort(self.codes[new, ORDER], kind="stable")
-        self.codes[new] = self.codes[new][places]
-        self.numbers[new] = self.numbers[new][places]
+    def take(self, until: int) -> list[Event]:
+        """Take out what readings up to number `until` of the batch brought, in their order."""
+        n = len(self)
+        if not n:
+            return []
+        codes, numbers = self.codes[:n], self.numbers[:n]
+        due = codes[:, SOURCE] <= until
+        found = np.flatnonzero(due)
+        # Two detectors of one signal count the same values, those of two signals do not.
+        signals = np.array([w[0].along != "channels" for w in self._writers])[codes[found, WRITER]]
+        keys = (codes[found, WRITER], codes[found, ORDER], signals, codes[found, SOURCE])
+        found = found[np.lexsort(keys)]
+        rows = zip(codes[found].tolist(), numbers[found].tolist(), strict=True)
+        taken = [self._event(code, number) for code, number in rows]
+        left = np.flatnonzero(~due)
+        codes[: len(left)], numbers[: len(left)] = codes[left], numbers[left]
+        self.count[0] = len(left)
+        return taken
+
+    def __iter__(self) -> Iterator[Event]:
+        """What is in the log, in the order in which it was written."""
+        n = len(self)
+        rows = zip(self.codes[:n].tolist(), self.numbers[:n].tolist(), strict=True)
+        return iter([self._event(code, number) for code, number in rows])
+
+    def _event(self, code: list[int], number: list[float]) -> Event:
+        signal, detector, version = self._writers[code[WRITER]]
+        of_lane = signal.along == "lanes"
+        return Event(
+            EventKind(code[KIND]),
+            code[ROW],
+            code[PART] if of_lane else -1,
+            code[TIME],
+            code[SOURCE],
+            number[BEFORE],
+            number[AFTER],
+            number[SIZE],
+            "" if of_lane else signal.parts[code[PART]],
+            str(signal.kind),
+            code[SINCE],
+            number[MAGNITUDE],
+            detector,
+            version,
+        )
 
     def clear(self) -> None:
         self.count[0] = 0

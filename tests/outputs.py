@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from streamgauge.events import Event
+from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions
 from streamgauge.schedule import Lane
@@ -14,6 +14,7 @@ __all__ = [
     "AHEAD",
     "DEVICES",
     "LANES",
+    "LEVEL",
     "MINUTE",
     "START",
     "lane",
@@ -43,6 +44,13 @@ LANES = (lane("power", "10m"), lane("power", "1 reading", readings=1), lane("flo
 def made(minute: int) -> int:
     """Event time of a prediction made in that minute."""
     return START + minute * MINUTE
+
+
+LEVEL = Event(
+    EventKind.DRIFT_DOWN, 0, -1, made(5), 3, 20.5, 18.0, 40.0,
+    channel="flow", signal="level", since=made(2), magnitude=3.0, detector="cusum", version=1,
+)  # fmt: skip
+"""The level of a channel of the first device fell."""
 
 
 def predicted(minute: int, row: int = 0, where: int = 0, *, value: float | None = None) -> Record:

@@ -11,8 +11,8 @@ from monitoring.detectors import adwin as detector
 from streamgauge import adwin
 from streamgauge.events import Event, EventKind, Events
 from streamgauge.plugins import options
-from streamgauge.schedule import DUE, LANE, RESIDUAL, ROW, SOURCE, STEP, Schedule
-from streamgauge.words import Step
+from streamgauge.signal import PART, ROW, SOURCE, TIME, UNIT, VALUE, Kind, Signal
+from streamgauge.state import put_rows, take_rows
 
 Floats = NDArray[np.float64]
 
@@ -32,17 +32,28 @@ def streams(n: int) -> Iterator[Floats]:
     yield outliers
 
 
-def schedule_of(residuals: Floats, row: int = 0, lane: int = 0) -> Schedule:
-    """One labelled step per residual, with times and sources that tell the steps apart."""
-    n = len(residuals)
-    schedule = Schedule(n, 1)
-    schedule.n = n
-    schedule.codes[:, STEP] = np.where(np.arange(n) % 3 == 0, Step.SCORE, Step.LEARN)
-    schedule.codes[:, ROW], schedule.codes[:, LANE] = row, lane
-    schedule.codes[:, DUE] = np.arange(n) + 1_000_000
-    schedule.codes[:, SOURCE] = np.arange(n)
-    schedule.numbers[:, RESIDUAL] = residuals
-    return schedule
+def signal_of(values: Floats, row: int = 0, part: int = 0, parts: int = 1) -> Signal:
+    """One value after the other, with times and sources that tell them apart."""
+    n = len(values)
+    signal = Signal(Kind.ERROR, "lanes", ["lane"] * parts, n)
+    signal.count[0] = n
+    signal.codes[:, ROW], signal.codes[:, PART] = row, part
+    signal.codes[:, TIME] = np.arange(n) + 1_000_000
+    signal.codes[:, SOURCE] = np.arange(n)
+    signal.numbers[:, VALUE], signal.numbers[:, UNIT] = values, 1.0
+    return signal
+
+
+def built(capacity: int, parts: int = 1, **options: Any) -> detector.AdwinDetector:
+    """A detector of so many devices and parts."""
+    return detector.build(Signal(Kind.ERROR, "lanes", ["lane"] * parts, 1), capacity, **options)
+
+
+def told(found: detector.AdwinDetector, signal: Signal) -> list[Event]:
+    """What the detector says of these values."""
+    events = Events(len(signal))
+    found.call(signal, events).run()
+    return list(events)
 
 
 SETTINGS: list[tuple[int, dict[str, Any]]] = [
@@ -59,22 +70,18 @@ def test_agrees_with_river_to_the_last_bit(n: int, chosen: dict[str, Any]) -> No
     """Every alarm, and width, total and variance every 97 values, equal River's."""
     alarms = 0
     for values in streams(n):
-        found = detector.build(0, 2, **chosen)
-        head = found.blocks["adwin"].stack[0, 1]
+        found = built(2, **chosen)
+        head = found.blocks["windows"].stack[0, 1]
         river = drift.ADWIN(**chosen)
-        events = Events(n)
         for begin in range(0, n, 97):
             part = values[begin : begin + 97]
-            # The sign of a residual does not matter.
-            schedule = schedule_of(part * (-1.0) ** np.arange(len(part)), row=1)
-            events.clear()
-            assert found.process(schedule, 0, events) == len(part)
+            seen = told(found, signal_of(part, row=1))
             expected = []
-            for i, value in enumerate(np.abs(part).tolist()):
+            for i, value in enumerate(part.tolist()):
                 river.update(value)
                 if river.drift_detected:
                     expected.append((i, river.width, river.estimation))
-            assert [(e.source, e.size, e.after) for e in events] == expected
+            assert [(e.source, e.size, e.after) for e in seen] == expected
             assert head[adwin.WIDTH] == river.width
             assert head[adwin.TOTAL] == river.total
             assert head[adwin.VARIANCE] == river.variance
@@ -95,121 +102,60 @@ def test_options_and_defaults_are_rivers() -> None:
 
 
 def shifting(n: int = 3000) -> Floats:
-    """Residuals whose size rises, falls and rises, with gaps."""
+    """Errors that grow, shrink and grow."""
     r = np.random.default_rng(3)
     level = np.choose(np.arange(n) // 700 % 3, [1.0, 6.0, 0.5])
-    residuals = r.normal(size=n) * level
-    residuals[r.random(n) < 0.05] = np.nan
-    residuals[100] = math.inf
-    return residuals
+    return np.abs(r.normal(size=n) * level)
 
 
 def test_tells_rise_from_fall() -> None:
-    """Events say when, on which reading, in which lane, in which direction and how far."""
-    events = Events(64)
-    found = detector.build(4, 3)
-    schedule = schedule_of(shifting(), row=2, lane=4)
-    assert found.process(schedule, 0, events) == schedule.n
+    """Events say when, since when, on which reading, in which lane, which way and how far."""
+    found = built(3, 6)
     # A long drop comes in several alarms; the first after each change names its direction.
-    seen = list(events)
-    first = [next(e for e in seen if e.source >= begin) for begin in (700, 1400)]
-    rise, fall = first
+    seen = told(found, signal_of(shifting(), row=2, part=4, parts=6))
+    rise, fall = (next(e for e in seen if e.source >= begin) for begin in (700, 1400))
     assert (rise.kind, fall.kind) == (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN)
+    assert (rise.severity, fall.severity) == ("alarm", "note")
     assert 700 < rise.source < 900
     assert 1400 < fall.source < 1600
     assert rise.after > 1.5 * rise.before
     assert 0.5 < rise.before < 1.2
+    assert rise.magnitude == pytest.approx((rise.after - rise.before) / 3.6, rel=0.2)
     assert fall.after < fall.before
     for event in seen:
         assert (event.row, event.lane, event.time) == (2, 4, event.source + 1_000_000)
+        assert (event.signal, event.detector, event.version) == ("error", "adwin", 1)
         assert event.size >= 5
+        assert abs(event.time - event.since - (event.size - 1)) < 2
         assert (event.after > event.before) == (event.kind is EventKind.DRIFT_UP)
 
 
-def test_looks_at_labelled_steps_of_its_lane_only() -> None:
-    """Other lanes, predictions, expired labels and residuals that are not finite leave no trace."""
-    residuals = shifting()
-    noisy = Schedule(4 * len(residuals), 1)
-    noisy.n = noisy.capacity
-    noisy.numbers[:, RESIDUAL] = 1e6
-    noisy.codes[0::4, STEP], noisy.codes[1::4, STEP] = Step.PREDICT, Step.EXPIRE
-    noisy.codes[2::4, STEP], noisy.codes[2::4, LANE] = Step.LEARN, 1
-    alone = schedule_of(residuals)
-    noisy.codes[3::4], noisy.numbers[3::4] = alone.codes, alone.numbers
-    first, second = detector.build(0, 1), detector.build(0, 1)
-    events, others = Events(64), Events(64)
-    first.process(alone, 0, events)
-    second.process(noisy, 0, others)
-    assert len(events) > 1
-    assert list(events) == list(others)
-    same_state(first, second)
-    finite = np.isfinite(residuals).sum()
-    kept = first.blocks["adwin"].stack[0, 0, adwin.TICK]
-    assert 0 < kept <= finite
-
-
-def same_state(first: detector.AdwinDetector, second: detector.AdwinDetector) -> None:
-    """Both detectors' windows agree in every bit."""
-    one, other = first.blocks["adwin"], second.blocks["adwin"]
-    np.testing.assert_array_equal(one.stack, other.stack)
-    np.testing.assert_array_equal(one.depth, other.depth)
-
-
-@pytest.mark.parametrize("size", [1, 7, 500])
-def test_cuts_change_neither_events_nor_state(size: int) -> None:
-    """A stream of three devices gives the same bits however it is cut."""
-    residuals = shifting()
-    whole = schedule_of(residuals)
-    whole.codes[:, ROW] = np.random.default_rng(5).integers(0, 3, whole.n)
-    first, second = detector.build(0, 3), detector.build(0, 3)
-    events = Events(64)
-    first.process(whole, 0, events)
-    expected, seen = list(events), list[Event]()
-    for begin in range(0, whole.n, size):
-        part = schedule_of(residuals[begin : begin + size])
-        part.codes[:] = whole.codes[begin : begin + size]
-        events.clear()
-        second.process(part, 0, events)
-        seen += events
-    assert len(expected) > 3
-    assert seen == expected
-    same_state(first, second)
-
-
-def test_resumes_where_the_log_was_full() -> None:
-    """A log with room for one event at a time loses nothing."""
-    schedule = schedule_of(shifting())
-    first, second = detector.build(0, 1), detector.build(0, 1)
-    events, small = Events(64), Events(1)
-    first.process(schedule, 0, events)
-    seen, start = list[Event](), 0
-    while start < schedule.n:
-        start = second.process(schedule, start, small)
-        seen += small
-        small.clear()
-    assert len(seen) > 3
-    assert seen == list(events)
-    same_state(first, second)
+def test_counts_in_the_unit_of_its_signal() -> None:
+    """Means are told in the unit that users know; what is tested is not."""
+    signal, scaled = signal_of(shifting()), signal_of(shifting())
+    scaled.numbers[:, UNIT] = 4.0
+    plain = told(built(1), signal)
+    assert [(4 * e.before, 4 * e.after) for e in plain] == [
+        (e.before, e.after) for e in told(built(1), scaled)
+    ]
+    assert plain
 
 
 def test_deep_windows_move_to_another_row() -> None:
     """A window of 200,000 values, 16 bucket rows deep, goes on elsewhere bit for bit; an evicted
     one starts anew."""
-    found, other = detector.build(0, 1), detector.build(0, 3)
-    block, moved = found.blocks["adwin"], other.blocks["adwin"]
-    steady = schedule_of(np.tile([1.0, 1.25, 0.75], 70_000))
-    events = Events(4)
-    found.process(steady, 0, events)
-    assert block.stack[0, 0, adwin.WIDTH] == steady.n
-    assert block.depth[0] == 2 + int(math.log2(steady.n / 6))
-    moved.put(np.array([2]), block.take(np.array([0])))
-    more = schedule_of(np.tile([2.0, 2.5], 100))
-    found.process(more, 0, events)
-    expected = list(events)
-    more.codes[:, ROW] = 2
-    events.clear()
-    other.process(more, 0, events)
-    assert [e.source for e in events] == [e.source for e in expected] != []
+    found, other = built(1), built(3)
+    block = found.blocks["windows"]
+    steady = signal_of(np.tile([1.0, 1.25, 0.75], 70_000))
+    told(found, steady)
+    assert block.stack[0, 0, adwin.WIDTH] == len(steady)
+    assert block.depth[0] == 2 + int(math.log2(len(steady) / 6))
+    put_rows(other.blocks, np.array([2]), take_rows(found.blocks, np.array([0])))
+    more = np.tile([2.0, 2.5], 100)
+    expected = told(found, signal_of(more))
+    seen = told(other, signal_of(more, row=2))
+    assert [e.source for e in seen] == [e.source for e in expected] != []
+    moved = other.blocks["windows"]
     np.testing.assert_array_equal(moved.stack[:, 2], block.stack[:, 0])
     moved.reset(np.array([2]))
     assert not moved.stack.any()
@@ -229,4 +175,4 @@ def test_deep_windows_move_to_another_row() -> None:
 def test_refuses_settings_without_sense(chosen: dict[str, Any], message: str) -> None:
     """Settings that River would take and fail with later are refused at once."""
     with pytest.raises(ValueError, match=message):
-        detector.build(0, 1, **chosen)
+        built(1, **chosen)

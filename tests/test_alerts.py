@@ -60,6 +60,17 @@ def quiet_device(minute: float, device: str, *, back: bool = False) -> News:
     return News([(Event(kind, 0, -1, at, -1, NAN, NAN, 60.0), device)], ())
 
 
+def moved(minute: float, signal: str, *, up: bool = True) -> News:
+    """A detector says that a channel changed."""
+    kind = EventKind.DRIFT_UP if up else EventKind.DRIFT_DOWN
+    at = START + round(minute * MINUTE)
+    event = Event(
+        kind, 0, -1, at, -1, 20.1, 23.4, 60.0, channel="heat", signal=signal, since=START,
+        magnitude=2.0, detector="cusum", version=1,
+    )  # fmt: skip
+    return News([(event, "pump-1")], ())
+
+
 def scores(minute: float, **numbers: float) -> News:
     """Scores over all devices."""
     row = np.array([[numbers.get(name, NAN) for name in SCORE_COLUMNS]])
@@ -136,6 +147,25 @@ def test_drift_that_is_not_seen_again_is_over(outbox: Outbox) -> None:
     one.tick(START + HOUR)
     deliver(outbox, told, START + HOUR)
     assert told.said == [("firing", "pump-1"), ("resolved", "pump-1")]
+
+
+def test_drift_of_a_channel_has_rules_of_its_own(outbox: Outbox) -> None:
+    """Level and noise of a channel are two matters; a way back ends none; tasks are not meant."""
+    rules = (Rule("worse", When.DRIFT), Rule("moved", When.CHANNEL_DRIFT, resolve_after=HOUR))
+    one, told = watch(outbox, *rules), Told()
+    news = [moved(1, "level"), moved(1, "noise"), moved(2, "level", up=False), drift(3)]
+    one.take(news, START + 3 * MINUTE)
+    fired = {
+        (alert.alert.matter.rule, alert.alert.matter.channel) for alert in outbox.standing("firing")
+    }
+    assert fired == {("moved", "level of heat"), ("moved", "noise of heat"), ("worse", "")}
+    said = {
+        alert.alert.matter.channel: alert.alert.description for alert in outbox.standing("firing")
+    }
+    assert said["level of heat"].startswith("level of heat rose from 20.1 to 23.4 since 2")
+    one.tick(START + 3 * MINUTE + HOUR)
+    assert outbox.standing("firing") == []
+    deliver(outbox, told, START + 4 * HOUR)
 
 
 def test_what_must_last_fires_only_once_it_has_lasted(outbox: Outbox) -> None:

@@ -91,6 +91,14 @@ def test_a_device_says_what_cleaning_did_to_its_values(client: Client) -> None:
     }
 
 
+def test_a_device_says_which_channels_are_watched(client: Client) -> None:
+    """Until it is known what is usual for a channel it is calibrating."""
+    assert client.get("/v1/devices/pump-1").json()["watched"] == {
+        "humidity": "calibrating",
+        "power": "watched",
+    }
+
+
 def test_an_unknown_device_is_a_problem_with_a_remedy(client: Client) -> None:
     """404 as a problem document that names the device and where to look."""
     for path in ("/v1/devices/nobody", "/v1/devices/nobody/predictions"):
@@ -213,6 +221,8 @@ def test_drift_names_its_device(client: Client) -> None:
     items = client.get("/v1/drift").json()["items"]
     assert [one["device"] for one in items] == ["pump-1", None]
     assert items[0]["kind"] == "drift_up"
+    assert items[0]["text"] == "error of power rose from 0.8 to 2.1"
+    assert (items[0]["channel"], items[0]["since"]) == (None, None)
     own = client.get("/v1/drift", params={"device": SLASHED}).json()["items"]
     assert [one["device"] for one in own] == [SLASHED]
     assert len(client.get("/v1/drift?limit=1").json()["items"]) == 1

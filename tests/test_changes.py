@@ -149,8 +149,10 @@ def learned(pipeline: Pipeline, name: str) -> list[bytes]:
     """State of one lane's models, detector and scores, as bits."""
     stages, lane = pipeline.walk.stages, lane_of(pipeline, name)
     rows = np.arange(len(stages.devices))
-    blocks = [*stages.learners[lane].blocks.values(), *stages.detectors[lane].blocks.values()]
+    blocks = stages.learners[lane].blocks.values()
     arrays = [array for block in blocks for array in block.take(rows).values()]
+    for field, block in stages.drift.blocks()["error"].items():
+        arrays += [block.view(field, k)[rows, lane] for k in range(block.layers)]
     for row in (-1, *rows.tolist()):
         arrays += [stages.scorer.cell(row)[:, lane], stages.scorer.recent(row, lane)]
     return [array.tobytes() for array in arrays]
@@ -199,7 +201,10 @@ def test_the_lists_name_every_part() -> None:
         "  features load_mean_20s, heat_mean_20s",
         "  model soon@5s",
         "  model soon@2 readings",
-        "  the drift detector of every model",
+        "  detector of error",
+        "  detector of level",
+        "  detector of noise",
+        "  detector of shape",
         "  the scores of every model and device",
         "starts anew:",
         "  channel wind (new)",
@@ -238,7 +243,7 @@ def test_what_the_state_does_not_depend_on_changes_nothing(old: str, new: str) -
         ('inputs = ["heat*"]', 'inputs = ["load*"]', "model warm@10s (changed)"),
         ('target = "heat"\nhorizons', 'target = "load"\nhorizons', "model warm@10s (changed)"),
         ("limit = 8 }}", "limit = 7 }}", "cleaning heat.spike (changed)"),
-        ("delta = 0.9", "delta = 0.8", "the drift detector of every model"),
+        ("delta = 0.9", "delta = 0.8", "detector of error (changed)"),
         ("window = 20", "window = 30", "the scores of every model and device"),
         ("limit = 8\n", 'limit = 8\ntimezone = "Asia/Tokyo"\n', "devices.timezone (changed)"),
     ],

@@ -69,8 +69,25 @@ def test_a_good_file_is_summed_up(tmp_path: Path) -> None:
         "task: ahead: forecast of power, 10m (label at most 1m later) ahead, 3 readings ahead; "
         "preprocessing.StandardScaler | linear_model.LinearRegression"
     ) in lines
-    assert "drift: adwin" in lines
+    assert "drift: error by adwin" in lines
+    assert any("not watched for drift, since devices.limit is 100,000" in line for line in lines)
     assert any(line.startswith("note: no range for load") for line in lines)
+
+
+def test_what_is_watched_and_on_which_false_alarms(tmp_path: Path) -> None:
+    """A small fleet's channels are watched; the threshold follows from devices and channels."""
+    code, lines = checked(tmp_path, GOOD + "[devices]\nexpected = 100\n")
+    assert code == 0
+    assert "drift: error by adwin, level by cusum, noise by cusum, shape by chunk_ks" in lines
+    [budget] = [line for line in lines if "false alarms a day" in line]
+    assert "2 false alarms a day shared by 2 channels of 100 devices" in budget
+    assert "h = 46" in budget
+    more = (
+        "[devices]\nexpected = 100\n[drift]\nalarms_per_day = 0.2\nnoise = 'none'\nshape = 'none'\n"
+    )
+    _, lines = checked(tmp_path, GOOD + more)
+    assert "drift: error by adwin, level by cusum" in lines
+    assert any("0.2 false alarms a day" in line and "h = 54" in line for line in lines)
 
 
 def test_a_file_without_a_source_is_good_for_replay(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_processor.features import calendar
+from streamgauge.local_time import offsets
 from streamgauge.schema import Channel, Schema
 from tests.frames import batch_of, computed
 
@@ -53,7 +54,7 @@ def test_numbers_equal_datetime(zone: str, seconds: list[int]) -> None:
 @pytest.mark.parametrize("zone", ZONES)
 def test_every_change_of_the_clock_is_found_to_the_second(zone: str) -> None:
     """At each transition, and a microsecond before, features follow the zone's own clock."""
-    table = calendar.offsets(zone)
+    table = offsets(zone)
     assert (len(table) > 1) == (zone not in {"UTC", "Asia/Kathmandu"})
     changes = [EPOCH + timedelta(microseconds=int(instant)) for instant in table[1:, 0]]
     moments = [change - timedelta(microseconds=us) for change in changes for us in (1, 0)]

@@ -21,7 +21,18 @@ from monitoring.sinks._influx_server import retry_after
 from monitoring.sinks._lines import Lines, LinesEncoder, tag
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Sink
-from tests.outputs import DEVICES, LANES, START, Record, made, output, predicted, scores, told
+from tests.outputs import (
+    DEVICES,
+    LANES,
+    LEVEL,
+    START,
+    Record,
+    made,
+    output,
+    predicted,
+    scores,
+    told,
+)
 from tests.services.ports import free_port, wait_for
 from tests.services.victoria_metrics import Points, victoria_metrics
 
@@ -95,6 +106,7 @@ def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
     events = [
         Event(EventKind.DRIFT_UP, 1, 0, made(3), 0, 0.5, 2.25, 30.0),
         Event(EventKind.DRIFT_DOWN, -1, 2, made(4), 0, 4.0, math.nan, 32.0),
+        LEVEL,
         Event(EventKind.EVICTED, 0, -1, made(4), -1, math.nan, math.nan, math.nan),
         Event(EventKind.SILENT, 1, -1, made(5), -1, math.nan, math.nan, 600.0),
         Event(EventKind.RETURNED, 1, -1, made(6), 0, math.nan, math.nan, 660.0, "flow"),
@@ -102,7 +114,8 @@ def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
     with victoria_metrics(tmp_path) as server, opened(server.url) as sink:
         delivered(sink, output([], events=events, scores=[scores(7, (-1, 0))]))
         common = ("stream=pumps", "task=power")
-        wait_for(lambda: len(server.points("iot_.*")) == 2 * 3 * (len(SCORE_COLUMNS) - 1) + 5 + 2)
+        scored = 2 * 3 * (len(SCORE_COLUMNS) - 1)
+        wait_for(lambda: len(server.points("iot_.*")) == scored + 5 + 3 + 2)
         silences = without_db(server.points("iot_silence_.*"))
         who = ("iot_silence_seconds", "device=pump 2, hall=3")
         assert silences == {
@@ -121,7 +134,9 @@ def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
         assert drifts["iot_drift_after", *up] == {made(3) // 1000: 2.25}
         down = ("direction=down", "stream=pumps", "task=flow")
         assert drifts["iot_drift_size", *down] == {made(4) // 1000: 32.0}
-        assert len(drifts) == 5
+        level = ("channel=flow", "device=pump-1", "direction=down", "signal=level", "stream=pumps")
+        assert drifts["iot_drift_before", *level] == {made(5) // 1000: 20.5}
+        assert len(drifts) == 5 + 3
 
 
 def test_nothing_is_lost_while_the_server_is_not_there_yet(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The live page in a real browser: what a user sees, and what a hostile device cannot do."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
+from monitoring.alerts.outbox import Outbox, Standing
+from monitoring.alerts.rule import Alert, Matter
 from serving.api.service import Part
 from streamgauge.events import Event, EventKind
 from tests.services.chromium import Browser, browser
@@ -160,6 +163,32 @@ def test_new_results_arrive_without_reload(page: Browser, stand: Stand) -> None:
         until(page, lambda: len(at(page, "drift").find_elements(By.TAG_NAME, "tr")) == 4)
 
 
+def test_drift_of_a_channel_says_which_how_far_and_since_when(page: Browser, stand: Stand) -> None:
+    """It is listed beside the errors of tasks, for the device and for the fleet; what is not known
+    well enough to be watched says so."""
+    with stand.served() as server:
+        page.get(server.url)
+        choose(page, "pump-1")
+        until(page, lambda: state(page) == "live" and stand.live.state()["clients"] == 1)
+        until(page, lambda: "humidity\ncalibrating" in at(page, "channels").text)
+        assert "power\ncalibrating" not in at(page, "channels").text
+        since, when = START + 145 * MINUTE, START + 150 * MINUTE
+        level = Event(
+            EventKind.DRIFT_UP, DEVICES.index("pump-1"), -1, when, 0, 20.1, 23.4, 60.0,
+            channel="humidity", signal="level", since=since, magnitude=2.0, detector="cusum",
+            version=1,
+        )  # fmt: skip
+        shape = replace(level, kind=EventKind.DRIFT, signal="shape")
+        stand.live.write(output("pump-1", (LABELLED + AHEAD + 1,), events=(level, shape)))
+        until(page, lambda: any("level rose" in row for row in rows(page, "drift")))
+        [told] = [row for row in rows(page, "drift") if "level rose" in row]
+        assert "humidity, 20.10 → 23.40, since" in told
+        minute = page.execute_script("return new Date(arguments[0]).getMinutes()", since // 1000)
+        assert f":{minute:02}" in told.split("since")[1]
+        assert any("shape changed" in row for row in rows(page, "drift"))
+        assert errors(page) == []
+
+
 def test_drift_of_the_fleet_leads_to_the_device(page: Browser, stand: Stand) -> None:
     """What drifted anywhere is listed, newest first; a click shows the device concerned."""
     with stand.served() as server:
@@ -186,7 +215,8 @@ def test_silences_stand_beside_drift(page: Browser, stand: Stand) -> None:
     with stand.served() as server:
         page.get(server.url)
         choose(page, "pump-2")
-        own = until(page, lambda: rows(page, "drift"))
+        until(page, lambda: len(rows(page, "drift")) == 3)
+        own = rows(page, "drift")
         assert [row.splitlines()[0].split("\t")[1] for row in own] == [
             "forgotten",
             "fell silent",
@@ -402,3 +432,23 @@ def test_the_page_needs_no_build() -> None:
     assert {"index.html", "login.html", "app.js", "style.css"} <= set(files)
     for path in folder.iterdir():
         assert len(path.read_text().splitlines()) < 300, path.name
+
+
+def test_the_page_shows_what_fires(page: Browser, stand: Stand, tmp_path: Path) -> None:
+    """Most severe first, why nobody is told, names as text; nothing where nothing fires."""
+    stand.alerts = Outbox(tmp_path)
+    with stand.served() as server:
+        page.get(server.url)
+        until(page, lambda: state(page) == "live")
+        assert not at(page, "alerts-card").is_displayed()
+        for severity, device, held in (("warning", EVIL, "cool_down"), ("critical", "pump-1", "")):
+            matter = Matter("gone", device)
+            alert = Alert(matter, severity, {}, f"{device} is silent", "Nothing was heard.", START)
+            stand.alerts.put(Standing(matter, "firing", START, START, START, not held, held, alert))
+        until(page, lambda: at(page, "alerts-card").is_displayed())
+        shown = at(page, "alerts").text
+        assert shown.index("pump-1 is silent") < shown.index(f"{EVIL} is silent")
+        assert "Nothing was heard. Nobody is told: cool down." in shown
+        assert page.title != "owned"
+        assert errors(page) == []
+    stand.alerts.close()

@@ -1,12 +1,13 @@
 """Results as the JSON objects that topics carry."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 
 from monitoring.sinks._messages import encoded
 from streamgauge.events import Event, EventKind
-from tests.outputs import START, output, predicted, told
+from tests.outputs import LEVEL, START, output, predicted, told
 
 
 def test_every_result_is_an_object_with_its_prediction_s_id() -> None:
@@ -17,8 +18,9 @@ def test_every_result_is_an_object_with_its_prediction_s_id() -> None:
     rows = [predicted(1), told(1), predicted(2, 1, 2), told(3, expired=True)]
     quiet = Event(EventKind.SILENT, 1, -1, START, -1, np.nan, np.nan, 60.0)
     channel = Event(EventKind.SILENT, 1, -1, START, -1, np.nan, np.nan, 90.0, "flow")
-    found = list(encoded(output(rows, events=[drift, gone, quiet, channel])))
-    kinds = ["prediction", "outcome", "prediction", "outcome", *["event"] * 4]
+    noise = replace(LEVEL, signal="noise", kind=EventKind.DRIFT_DOWN)
+    found = list(encoded(output(rows, events=[drift, gone, quiet, channel, LEVEL, noise])))
+    kinds = ["prediction", "outcome", "prediction", "outcome", *["event"] * 6]
     assert [kind for kind, *_ in found] == kinds
     content = [json.loads(text) for *_, text in found]
     for (_, device, task, name, _), data in zip(found, content, strict=True):
@@ -27,8 +29,14 @@ def test_every_result_is_an_object_with_its_prediction_s_id() -> None:
     assert content[1]["residual"] == content[1]["label"] - content[1]["prediction"]
     assert content[3]["label"] is None
     assert content[4]["kind"] == "drift_up"
-    assert [(one["channel"], one["seconds"]) for one in content[6:]] == [("", 60.0), ("flow", 90.0)]
-    assert len({name for *_, name, _ in found[4:]}) == 4
+    assert [(one["channel"], one["seconds"]) for one in content[6:8]] == [
+        ("", 60.0),
+        ("flow", 90.0),
+    ]
+    assert len({name for *_, name, _ in found[4:]}) == 6
+    assert (content[8]["signal"], content[8]["channel"]) == ("level", "flow")
+    assert content[8]["since"] < content[8]["time"]
+    assert content[8]["text"].startswith("level of flow fell from 20.5 to 18 since ")
     assert content[5] | {"before": None, "after": None} == content[5]
 
 

@@ -3,6 +3,7 @@
 import gc
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from monitoring.sinks._sql_server import Upserts, tables
 from streamgauge import database
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output
-from tests.outputs import AHEAD, DEVICES, LANES, START, made, output, predicted, scores, told
+from tests.outputs import AHEAD, DEVICES, LANES, LEVEL, START, made, output, predicted, scores, told
 from tests.services.ports import free_port, wait_for
 from tests.services.postgresql import PostgreSQL, postgresql
 from tests.test_worker import Stand, killed
@@ -134,6 +135,9 @@ def test_events_and_scores(target: Target) -> None:
     events = [
         Event(EventKind.DRIFT_UP, 1, 0, made(3), 0, 0.5, 2.25, 30.0),
         Event(EventKind.DRIFT_DOWN, -1, 2, made(4), 0, 4.0, math.nan, 32.0),
+        LEVEL,
+        replace(LEVEL, signal="noise", kind=EventKind.DRIFT_UP),
+        replace(LEVEL, signal="shape", kind=EventKind.DRIFT),
         Event(EventKind.EVICTED, 0, -1, made(4), -1, math.nan, math.nan, math.nan),
         Event(EventKind.SILENT, 0, -1, made(5), -1, math.nan, math.nan, 60.0),
         Event(EventKind.SILENT, 0, -1, made(5), -1, math.nan, math.nan, 90.0, "flow"),
@@ -145,6 +149,8 @@ def test_events_and_scores(target: Target) -> None:
         "kind": "drift_up", "channel": "", "time": moment(3),
         "before": 0.5, "after": 2.25, "size": 30.0,
     }  # fmt: skip
+    assert (found["level_down"]["channel"], found["level_down"]["before"]) == ("flow", 20.5)
+    assert {"noise_up", "shape"} <= set(found)
     silent = [row for row in target.rows("events") if row["kind"] == "silent"]
     assert {(row["channel"], row["size"]) for row in silent} == {("", 60.0), ("flow", 90.0)}
     assert (found["drift_down"]["device"], found["drift_down"]["after"]) == ("", None)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,18 @@ from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Sink
 from streamgauge.predictions import Predictions
 from streamgauge.schedule import Lane
-from tests.outputs import DEVICES, LANES, MINUTE, START, made, output, predicted, scores, told
+from tests.outputs import (
+    DEVICES,
+    LANES,
+    LEVEL,
+    MINUTE,
+    START,
+    made,
+    output,
+    predicted,
+    scores,
+    told,
+)
 
 DAY = 86_400 * 10**6
 SLOW = 60.0
@@ -374,10 +386,12 @@ def test_a_file_of_an_earlier_version_gets_its_new_columns(tmp_path: Path) -> No
         committed(kept, output([], events=[before]))
         [path] = tmp_path.rglob("history.duckdb")
     with duckdb.connect(str(path)) as file:
-        file.execute("alter table events drop column channel")
+        for column in ("channel", "signal", "since", "magnitude", "detector", "version"):
+            file.execute(f"alter table events drop column {column}")
     after = Event(EventKind.SILENT, 0, -1, made(2), -1, math.nan, math.nan, 60.0, "flow")
     with opened(tmp_path) as kept:
-        committed(kept, output([], events=[after]))
+        committed(kept, output([], events=[after, LEVEL]))
+        assert [one["detector"] for one in kept.drift(10, None)] == ["cusum"]
         assert [one["channel"] for one in kept.events(10, None)] == ["flow", ""]
 
 
@@ -401,6 +415,15 @@ def test_drift_comes_back_newest_first(tmp_path: Path) -> None:
             "kind": "drift_up",
             "before": 0.5,
             "after": 2.0,
+            "channel": "",
+            "signal": "error",
+            "severity": "alarm",
+            "since": None,
+            "magnitude": 0.0,
+            "size": 30.0,
+            "detector": "",
+            "version": 0,
+            "text": "error of power rose from 0.5 to 2",
         }
         assert (found[0]["device"], found[0]["task"], found[0]["kind"]) == (
             "",
@@ -414,6 +437,20 @@ def test_drift_comes_back_newest_first(tmp_path: Path) -> None:
         assert kept.drift(10, "nobody") == []
     with opened(tmp_path) as kept:
         assert kept.drift(10, None) == found
+
+
+def test_drift_of_a_channel_comes_back_with_all_that_is_known(tmp_path: Path) -> None:
+    """What drifted, how far, since when, and who says so."""
+    with opened(tmp_path) as kept:
+        committed(kept, output([], events=[LEVEL]))
+        [found] = kept.drift(10, "pump-1")
+    assert (found["task"], found["channel"], found["signal"]) == ("", "flow", "level")
+    assert (found["kind"], found["severity"]) == ("drift_down", "alarm")
+    assert (found["time"], found["since"]) == (LEVEL.time, LEVEL.since)
+    assert (found["before"], found["after"], found["magnitude"]) == (20.5, 18.0, 3.0)
+    assert (found["detector"], found["version"]) == ("cusum", 1)
+    since = datetime.fromtimestamp(LEVEL.since / 1e6, UTC)
+    assert found["text"] == f"level of flow fell from 20.5 to 18 since {since:%Y-%m-%dT%H:%M}Z"
 
 
 def test_scores_over_time(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ class When(StrEnum):
     DRIFT = "drift"
     """A detector says that the error of a task rose; over when it says that it fell, or after
     `resolve_after`."""
+    CHANNEL_DRIFT = "channel_drift"
+    """Level, noise or shape of a channel changed; over after `resolve_after`."""
     SILENCE = "silence"
     """A device or channel fell silent; over when it is heard of again or forgotten."""
     SCORE = "score"

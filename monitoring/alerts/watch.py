@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from monitoring.alerts import words
 from monitoring.alerts.outbox import Outbox, Standing, over
 from monitoring.alerts.rule import Alert, Matter, Rule, When, matches
-from streamgauge.events import Event, EventKind
+from streamgauge.events import DRIFTS, Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Scores
 from streamgauge.schedule import Lane
 
@@ -14,12 +14,31 @@ __all__ = ["News", "Watch"]
 
 REMEMBERED = 7 * 86_400 * 10**6
 """Microseconds for which what is settled is known: longer than a journal reaches back."""
-BEGINS = {EventKind.DRIFT_UP: When.DRIFT, EventKind.SILENT: When.SILENCE}
-ENDS = {
-    EventKind.DRIFT_DOWN: When.DRIFT,
-    EventKind.RETURNED: When.SILENCE,
-    EventKind.EVICTED: When.SILENCE,
-}
+TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT)
+"""Of these nobody may say when they are over."""
+
+
+def _begins(event: Event) -> When | None:
+    """Of which kind of matter the event is the beginning."""
+    if event.kind in DRIFTS and event.lane < 0:
+        return When.CHANNEL_DRIFT
+    if event.kind is EventKind.DRIFT_UP:
+        return When.DRIFT
+    return When.SILENCE if event.kind is EventKind.SILENT else None
+
+
+def _ends(event: Event) -> When | None:
+    """Of which kind of matter the event is the end."""
+    if event.kind is EventKind.DRIFT_DOWN and event.lane >= 0:
+        return When.DRIFT
+    over = (EventKind.RETURNED, EventKind.EVICTED)
+    return When.SILENCE if event.kind in over else None
+
+
+def _of(event: Event) -> str:
+    """The channel that an event is about; of a drift with what of it drifted."""
+    drifted = event.kind in DRIFTS and event.channel
+    return f"{event.signal} of {event.channel}" if drifted else event.channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +81,7 @@ class Watch:
 
     def _name(self, event: Event, device: str) -> str:
         lane = self._lanes[event.lane].name if event.lane >= 0 else ""
-        return "\0".join((event.kind.name, device, lane, event.channel, str(event.time)))
+        return "\0".join((event.kind.name, device, lane, _of(event), str(event.time)))
 
     def _event(self, event: Event, device: str, now: int) -> None:
         lane = self._lanes[event.lane] if event.lane >= 0 else None
@@ -71,16 +90,18 @@ class Watch:
             fits = matches(rule.devices, device) and (not lane or matches(rule.tasks, lane.task))
             if not fits:
                 continue
-            matter = Matter(rule.name, device, task, event.channel)
-            if BEGINS.get(event.kind) is rule.when:
-                said = (
-                    words.of_drift(event, device, lane, self._target(lane))
-                    if lane
-                    else words.of_silence(event, device)
-                )
-                self._is_so(rule, matter, said, event.time, now)
-            elif ENDS.get(event.kind) is rule.when:
+            matter = Matter(rule.name, device, task, _of(event))
+            if _begins(event) is rule.when:
+                self._is_so(rule, matter, self._said(event, device, lane), event.time, now)
+            elif _ends(event) is rule.when:
                 self._is_over(matter, event.time, now)
+
+    def _said(self, event: Event, device: str, lane: Lane | None) -> tuple[str, str]:
+        if lane is not None:
+            return words.of_drift(event, device, lane, self._target(lane))
+        if event.kind in DRIFTS:
+            return words.of_channel_drift(event, device)
+        return words.of_silence(event, device)
 
     def _scores(self, scores: Scores, now: int) -> None:
         for place, row in enumerate(scores.row.tolist()):
@@ -122,7 +143,7 @@ class Watch:
         """The matter is as the rule says: begin to wait, or note that it still is."""
         found = self._outbox.of(matter)
         if found is not None and found.state != "over":
-            if rule.when is When.DRIFT:
+            if rule.when in TOLD_ONCE:
                 self._outbox.put(replace(found, seen=now))
             return
         alert = Alert(matter, rule.severity, rule.labels, *said, starts)
@@ -153,7 +174,7 @@ class Watch:
             elif standing.state == "pending" and now - standing.since >= rule.lasting:
                 self._fire(rule, standing, now)
             elif standing.state == "firing":
-                lost = rule.when is When.DRIFT and now - standing.seen >= rule.resolve_after
+                lost = rule.when in TOLD_ONCE and now - standing.seen >= rule.resolve_after
                 if lost:
                     self._is_over(standing.matter, now, now)
                 elif not standing.notified:

@@ -3,12 +3,13 @@
 import math
 
 from monitoring.alerts.rule import Rule
+from monitoring.sentence import sentence
 from streamgauge.durations import text as duration
 from streamgauge.events import Event
 from streamgauge.instants import iso
 from streamgauge.schedule import Lane
 
-__all__ = ["of_drift", "of_score", "of_service", "of_silence"]
+__all__ = ["of_channel_drift", "of_drift", "of_score", "of_service", "of_silence"]
 
 Said = tuple[str, str]
 """Summary, description."""
@@ -27,6 +28,14 @@ def of_drift(event: Event, device: str, lane: Lane, target: str) -> Said:
     lately = f"over the last {event.size:.0f} labels, noticed at {iso(event.time)}"
     summary = f"{device}: predictions of {lane.name} became worse"
     return summary, f"The mean error rose {change}, {lately}.{watched}"
+
+
+def of_channel_drift(event: Event, device: str) -> Said:
+    """Level, noise or shape of a channel changed."""
+    told = sentence(event.kind, event.signal, event.channel, event.before, event.after, event.since)
+    which = f"{event.signal} of {event.channel}"
+    size = f"{_number(event.magnitude)} standard deviations, found by {event.detector}"
+    return f"{device}: {which} changed", f"{told}: {size}, noticed at {iso(event.time)}."
 
 
 def of_silence(event: Event, device: str) -> Said:

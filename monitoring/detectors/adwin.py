@@ -1,103 +1,119 @@
-"""ADWIN on the absolute residual: says when a model's errors have become larger or smaller.
+"""ADWIN: says when the mean of a signal has become larger or smaller.
 
 The arithmetic is `streamgauge.adwin`; the defaults are River's.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 
 from streamgauge import adwin
 from streamgauge.arrays import Floats, Ints
-from streamgauge.calls import Call, Now
-from streamgauge.events import AFTER, BEFORE, KIND, ORDER, SIZE, TIME, EventKind, Events
-from streamgauge.events import LANE as EVENT_LANE
+from streamgauge.calls import Call
+from streamgauge.events import (
+    AFTER,
+    BEFORE,
+    KIND,
+    MAGNITUDE,
+    ORDER,
+    SINCE,
+    SIZE,
+    WRITER,
+    EventKind,
+    Events,
+)
+from streamgauge.events import PART as EVENT_PART
 from streamgauge.events import ROW as EVENT_ROW
 from streamgauge.events import SOURCE as EVENT_SOURCE
+from streamgauge.events import TIME as EVENT_TIME
 from streamgauge.kernels import kernel
-from streamgauge.schedule import DUE, LANE, RESIDUAL, ROW, SOURCE, STEP, Schedule
+from streamgauge.signal import PART, ROW, SOURCE, TIME, UNIT, VALUE, Signal
 from streamgauge.state import Block
-from streamgauge.words import Step
 
-__all__ = ["AdwinDetector", "build"]
+__all__ = ["VERSION", "AdwinDetector", "build"]
 
-LEARN, SCORE = int(Step.LEARN), int(Step.SCORE)
+VERSION = 1
+
 UP, DOWN = int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN)
-TOTAL, WIDTH = adwin.TOTAL, adwin.WIDTH
+TOTAL, VARIANCE, WIDTH, ALARM = adwin.TOTAL, adwin.VARIANCE, adwin.WIDTH, adwin.ALARM
 add = adwin.update
-# Beyond anything physical, as in cleaning: the square of such a residual may be infinite, and a
-# window whose variance is infinite never alarms again.
-HIGHEST = 1e24
-# The lane follows the settings of ADWIN itself.
-OWN_LANE = adwin.GRACE + 1
+# The writer's number and the count of parts follow the settings of ADWIN itself.
+OWN_WRITER = adwin.GRACE + 1
+# Columns of a window's head that ADWIN itself leaves free, as whole numbers: layers in use, and
+# when the window began.
+DEPTH, BEGUN = adwin.ALARM + 1, adwin.ALARM + 2
 
 
 @kernel
 def _watch(
-    codes: Ints, numbers: Floats, log: Ints, log_numbers: Floats, count: Ints,
-    stack: Floats, depth: Ints, limits: Floats, start: int, stop: int,
-) -> int:  # fmt: skip
-    lane = int(limits[OWN_LANE])
-    for i in range(start, stop):
-        step = codes[i, STEP]
-        if codes[i, LANE] != lane or (step != LEARN and step != SCORE):
-            continue
-        value = abs(numbers[i, RESIDUAL])
-        if not value <= HIGHEST:
-            continue
-        k = count[0]
-        if k == len(log):
-            return i
-        row = codes[i, ROW]
-        head = stack[0, row]
+    codes: Ints, numbers: Floats, n: Ints, log: Ints, log_numbers: Floats, count: Ints,
+    stack: Floats, layers: Ints, heads: Ints, limits: Floats,
+) -> None:  # fmt: skip
+    each = heads.shape[0] // layers.shape[0]
+    depth = heads[:, DEPTH]
+    for i in range(n[0]):
+        row, part, value = codes[i, ROW], codes[i, PART], numbers[i, VALUE]
+        own = row * each + part
+        head = stack[0, own]
+        begins = depth[own] == 0 or head[ALARM] == 1.0
         # An alarm cannot follow at once on another, so these are of the window that will be cut.
         width, total = head[WIDTH] + 1.0, head[TOTAL] + value
-        if not add(stack, depth, row, value, limits):
+        changed = add(stack, depth, own, value, limits)
+        if begins:
+            heads[own, BEGUN] = codes[i, TIME]
+        layers[row] = max(layers[row], depth[own])
+        if not changed:
             continue
-        before = (total - head[TOTAL]) / (width - head[WIDTH])
-        after = head[TOTAL] / head[WIDTH]
+        kept = head[WIDTH]
+        before, after = (total - head[TOTAL]) / (width - kept), head[TOTAL] / kept
+        spread = math.sqrt(max(head[VARIANCE], 0.0) / kept)
+        # Where a histogram forgot the times of its values, these are taken for regular.
+        lasted = (codes[i, TIME] - heads[own, BEGUN]) * ((kept - 1.0) / (width - 1.0))
+        k, unit = count[0], numbers[i, UNIT]
         log[k, KIND] = UP if after > before else DOWN
-        log[k, EVENT_ROW], log[k, EVENT_LANE] = row, lane
-        log[k, TIME], log[k, EVENT_SOURCE] = codes[i, DUE], codes[i, SOURCE]
-        log[k, ORDER] = i
-        log_numbers[k, BEFORE], log_numbers[k, AFTER] = before, after
-        log_numbers[k, SIZE] = head[WIDTH]
+        log[k, EVENT_ROW], log[k, EVENT_PART] = row, part
+        log[k, EVENT_TIME], log[k, EVENT_SOURCE] = codes[i, TIME], codes[i, SOURCE]
+        log[k, ORDER], log[k, WRITER] = i, int(limits[OWN_WRITER])
+        log[k, SINCE] = codes[i, TIME] - int(lasted)
+        log_numbers[k, BEFORE], log_numbers[k, AFTER] = before * unit, after * unit
+        log_numbers[k, SIZE] = kept
+        step = abs(after - before)
+        log_numbers[k, MAGNITUDE] = step / spread if step < 1e9 * spread else 0.0
         count[0] = k + 1
-    return stop
 
 
 class AdwinDetector:
-    """One ADWIN per device of a lane, over `abs(residual)`; state in `blocks["adwin"]`.
+    """One ADWIN per device and part of the signal.
 
     An event's `before` is the mean of the part that the window dropped, `after` and `size` are the
-    mean and the number of the values that it kept.
+    mean and the number of the values that it kept. `magnitude` is the difference in standard
+    deviations of what was kept, 0 where that does not vary.
+
+    Block "windows" has the windows, those of a device's parts side by side.
     """
 
-    def __init__(self, lane: int, windows: Block, limits: Floats) -> None:
-        self.lane = lane
-        self.blocks: Mapping[str, Block] = {"adwin": windows}
-        self._stack, self._depth = windows.stack, windows.depth
-        self._limits = np.append(limits, float(lane))
-        # Compiles now, or loads from the cache, instead of at the first reading.
-        self.process(Schedule(1, 1), 0, Events(1))
+    def __init__(self, signal: Signal, capacity: int, max_buckets: int, limits: Floats) -> None:
+        each = len(signal.parts)
+        # A part's window is a row of the same memory.
+        windows = adwin.window(capacity, max_buckets, each, signal.along)
+        self.blocks: Mapping[str, Block] = {"windows": windows}
+        self._stack = windows.stack.reshape(adwin.LAYERS, capacity * each, -1)
+        self._heads = self._stack[0].view(np.int64)
+        self._layers = windows.depth
+        self._limits = limits
 
-    def process(self, schedule: Schedule, start: int, events: Events) -> int:
-        """Feed labelled steps from `start` on; the step at which `events` was full, else `n`."""
-        return int(_watch(*self._arrays(schedule, events), start, schedule.n))
-
-    def call(self, schedule: Schedule, events: Events) -> Call:
-        """Feed all STEPS, for a log of events that has room; see `monitoring.detector.Detector`."""
-        return Call(_watch, (*self._arrays(schedule, events), 0, Now.STEPS))
-
-    def _arrays(
-        self, schedule: Schedule, events: Events
-    ) -> tuple[Ints, Floats, Ints, Floats, Ints, Floats, Ints, Floats]:
+    def call(self, signal: Signal, events: Events) -> Call:
+        """Feed all values; see `monitoring.detector.Detector`."""
+        writer = events.enrol(signal, "adwin", VERSION)
+        given = (signal.codes, signal.numbers, signal.count)
         log = (events.codes, events.numbers, events.count)
-        return (schedule.codes, schedule.numbers, *log, self._stack, self._depth, self._limits)
+        state = (self._stack, self._layers, self._heads)
+        return Call(_watch, (*given, *log, *state, np.append(self._limits, float(writer))))
 
 
 def build(
-    lane: int,
+    signal: Signal,
     capacity: int,
     *,
     delta: float = 0.002,
@@ -106,11 +122,11 @@ def build(
     min_window_length: int = 5,
     grace_period: int = 10,
 ) -> AdwinDetector:
-    """A detector for one lane of up to `capacity` devices.
+    """A detector for a signal of up to `capacity` devices.
 
     `delta` is the probability of a false alarm per check, `clock` the number of values between
     two checks, `max_buckets` the buckets per row of the histogram, `min_window_length` the fewest
     values on either side of a cut, `grace_period` the values before the first check.
     """
     limits = adwin.settings(delta, clock, min_window_length, grace_period)
-    return AdwinDetector(lane, adwin.window(capacity, max_buckets), limits)
+    return AdwinDetector(signal, capacity, max_buckets, limits)

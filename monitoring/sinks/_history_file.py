@@ -36,7 +36,8 @@ TABLES = {
     "outcomes": """lane smallint, device integer, sequence bigint, made bigint, due bigint,
         label double, residual double, status utinyint, written bigint""",
     "events": """kind utinyint, device integer, lane smallint, time bigint, before double,
-        after double, size double, written bigint, channel varchar""",
+        after double, size double, written bigint, channel varchar, signal varchar, since bigint,
+        magnitude double, detector varchar, version integer""",
     "answers": """lane smallint, device integer, sequence bigint, made bigint, written bigint,
         predicted_class varchar, label_class varchar, probabilities map(varchar, double),
         distance double""",
@@ -47,7 +48,17 @@ TABLES = {
 LATER = {"answers"}
 """Tables that a file of an earlier version may lack."""
 ADDED = (
-    "events add column if not exists channel varchar",
+    *(
+        f"events add column if not exists {column}"
+        for column in (
+            "channel varchar",
+            "signal varchar",
+            "since bigint",
+            "magnitude double",
+            "detector varchar",
+            "version integer",
+        )
+    ),
     *(f"scores add column if not exists {name} double" for name in SCORE_COLUMNS),
 )
 """Columns that a file of an earlier version may lack."""

@@ -1,11 +1,13 @@
 """Questions to the history, for the API."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitoring.sinks._history_answers import words_of
 from monitoring.sinks._history_file import HistoryFile
-from streamgauge.events import EventKind
+from monitoring.sinks._messages import drift_fields
+from streamgauge.events import DRIFTS, Event, EventKind
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.predictions import prediction_id
 from streamgauge.schedule import Lane
@@ -38,9 +40,12 @@ from p left join o using (lane, sequence, made)
 order by made desc, sequence desc, lane
 """
 DRIFT = """
-select distinct time, device, lane, kind, before, after from events
+select distinct time, device, lane, kind, before, after, coalesce(channel, ''),
+  coalesce(signal, ''), coalesce(since, 0), coalesce(magnitude, 0.0), coalesce(detector, ''),
+  coalesce(version, 0), size
+from events
 where list_contains($kinds::utinyint[], kind) and ($device is null or device = $device)
-order by time desc, device, lane limit $limit
+order by time desc, device, lane, channel, signal limit $limit
 """
 SCORES = f"""
 select time, {", ".join(f"any_value({name}) {name}" for name in SCORE_COLUMNS)} from scores
@@ -59,7 +64,6 @@ ABOUT_DEVICES = (
     int(EventKind.EVICTED),
     CLUSTER,
 )
-DRIFTS = (int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN))
 
 
 def _rows(file: HistoryFile, question: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
@@ -121,22 +125,31 @@ def drift(
     device: int | None,
 ) -> list[dict[str, Any]]:
     """The newest drifts, of one device (its code) or of all."""
-    values = {"kinds": list(DRIFTS), "device": device, "limit": limit}
-    found = []
-    for time, code, lane, kind, before, after in _rows(file, DRIFT, values):
-        task, horizon = lanes.get(lane, ("", ""))
-        found.append(
-            {
-                "time": time,
-                "device": devices.get(code, ""),
-                "task": task,
-                "horizon": horizon,
-                "kind": EventKind(kind).name.lower(),
-                "before": before,
-                "after": after,
-            }
-        )
-    return found
+    values = {"kinds": [int(kind) for kind in DRIFTS], "device": device, "limit": limit}
+    return [
+        _drift(devices.get(row[1], ""), *lanes.get(row[2], ("", "")), row)
+        for row in _rows(file, DRIFT, values)
+    ]
+
+
+def _drift(device: str, task: str, horizon: str, row: Sequence[Any]) -> dict[str, Any]:
+    time, _, _, kind, before, after, channel, signal, since, magnitude, detector, version, size = (
+        row
+    )
+    event = Event(
+        EventKind(kind), 0, -1, time, -1, _number(before), _number(after), _number(size),
+        channel, signal, since, magnitude, detector, version,
+    )  # fmt: skip
+    told = {"time": time, "device": device, "task": task, "horizon": horizon}
+    return (
+        told
+        | drift_fields(event, task)
+        | {"before": before, "after": after, "since": since or None}
+    )
+
+
+def _number(known: float | None) -> float:
+    return math.nan if known is None else known
 
 
 def events(

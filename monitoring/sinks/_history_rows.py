@@ -167,15 +167,20 @@ class Staged:
         """The columns of the events; empty where there is none."""
         if not self._events:
             return {}
-        kept = [
-            (e.kind, device, int(self._lanes[e.lane]), e.time, written)
-            for e, device, written in self._events
-        ]
-        numbers = np.array([(e.before, e.after, e.size) for e, _, _ in self._events], np.float64)
-        names = ("kind", "device", "lane", "time", "written")
-        named: Columns = dict(zip(names, np.array(kept, np.int64).T.copy(), strict=True))
-        named["channel"] = np.array([e.channel for e, _, _ in self._events], object)
-        return named | dict(zip(("before", "after", "size"), numbers.T.copy(), strict=True))
+        events = [event for event, _, _ in self._events]
+        named: Columns = {
+            "device": np.array([device for _, device, _ in self._events], np.int64),
+            "lane": self._lanes[[event.lane for event in events]],
+            "written": np.array([written for _, _, written in self._events], np.int64),
+        }
+        for kind, names in (
+            (np.int64, ("kind", "time", "since", "version")),
+            (np.float64, ("before", "after", "size", "magnitude")),
+            (object, ("channel", "signal", "detector")),
+        ):
+            for name in names:
+                named[name] = np.array([getattr(event, name) for event in events], kind)
+        return named
 
     def scores(self) -> Columns:
         """The columns of the scores; empty where there is none."""

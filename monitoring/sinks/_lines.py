@@ -23,7 +23,11 @@ from streamgauge.schedule import Lane
 __all__ = ["Lines", "LinesEncoder", "tag"]
 
 SILENCES = (EventKind.SILENT, EventKind.RETURNED)
-DIRECTIONS = {EventKind.DRIFT_UP: "up", EventKind.DRIFT_DOWN: "down"}
+DIRECTIONS = {
+    EventKind.DRIFT_UP: "up",
+    EventKind.DRIFT_DOWN: "down",
+    EventKind.DRIFT: "changed",
+}
 _SPECIAL = re.compile(r"([,= ])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SPOKEN = re.compile(r'(["\\])')
@@ -68,7 +72,8 @@ class LinesEncoder:
       `value` is the place of a class, also `class`, `label_class`, and the probability of each
       class as `p_CLASS`; of a clustering `distance`
     - `iot_model`: the scores over all devices, and those of single devices
-    - `iot_drift`: `before`, `after`, `size`, by `direction`
+    - `iot_drift`: `before`, `after`, `size`, by `direction`; of a channel also by `channel` and
+      `signal`, in place of the task
     - `iot_cluster` per device that came into a new one: `before`, `after`, and how many it knows
     - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
 
@@ -91,10 +96,11 @@ class LinesEncoder:
             arrays += [self._scores(output, scores) for scores in output.scores]
             drifts = [event for event in output.events if event.kind in DIRECTIONS]
             if drifts:
-                arrays.append(self._changes("iot_drift", output, drifts))
+                arrays.append(self._changes([self._drift(output, one) for one in drifts], drifts))
             clusters = [one for one in output.events if one.kind is EventKind.NEW_CLUSTER]
             if clusters and self._per_device:
-                arrays.append(self._changes("iot_cluster", output, clusters))
+                series = [self._series("iot_cluster", output, k.lane, k.row) for k in clusters]
+                arrays.append(self._changes(series, clusters))
             silences = [event for event in output.events if event.kind in SILENCES]
             if silences and self._per_device:
                 arrays.append(self._silences(output, silences))
@@ -148,17 +154,22 @@ class LinesEncoder:
         fields = dict(zip(SCORE_COLUMNS, scores.numbers[wanted].T, strict=True))
         return _lines(prefixes, fields, np.full(len(wanted), scores.time))
 
-    def _changes(self, measurement: str, output: Output, events: Sequence[Event]) -> pa.Array:
-        prefixes = [
-            self._series(measurement, output, one.lane, one.row, DIRECTIONS.get(one.kind, ""))
-            for one in events
-        ]
+    def _changes(self, prefixes: Sequence[str], events: Sequence[Event]) -> pa.Array:
         fields = {
             "before": np.array([one.before for one in events]),
             "after": np.array([one.after for one in events]),
             "size": np.array([one.size for one in events]),
         }
         return _lines(pa.array(prefixes), fields, np.array([one.time for one in events]))
+
+    def _drift(self, output: Output, one: Event) -> str:
+        way = DIRECTIONS[one.kind]
+        if one.lane >= 0:
+            return self._series("iot_drift", output, one.lane, one.row, way)
+        name = tag(output.device(one.row)) if self._per_device else ""
+        who = f",device={name}" if name else ""
+        what = f",direction={way},signal={one.signal}{self._stream}"
+        return f"iot_drift,channel={tag(one.channel)}{who}{what}"
 
     def _silences(self, output: Output, silences: Sequence[Event]) -> pa.Array:
         prefixes = []

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from streamgauge.events import Event, EventKind
+from monitoring.sentence import sentence
+from streamgauge.events import DRIFTS, Event, EventKind
 from streamgauge.instants import iso
 from streamgauge.output import Output
 from streamgauge.predictions import (
@@ -26,9 +27,10 @@ from streamgauge.predictions import (
     VERSION,
     prediction_id,
 )
+from streamgauge.signal import Kind
 from streamgauge.words import Status, Step
 
-__all__ = ["KINDS", "Encoded", "encoded", "event", "record"]
+__all__ = ["KINDS", "Encoded", "drift_fields", "encoded", "event", "record"]
 
 KINDS = ("prediction", "outcome", "event")
 
@@ -50,6 +52,8 @@ def encoded(output: Output) -> Iterator[Encoded]:
     for one in output.events:
         data = event(output, one)
         where = output.predictions.lanes[one.lane].name if one.lane >= 0 else one.channel
+        # Level and noise of a channel may change with the same reading.
+        where = f"{one.signal} of {where}" if one.signal and one.channel else where
         name = f"{data['kind']}/{where}/{data['device'] or ''}/{one.time}"
         yield "event", data["device"] or "", data["task"], name, _json({"id": name, **data})
 
@@ -82,7 +86,12 @@ def record(output: Output, i: int) -> tuple[str, dict[str, Any]]:
 def event(output: Output, one: Event) -> dict[str, Any]:
     """Content of an event; `device` is None where it concerns all."""
     lane = output.predictions.lanes[one.lane] if one.lane >= 0 else None
-    silence = {"channel": one.channel, "seconds": one.size}
+    about: dict[str, Any] = {}
+    if one.kind in DRIFTS:
+        about = drift_fields(one, lane.task if lane else "")
+        about["since"] = iso(one.since) if one.since else None
+    elif one.kind in (EventKind.SILENT, EventKind.RETURNED):
+        about = {"channel": one.channel, "seconds": one.size}
     return {
         "time": iso(one.time),
         "device": output.device(one.row) or None,
@@ -91,5 +100,25 @@ def event(output: Output, one: Event) -> dict[str, Any]:
         "kind": one.kind.name.lower(),
         "before": one.before,
         "after": one.after,
-        **(silence if one.kind in (EventKind.SILENT, EventKind.RETURNED) else {}),
+        **about,
+    }
+
+
+def drift_fields(one: Event, task: str) -> dict[str, Any]:
+    """What a drift has beside its time, device, task and horizon."""
+    signal = one.signal or Kind.ERROR.value
+    of = one.channel or task or "all"
+    return {
+        "kind": one.kind.name.lower(),
+        "before": one.before,
+        "after": one.after,
+        "channel": one.channel,
+        "signal": signal,
+        "severity": one.severity,
+        "since": one.since,
+        "magnitude": one.magnitude,
+        "size": one.size,
+        "detector": one.detector,
+        "version": one.version,
+        "text": sentence(one.kind, signal, of, one.before, one.after, one.since),
     }

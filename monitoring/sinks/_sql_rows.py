@@ -135,7 +135,7 @@ class RowsEncoder:
     def _event(self, output: Output, event: Event) -> dict[str, Any]:
         return {
             **self._place(event.lane, output.device(event.row)),
-            "kind": event.kind.name.lower(),
+            "kind": _kind(event),
             "channel": event.channel,
             "time": _time(event.time),
             "before": _known(event.before),
@@ -160,6 +160,12 @@ class RowsEncoder:
             "horizon": where.horizon if where else "",
             "device": device,
         }
+
+
+def _kind(event: Event) -> str:
+    """Of a channel's drift what drifted and how: "level_up", "noise_down", "shape"."""
+    kind = event.kind.name.lower()
+    return kind.replace("drift", event.signal) if event.channel and event.signal else kind
 
 
 def _named(numbers: list[float]) -> Mapping[str, float | None]:

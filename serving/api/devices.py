@@ -46,6 +46,10 @@ class DeviceModel(BaseModel):
     flags: dict[str, dict[str, FlagModel]] = Field(
         description="By channel and flag, what cleaning did to values of admitted readings."
     )
+    watched: dict[str, str] = Field(
+        description="Channels that are watched for drift: watched, or calibrating until it is "
+        "known what is usual for them."
+    )
 
 
 class DevicePage(BaseModel):
@@ -116,6 +120,7 @@ def _model(view: DeviceView) -> DeviceModel:
             }
             for channel, of in view.flags.items()
         },
+        watched=dict(view.watched),
     )
 
 

@@ -15,15 +15,24 @@ routes = APIRouter(tags=["drift"])
 
 
 class DriftModel(BaseModel):
-    """A detector said that the mean of its signal changed."""
+    """A detector said that its signal changed."""
 
     time: Instant
     device: str | None = Field(description="null = the fleet")
-    task: str
+    task: str = Field(description='Whose error drifted; "" where a channel did.')
     horizon: str
-    kind: str = Field(description="drift_up or drift_down.")
-    before: Number = Field(description="Mean before.")
-    after: Number = Field(description="Mean after.")
+    channel: str | None = Field(description="Which channel drifted; null where a task did.")
+    signal: str = Field(description="What drifted: error, level, noise or shape.")
+    kind: str = Field(description="drift_up, drift_down, or drift where it has no direction.")
+    severity: str = Field(description="alarm, or note where nothing became worse.")
+    before: Number = Field(description="Mean before; of a shape the usual distance.")
+    after: Number = Field(description="Mean after; of a shape the distance found.")
+    since: Instant | None = Field(description="From when on, as far as the detector can tell.")
+    magnitude: Number = Field(description="Size of the change in standard deviations.")
+    size: Number = Field(description="Values that the newer statistic rests on.")
+    detector: str
+    version: int = Field(description="Of the detector.")
+    text: str = Field(description="All of it in a sentence.")
 
 
 class DriftList(BaseModel):
@@ -41,5 +50,10 @@ def list_drift(
     """Drift, newest first."""
     found = service.history.drift(limit, device)
     return DriftList(
-        items=[DriftModel.model_validate({**one, "device": one["device"] or None}) for one in found]
+        items=[
+            DriftModel.model_validate(
+                one | {key: one[key] or None for key in ("device", "channel", "since")}
+            )
+            for one in found
+        ]
     )

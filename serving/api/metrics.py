@@ -34,11 +34,13 @@ _BY = {
     "readings": ("verdict", "Readings by what was decided about them."),
     "flags": ("flag", "Values that cleaning changed, by what it did."),
     "rejected": ("reason", "Messages and readings that were not admitted."),
+    "drifts": ("change", "Changes that drift detectors found, by signal and direction."),
     "silences": ("event", "Devices and channels that fell silent, and that returned."),
 }
 _GAUGES = {
     "devices": "Devices known now.",
     "devices_silent": "Devices silent for longer than devices.silent_after.",
+    "channels_calibrating": "Channels of devices of which it is not yet known what is usual.",
     "devices_clock_wrong": "Devices whose clock is further from ours than devices.max_skew.",
 }
 _COUNTERS = {

@@ -32,6 +32,7 @@ export const tasks = () => ask("/v1/tasks");
 export const devices = (search, after, limit) => ask("/v1/devices", { search, after, limit });
 export const device = (id) => ask(`/v1/devices/${encodeURIComponent(id)}`);
 export const drift = (id, limit = 50) => ask("/v1/drift", { device: id, limit });
+export const alerts = () => ask("/v1/alerts");
 export const events = (id, limit = 50) => ask("/v1/events", { device: id, limit });
 
 export function predictions(id, task, horizon, history) {

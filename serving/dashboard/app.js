@@ -1,5 +1,6 @@
 // The page: one stream, its devices, and one device with one task, live.
 
+import { showAlerts } from "./alerts.js";
 import * as api from "./api.js";
 import { Chart } from "./chart.js";
 import { FleetEvents, drifting, eventRows } from "./drift.js";
@@ -243,7 +244,12 @@ async function loadDrift() {
   list.drifting = drifting(items, now.task?.task, now.clock);
 }
 
+async function loadAlerts() {
+  showAlerts(byId("alerts-card"), byId("alerts"), (await api.alerts()).items);
+}
+
 async function refresh() {
+  await loadAlerts();
   await loadDrift();
   await list.refresh();
   if (!now.device) choose(list.first(), now.task ?? now.tasks[0]);

@@ -157,7 +157,7 @@ export class Chart {
     for (const one of this.drift) {
       const x = scale.x(one.time);
       if (x < MARGIN.left || x > scale.right) continue;
-      pen.strokeStyle = pen.fillStyle = this.colour(one.kind === "drift_up" ? "drift" : "good");
+      pen.strokeStyle = pen.fillStyle = this.colour(one.severity === "note" ? "good" : "drift");
       this.stroke(pen, x, MARGIN.top, x, scale.bottom);
       pen.beginPath();
       pen.moveTo(x - 5, MARGIN.top - 6);

@@ -9,10 +9,11 @@ const TOGETHER = 30e3;
 // A device counts as drifting for this long after its error rose.
 const RECENT = 120e3;
 
-const rose = (one) => one.kind === "drift_up";
-const bad = (one) => rose(one) || worse(one);
+const VERBS = { drift_up: "rose", drift_down: "fell", drift: "changed" };
+const rose = (one) => one.signal === "error" && one.kind === "drift_up";
+const bad = (one) => worse(one) || one.severity === "alarm";
 const isCluster = (one) => one.kind === "new_cluster";
-const said = (one) => (isCluster(one) ? "new cluster" : isSilence(one) ? words(one) : rose(one) ? "error rose" : "error fell");
+const said = (one) => (isCluster(one) ? "new cluster" : isSilence(one) ? words(one) : `${one.signal} ${VERBS[one.kind]}`);
 const kind = (one) => element("span", bad(one) ? "bad" : ["evicted", "new_cluster"].includes(one.kind) ? "" : "good", said(one));
 
 const moved = (one) => `${one.task}: from ${one.before ?? "none"} to ${one.after}`;
@@ -32,9 +33,16 @@ export function eventRows(drift, silences, unit) {
   return all.slice(0, SHOWN).map((one) => {
     if (isSilence(one)) return line(one.time, [kind(one)], detail(one));
     if (isCluster(one)) return line(one.time, [kind(one)], moved(one));
-    const means = `${number(one.before)} → ${number(one.after)}`;
-    return line(one.time, [kind(one)], unit ? `${means} ${unit}` : means);
+    return line(one.time, [kind(one)], means(one, unit));
   });
+}
+
+// Of a channel which it is and since when; a shape's numbers are distances, which say little to people.
+function means(one, unit) {
+  const pair = one.kind === "drift" ? "" : `${number(one.before)} → ${number(one.after)}`;
+  if (!one.channel) return unit ? `${pair} ${unit}` : pair;
+  const since = one.since ? `since ${clock(Date.parse(one.since))}` : "";
+  return [one.channel, pair, since].filter(Boolean).join(", ");
 }
 
 // Newest first in, newest first out: { task, horizon, channel, kind, time, first, devices, worst }.
@@ -43,7 +51,7 @@ function together(items) {
   for (const one of items) {
     const time = Date.parse(one.time);
     const same = (group) =>
-      ["task", "horizon", "channel", "kind"].every((key) => group[key] === one[key]);
+      ["task", "horizon", "channel", "signal", "kind"].every((key) => group[key] === one[key]);
     const known = groups.find((group) => same(group) && group.first - time <= TOGETHER);
     const group = known ?? { ...one, time, devices: new Set(), worst: one };
     if (!known) groups.push(group);
@@ -76,7 +84,7 @@ export class FleetEvents {
       return line(group.time, [kind(group), ": ", this.where(group)], detail(group.worst));
     }
     const task = group.horizon ? `${group.task}, ${group.horizon}` : group.task;
-    const below = isCluster(group) ? moved(group.worst) : task;
+    const below = isCluster(group) ? moved(group.worst) : task || means(group.worst, "");
     return line(group.time, [kind(group), " at ", this.where(group)], below);
   }
 

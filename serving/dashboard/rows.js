@@ -22,6 +22,7 @@ export const channelRows = (view) =>
     const flags = Object.entries(view.flags[channel] ?? {}).map(
       ([flag, { share }]) => `${flag.replaceAll("_", " ")} ${number(100 * share)} %`,
     );
+    if (view.watched?.[channel] === "calibrating") flags.push("calibrating");
     if (flags.length) cell.append(element("span", "what", flags.join(", ")));
     row.append(cell, element("td", "number", number(value)));
     return row;

@@ -37,8 +37,9 @@ export class Series {
 
   mark(one) {
     const time = instant(one.time);
-    const same = (known) => known.time === time && known.kind === one.kind && known.horizon === one.horizon;
-    if (this.drift.some((known) => same(known) && known.task === one.task)) return;
+    const same = (known) =>
+      known.time === time && ["kind", "task", "horizon", "channel", "signal"].every((key) => known[key] === one[key]);
+    if (this.drift.some(same)) return;
     this.drift.push({ ...one, time });
     this.drift.sort((a, b) => b.time - a.time);
     this.drift.length = Math.min(this.drift.length, 50);

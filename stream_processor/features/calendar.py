@@ -5,7 +5,6 @@ import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,13 @@ from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
+from streamgauge.local_time import FROM as _FROM
+from streamgauge.local_time import UNTIL as _UNTIL
+from streamgauge.local_time import local_time, offsets
 from streamgauge.schema import Schema
 from streamgauge.state import Block
 
-__all__ = ["EXAMPLE", "FIELDS", "build", "offsets"]
+__all__ = ["EXAMPLE", "FIELDS", "build"]
 
 EXAMPLE = {"of": ["hour"]}
 
@@ -27,9 +29,7 @@ FIELDS = (
 _HOUR, _WEEKDAY, _MONTH, _MINUTE_OF_DAY, _OF_DAYS = range(5)
 """Fields from the last on are a matter of whole days, which have no position on a circle."""
 
-_FROM, _UNTIL = datetime(1990, 1, 1, tzinfo=UTC), datetime(2040, 1, 1, tzinfo=UTC)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _DAY = 86_400_000_000
 _FIRST_DAY = (_FROM - _EPOCH).days
 _HOUR_US = 3_600_000_000
@@ -103,52 +103,6 @@ def _days(country: str, subdivision: str) -> NDArray[np.float64]:
     return days[:-1]
 
 
-def offsets(zone: str) -> NDArray[np.int64]:
-    """int64[m, 2]: from this UTC instant on, local time is UTC plus this; both in microseconds."""
-    try:
-        info = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as unknown:
-        raise ValueError(
-            f'{zone!r} is no time zone; write an IANA name such as "Europe/Berlin"'
-        ) from unknown
-    table = [(_FROM, _offset(_FROM, info))]
-    day = _FROM
-    while day < _UNTIL:
-        following = day + timedelta(days=1)
-        if _offset(following, info) != table[-1][1]:
-            table.append((_change(day, following, info), _offset(following, info)))
-        day = following
-    return np.array([((t - _EPOCH) // _MICROSECOND, o // _MICROSECOND) for t, o in table], np.int64)
-
-
-def _offset(instant: datetime, zone: ZoneInfo) -> timedelta:
-    return instant.astimezone(zone).utcoffset() or timedelta(0)
-
-
-def _change(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
-    """The second at which the zone's offset changed between two instants."""
-    was = _offset(before, zone)
-    while after - before > timedelta(seconds=1):
-        middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
-        if _offset(middle, zone) == was:
-            before = middle
-        else:
-            after = middle
-    return after
-
-
-@kernel
-def _local(time: int, table: NDArray[np.int64]) -> int:
-    low, high = 0, len(table)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if table[middle, 0] <= time:
-            low = middle
-        else:
-            high = middle
-    return time + int(table[low, 1])
-
-
 @kernel
 def _month(day: int) -> tuple[int, int, int]:
     """Month (1 to 12), days since 1 January and length of the year, of a day since 1970."""
@@ -194,7 +148,7 @@ def _calendar(
     days: NDArray[np.float64],
 ) -> None:
     for i in range(n):
-        local = _local(time[i], table)
+        local = local_time(time[i], table)
         day = local // _DAY
         at = column
         for k in range(len(plan)):

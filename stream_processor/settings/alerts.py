@@ -36,7 +36,7 @@ def _checked_hours(text: str) -> str:
 class RuleSettings:
     """[alerts.rules.NAME]."""
 
-    when: Literal["drift", "silence", "score", "service"] = field(
+    when: Literal["drift", "channel_drift", "silence", "score", "service"] = field(
         default="drift", metadata=REQUIRED
     )
     condition: str = ""

@@ -28,6 +28,7 @@ __all__ = [
     "Match",
     "Name",
     "Port",
+    "Rate",
     "Raw",
     "Scope",
     "Size",
@@ -236,6 +237,8 @@ Raw = Annotated[tuple[str, ...] | None, BeforeValidator(_raw)]
 Steps = Annotated[str | tuple[str | dict[str, Any], ...], BeforeValidator(_steps)]
 """Steps of a River pipeline, or "module:function", as `models.spec.build` takes them."""
 AtLeastOne = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(gt=0, le=1e6)]
+"""How many in a day."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Scope = Annotated[Literal["device", "fleet"], BeforeValidator(_scope)]
 """Who shares a model."""

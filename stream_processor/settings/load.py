@@ -15,7 +15,7 @@ from stream_processor.settings.problems import Findings, Problem, Problems
 from stream_processor.settings.read import read
 from stream_processor.settings.trial import (
     try_cleaners,
-    try_detector,
+    try_detectors,
     try_receivers,
     try_sinks,
     try_sources,
@@ -89,7 +89,7 @@ def _settings(
     check_whole(settings, findings, for_replay=for_replay)
     check_channels(settings, findings)
     try_cleaners(settings, findings)
-    try_detector(settings, findings)
+    try_detectors(settings, findings)
     try_sinks(settings, folder, findings)
     try_receivers(settings, findings)
     if not for_replay:

@@ -25,6 +25,7 @@ from stream_processor.settings.kinds import (
     JournalSize,
     Name,
     Port,
+    Rate,
     Raw,
     Size,
     Span,
@@ -135,7 +136,13 @@ class DriftSettings:
     """[drift]."""
 
     detector: PluginUse | None = field(default=PluginUse("adwin"))
-    """None = nothing watches; written "none"."""
+    """Of the errors of tasks. None = nothing watches; written "none"."""
+    level: PluginUse | None = field(default=PluginUse("auto"))
+    """Of channels; "auto" is a detector up to 10,000 devices, and none beyond."""
+    noise: PluginUse | None = field(default=PluginUse("auto"))
+    shape: PluginUse | None = field(default=PluginUse("auto"))
+    alarms_per_day: Rate = 2.0
+    """False alarms a day that level and noise of all channels of all devices together may give."""
 
 
 @dataclass(frozen=True, slots=True)

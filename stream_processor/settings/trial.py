@@ -15,13 +15,15 @@ from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.tasks import TaskSettings
 from stream_processor.settings.uses import CODECS, DETECTORS, RECEIVERS, SELECTIONS, SINKS, SOURCES
+from stream_processor.settings.watching import watching
 from streamgauge.devices import Devices
 from streamgauge.plugins import UnknownPlugin, load
+from streamgauge.signal import Signal
 from streamgauge.state import Keys
 
 __all__ = [
     "try_cleaners",
-    "try_detector",
+    "try_detectors",
     "try_receivers",
     "try_selection",
     "try_sinks",
@@ -41,13 +43,13 @@ Build = Callable[..., object]
 Options = Mapping[str, Any]
 
 
-def try_detector(settings: Settings, findings: Findings) -> None:
-    """The detector, for one device."""
-    use = settings.drift.detector
-    plugin = _known(DETECTORS, use)
-    if use is not None and plugin is not None:
-        build = partial(plugin.build, 0, 1)
-        _attempt(build, use.options, ("drift", "detector"), findings)
+def try_detectors(settings: Settings, findings: Findings) -> None:
+    """Every detector, for one device."""
+    for kind, (key, use) in watching(settings).uses.items():
+        plugin = _known(DETECTORS, use)
+        if plugin is not None:
+            build = partial(plugin.build, Signal(kind, "channels", [""], 1), 1)
+            _attempt(build, use.options, ("drift", key), findings)
 
 
 def try_selection(

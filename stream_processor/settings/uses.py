@@ -15,6 +15,7 @@ from stream_processor.settings.model import FeatureSettings, Settings, SourceSet
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
 from stream_processor.settings.tasks import SelectSettings, TaskSettings
+from stream_processor.settings.watching import AUTO
 from streamgauge import plugins
 
 __all__ = ["check_uses"]
@@ -37,14 +38,18 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
     unless given.
     """
     uses = _Uses(folder, settings.devices.timezone, findings)
-    detector = settings.drift.detector
-    if detector is not None:
-        detector = uses.plugin(DETECTORS, detector, ("drift", "detector"))
+    drift = settings.drift
+    given = {key: getattr(drift, key) for key in ("detector", "level", "noise", "shape")}
+    detectors: dict[str, Any] = {
+        key: uses.plugin(DETECTORS, use, ("drift", key))
+        for key, use in given.items()
+        if use is not None and (key == "detector" or use.use != AUTO)
+    }
     return dataclasses.replace(
         settings,
         sources=tuple(uses.source(s, ("source", i)) for i, s in enumerate(settings.sources)),
         sinks=tuple(uses.sink(s, ("sink", i)) for i, s in enumerate(settings.sinks)),
-        drift=dataclasses.replace(settings.drift, detector=detector),
+        drift=dataclasses.replace(drift, **detectors),
         alerts=dataclasses.replace(
             settings.alerts,
             receivers={

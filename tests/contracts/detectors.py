@@ -1,8 +1,7 @@
-"""Every detector there is, and the checks that each must pass, over any residuals."""
+"""Every detector there is, and the checks that each must pass, over any values."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ from monitoring.detector import Detector
 from streamgauge import plugins
 from streamgauge.calls import Chain, Now
 from streamgauge.events import Event, EventKind, Events
-from streamgauge.schedule import DUE, LANE, RESIDUAL, ROW, SOURCE, STEP
+from streamgauge.signal import PART, ROW, SOURCE, TIME, VALUE, Kind, Signal
 from streamgauge.state import put_rows, reset_rows, take_rows
-from streamgauge.words import Step
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
-from tests.contracts.schedules import ROWS, Steps, watch
+from tests.contracts.signals import PARTS, ROWS, Values, calm
 
 __all__ = [
     "SUBJECTS",
@@ -25,28 +23,27 @@ __all__ = [
     "check_alone",
     "check_chain",
     "check_cut",
-    "check_ignored",
     "check_move",
+    "check_parts",
     "check_recovers",
     "check_reset",
     "check_told",
     "found",
-    "pair",
+    "opened",
     "play",
     "unseen",
     "without_subject",
 ]
 
-BOTH = frozenset({EventKind.DRIFT_UP, EventKind.DRIFT_DOWN})
+UP, DOWN, CHANGED = EventKind.DRIFT_UP, EventKind.DRIFT_DOWN, EventKind.DRIFT
 ELSEWHERE = (np.arange(ROWS) + 5) % ROWS
-HIGHEST = 1e24
-"""Residuals beyond it come from models that diverged; they would drown all others."""
-DIVERGED = (1e25, -1e100, 1e154, 1e155, -1e308, 1e308, np.inf, -np.inf, np.nan)
+STUCK = (0.0, -0.0, 5e-324, 0.0)
+"""Values that do not vary, as far as numbers can tell."""
 STEADY = 700
-"""Steps after which every detector must have seen that the residuals are six times as large."""
+"""Values after which every detector must have seen that they are of another kind."""
 
-Build = Callable[[int], Detector]
-"""A new detector for a lane."""
+Build = Callable[[Signal], Detector]
+"""A new detector for a signal."""
 
 
 @dataclass(frozen=True)
@@ -55,24 +52,43 @@ class Subject:
 
     module: str
     name: str
+    kind: Kind
     options: Mapping[str, Any] = field(default_factory=dict)
-    outcomes: frozenset[EventKind] = BOTH
+    outcomes: frozenset[EventKind] = frozenset({UP, DOWN})
 
     @property
     def id(self) -> str:
         return f"{self.module}: {self.name}"
 
-    def build(self, lane: int) -> Detector:
+    def build(self, signal: Signal) -> Detector:
         """A new one for `ROWS` devices."""
         module = plugins.load("monitoring.detectors", self.module)
-        detector: Detector = module.build(lane, ROWS, **self.options)
+        detector: Detector = module.build(signal, ROWS, **self.options)
         return detector
 
 
+SMALL = {"delta": 0.9, "clock": 3, "max_buckets": 2, "min_window_length": 1}
 SUBJECTS = (
-    Subject("adwin", "as River's"),
-    Subject("adwin", "quick", {"delta": 0.3, "clock": 1, "grace_period": 0}),
-    Subject("adwin", "small", {"delta": 0.9, "clock": 3, "max_buckets": 2, "min_window_length": 1}),
+    Subject("adwin", "as River's", Kind.ERROR),
+    Subject("adwin", "quick", Kind.ERROR, {"delta": 0.3, "clock": 1, "grace_period": 0}),
+    Subject("adwin", "small", Kind.NOISE, SMALL),
+    Subject("cusum", "by values", Kind.LEVEL, {"h": 10.0}),
+    Subject("cusum", "of noise", Kind.NOISE, {"h": 12.0, "k": 0.3, "hold": 20}),
+    Subject("cusum", "by days", Kind.LEVEL, {"alarms_per_day": 500.0}),
+    Subject(
+        "chunk_ks",
+        "small",
+        Kind.SHAPE,
+        {"chunk": 25, "reference": 6, "deviations": 3.0},
+        frozenset({CHANGED}),
+    ),
+    Subject(
+        "chunk_ks",
+        "quick",
+        Kind.SHAPE,
+        {"chunk": 10, "reference": 4, "deviations": 1.0, "in_a_row": 1},
+        frozenset({CHANGED}),
+    ),
 )
 
 
@@ -86,35 +102,29 @@ def without_subject(modules: Iterable[str], subjects: Iterable[Subject]) -> list
     return sorted(set(modules) - {subject.module for subject in subjects})
 
 
-def pair(build: Build) -> list[Detector]:
-    """New detectors for two lanes, all of their rows handed out; the last lane stays unwatched."""
-    detectors = [build(0), build(1)]
-    for detector in detectors:
-        for block in detector.blocks.values():
-            block.open_device(np.arange(ROWS))
-    return detectors
+def opened(build: Build, values: Values) -> Detector:
+    """A new detector, all of its rows handed out."""
+    detector = build(values.signal())
+    for block in detector.blocks.values():
+        block.open_device(np.arange(ROWS))
+    return detector
 
 
 def play(
-    detectors: Sequence[Detector], steps: Steps, cut: Cut = (), *, chained: bool = False
+    detector: Detector, values: Values, cut: Cut = (), *, chained: bool = False
 ) -> list[Event]:
-    """Send steps through detectors that share a log, cut into schedules; their events, in order."""
-    schedule, events = steps.schedule(), Events(len(steps))
-    now = np.zeros(len(Now), np.int64)
-    calls = [detector.call(schedule, events) for detector in detectors]
-    chain = Chain(calls, now) if chained else None
-    for start, stop in pieces(len(steps), cut):
-        steps.fill(schedule, start, stop)
-        now[Now.STEPS] = schedule.n
-        columns = ("codes", "numbers", "x", "answers")
-        given = {name: getattr(schedule, name).copy() for name in columns}
-        before = len(events)
-        for run in [chain.run] if chain else [partial(c.run, steps=schedule.n) for c in calls]:
-            run()
-        assert before <= len(events) <= stop, "more than one event per step"
-        events.order(before)
-        assert_same_bits({name: getattr(schedule, name) for name in given}, given)
-    return list(events)
+    """Send values through a detector, cut into batches; its events, in order."""
+    signal, events, told = values.signal(), Events(len(values)), []
+    call = detector.call(signal, events)
+    chain = Chain([call], np.zeros(len(Now), np.int64)) if chained else None
+    for start, stop in pieces(len(values), cut):
+        values.fill(signal, start, stop)
+        given = {name: getattr(signal, name).copy() for name in ("codes", "numbers", "count")}
+        (chain or call).run()
+        assert len(events) <= stop - start, "more than one event per value"
+        told += events.take(np.iinfo(np.int64).max)
+        assert_same_bits({name: getattr(signal, name) for name in given}, given)
+    return told
 
 
 def _same_events(ours: Sequence[Event], theirs: Sequence[Event]) -> None:
@@ -123,131 +133,128 @@ def _same_events(ours: Sequence[Event], theirs: Sequence[Event]) -> None:
 
 
 def _same_state(
-    ours: Sequence[Detector],
-    theirs: Sequence[Detector],
+    ours: Detector,
+    theirs: Detector,
     rows: NDArray[np.int64],
     target: NDArray[np.int64] | None = None,
     *,
     devices_only: bool = False,
 ) -> None:
     homes = rows if target is None else target[rows]
-    for one, other in zip(ours, theirs, strict=True):
-        assert_same_state(one.blocks, other.blocks, rows, homes, devices_only=devices_only)
+    assert_same_state(ours.blocks, theirs.blocks, rows, homes, devices_only=devices_only)
 
 
-def labelled(steps: Steps) -> NDArray[np.bool_]:
-    """bool[n]: the steps that detectors look at."""
-    own = steps.are(0, Step.LEARN, Step.SCORE) | steps.are(1, Step.LEARN, Step.SCORE)
-    return own & (np.abs(steps.numbers[:, RESIDUAL]) <= HIGHEST)
+def check_cut(build: Build, values: Values, cut: Cut) -> None:
+    """Events and state are the same for the values whole, one by one, and cut anywhere."""
+    whole = opened(build, values)
+    wanted = play(whole, values)
+    for other in (cut, singles(len(values))):
+        detector = opened(build, values)
+        _same_events(play(detector, values, other), wanted)
+        _same_state(detector, whole, np.arange(ROWS))
 
 
-def check_cut(build: Build, steps: Steps, cut: Cut) -> None:
-    """Events and state are the same for the steps whole, one by one, and cut anywhere."""
-    whole = pair(build)
-    wanted = play(whole, steps)
-    for other in (cut, singles(len(steps))):
-        detectors = pair(build)
-        _same_events(play(detectors, steps, other), wanted)
-        _same_state(detectors, whole, np.arange(ROWS))
-
-
-def check_chain(build: Build, steps: Steps, cut: Cut) -> None:
+def check_chain(build: Build, values: Values, cut: Cut) -> None:
     """The bound kernel call does what the plain one does."""
-    plain, chained = pair(build), pair(build)
-    _same_events(play(chained, steps, cut, chained=True), play(plain, steps, cut))
+    plain, chained = opened(build, values), opened(build, values)
+    _same_events(play(chained, values, cut, chained=True), play(plain, values, cut))
     _same_state(chained, plain, np.arange(ROWS))
 
 
-def check_ignored(build: Build, steps: Steps) -> None:
-    """Predictions, expired labels, other lanes and residuals that are no numbers leave no trace."""
-    noisy, clean = pair(build), pair(build)
-    _same_events(play(noisy, steps), play(clean, steps.chosen(labelled(steps))))
-    _same_state(noisy, clean, np.arange(ROWS))
+def check_parts(build: Build, values: Values) -> None:
+    """A part of a signal fares the same beside others and alone."""
+    events = play(opened(build, values), values)
+    for part, name in enumerate(PARTS):
+        alone = play(opened(build, values), values.chosen(values.codes[:, PART] == part))
+        _same_events(alone, [one for one in events if part == one.lane or one.channel == name])
 
 
-def check_alone(build: Build, steps: Steps) -> None:
+def check_alone(build: Build, values: Values) -> None:
     """A device fares the same in a fleet and alone, in whatever row it lives."""
-    fleet = pair(build)
-    events = play(fleet, steps)
-    for row in np.unique(steps.codes[:, ROW]).tolist():
-        detectors = pair(build)
+    fleet = opened(build, values)
+    events = play(fleet, values)
+    for row in np.unique(values.codes[:, ROW]).tolist():
+        detector = opened(build, values)
         back = np.argsort(ELSEWHERE)
-        alone = play(detectors, steps.chosen(steps.codes[:, ROW] == row).moved(ELSEWHERE))
+        alone = play(detector, values.chosen(values.codes[:, ROW] == row).moved(ELSEWHERE))
         _same_events(_moved(alone, back), [event for event in events if event.row == row])
-        _same_state(fleet, detectors, np.array([row]), ELSEWHERE, devices_only=True)
+        _same_state(fleet, detector, np.array([row]), ELSEWHERE, devices_only=True)
 
 
 def _moved(events: Iterable[Event], target: NDArray[np.int64]) -> list[Event]:
-    return [
-        Event(e.kind, int(target[e.row]), e.lane, e.time, e.source, e.before, e.after, e.size)
-        for e in events
-    ]
+    return [replace(event, row=int(target[event.row])) for event in events]
 
 
-def check_move(build: Build, steps: Steps, at: int, cut: Cut = ()) -> None:
-    """Some devices, moved into other rows of used detectors, go on as if they had stayed."""
-    here, there = pair(build), pair(build)
+def check_move(build: Build, values: Values, at: int, cut: Cut = ()) -> None:
+    """Some devices, moved into other rows of a used detector, go on as if they had stayed."""
+    here, there = opened(build, values), opened(build, values)
     # Whoever lived in the target rows before must leave no trace.
-    play(there, steps.moved(ELSEWHERE))
-    play(here, steps.chosen(slice(0, at)))
-    moving = np.unique(steps.codes[:, ROW])[::2]
-    saved = [take_rows(detector.blocks, moving) for detector in here]
-    rest = steps.chosen((np.arange(len(steps)) >= at) & np.isin(steps.codes[:, ROW], moving))
+    play(there, values.moved(ELSEWHERE))
+    play(here, values.chosen(slice(0, at)))
+    moving = np.unique(values.codes[:, ROW])[::2]
+    saved = take_rows(here.blocks, moving)
+    rest = values.chosen((np.arange(len(values)) >= at) & np.isin(values.codes[:, ROW], moving))
     stayed = play(here, rest)
-    for detector, rows in zip(there, saved, strict=True):
-        put_rows(detector.blocks, ELSEWHERE[moving], rows)
+    put_rows(there.blocks, ELSEWHERE[moving], saved)
     inside = tuple(place for place in cut if place < len(rest))
     _same_events(play(there, rest.moved(ELSEWHERE), inside), _moved(stayed, ELSEWHERE))
     _same_state(here, there, moving, ELSEWHERE)
 
 
-def check_reset(build: Build, steps: Steps) -> None:
+def check_reset(build: Build, values: Values) -> None:
     """A row whose device was forgotten is like a row that never had one; the others stay."""
-    used, fresh, kept = pair(build), pair(build), pair(build)
-    play(used, steps)
-    play(kept, steps)
-    rows = np.unique(steps.codes[:, ROW])
-    for detector in used:
-        reset_rows(detector.blocks, rows[::2])
+    used, fresh, kept = opened(build, values), opened(build, values), opened(build, values)
+    play(used, values)
+    play(kept, values)
+    rows = np.unique(values.codes[:, ROW])
+    reset_rows(used.blocks, rows[::2])
     _same_state(used, fresh, rows[::2], devices_only=True)
     _same_state(used, kept, rows[1::2], devices_only=True)
-    again = steps.chosen(np.isin(steps.codes[:, ROW], rows[::2]))
+    again = values.chosen(np.isin(values.codes[:, ROW], rows[::2]))
     _same_events(play(used, again), play(fresh, again))
     _same_state(used, fresh, rows[::2], devices_only=True)
 
 
-def check_told(build: Build, steps: Steps) -> None:
-    """An event names its step, device, lane and direction; its numbers are numbers."""
-    looked_at = steps.codes[labelled(steps)]
-    known = {tuple(code) for code in looked_at[:, [ROW, LANE, DUE, SOURCE]].tolist()}
-    for event in play(pair(build), steps):
-        assert (event.row, event.lane, event.time, event.source) in known
-        assert event.kind in BOTH
-        assert np.isfinite([event.before, event.after, event.size]).all(), event
-        assert (event.after > event.before) == (event.kind is EventKind.DRIFT_UP)
+def check_told(build: Build, values: Values) -> None:
+    """An event names its value, device, part and direction; its numbers are numbers."""
+    known = {tuple(code) for code in values.codes[:, [ROW, PART, TIME, SOURCE]].tolist()}
+    for event in play(opened(build, values), values):
+        part = event.lane if values.kind is Kind.ERROR else PARTS.index(event.channel)
+        assert (event.row, part, event.time, event.source) in known
+        numbers = [event.before, event.after, event.size, event.magnitude]
+        assert np.isfinite(numbers).all(), event
+        if event.kind in (UP, DOWN):
+            assert (event.after > event.before) == (event.kind is UP)
         assert event.size >= 1
+        assert event.magnitude >= 0
+        assert values.codes[0, TIME] <= event.since <= event.time
+        assert event.signal == values.kind
+        assert event.detector
+        assert event.version >= 1
 
 
-def check_recovers(build: Build, steps: Steps) -> None:
-    """Whatever a diverged model left before, a clear shift afterwards is told."""
-    detectors = pair(build)
-    diverged = steps.chosen(slice(None))
-    diverged.numbers[:, RESIDUAL] = np.resize(DIVERGED, len(steps))
-    play(detectors, diverged)
-    calm = watch(1, 2 * STEADY)
-    calm.codes[:, [STEP, LANE, ROW]] = Step.LEARN, 0, steps.codes[0, ROW]
-    size = np.repeat([1.0, 6.0], STEADY)
-    calm.numbers[:, RESIDUAL] = size * np.random.default_rng(2).normal(size=len(calm))
-    told = play(detectors, calm)
-    ups = [e.source for e in told if e.kind is EventKind.DRIFT_UP]
-    assert any(source >= STEADY for source in ups), "it fell silent"
+def check_recovers(build: Build, values: Values) -> None:
+    """However long nothing varied before, a clear change afterwards is told."""
+    detector = opened(build, values)
+    stuck = values.chosen(slice(None))
+    stuck.numbers[:, VALUE] = np.resize(STUCK, len(values))
+    if values.kind in (Kind.ERROR, Kind.NOISE):
+        stuck.numbers[:, VALUE] = np.abs(stuck.numbers[:, VALUE])
+    play(detector, stuck)
+    value = np.random.default_rng(2).normal(size=2 * STEADY)
+    if values.kind is Kind.LEVEL:
+        value[STEADY:] += 4.0
+    else:
+        value[STEADY:] *= 60.0 if values.kind is Kind.SHAPE else 6.0
+    told = play(detector, calm(values.kind, int(values.codes[0, ROW]), value))
+    assert any(e.source >= STEADY for e in told if e.kind is not DOWN), "it fell silent"
 
 
-def unseen(subject: Subject, streams: Iterable[Steps]) -> set[EventKind]:
+def unseen(subject: Subject, streams: Iterable[Values]) -> set[EventKind]:
     """Events that the subject declares and that none of the streams brought about."""
     missing = set(subject.outcomes)
-    for steps in streams:
+    for values in streams:
         if not missing:
             break
-        missing -= {event.kind for event in play(pair(subject.build), steps)}
+        missing -= {event.kind for event in play(opened(subject.build, values), values)}
     return missing

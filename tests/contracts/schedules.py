@@ -1,4 +1,4 @@
-"""Schedules, calm and hopeless, for the contract suites of learners and detectors."""
+"""Schedules, calm and hopeless, for the contract suite of learners."""
 
 from collections import deque
 from dataclasses import dataclass, replace
@@ -14,7 +14,6 @@ from streamgauge.schedule import (
     LANE,
     MADE,
     MODEL,
-    RESIDUAL,
     ROW,
     SEQUENCE,
     SLOT,
@@ -26,10 +25,10 @@ from streamgauge.schedule import (
 )
 from streamgauge.words import Step
 
-__all__ = ["CANARY", "FEATURES", "ROWS", "SCALES", "Steps", "lessons", "make", "residuals", "watch"]
+__all__ = ["CANARY", "FEATURES", "ROWS", "SCALES", "Steps", "lessons", "make"]
 
 ROWS = 16
-"""Device rows that a fleet or detector under test has room for."""
+"""Device rows that a fleet under test has room for."""
 FEATURES = 5
 LANES = 3
 CANARY = 12345.0
@@ -37,8 +36,6 @@ CANARY = 12345.0
 
 SCALES = ("calm", "wild", "extreme")
 _EXTREME = np.array([1e308, -1e308, 1e200, -1e155, 1e24, 5e-324, -0.0, 0.0, 1.0, -2.5])
-_LEVELS = np.array([0.05, 1.0, 6.0, 40.0])
-_ODD = np.array([np.nan, np.inf, -np.inf])
 
 
 @dataclass(frozen=True)
@@ -174,37 +171,4 @@ def lessons(draw: st.DrawFn) -> Steps:
         missing=draw(st.sampled_from([0.0, 0.2, 0.9])),
         scale=draw(st.sampled_from(SCALES)),
         first=draw(st.sampled_from([None, Step.PREDICT, Step.LEARN])),
-    )
-
-
-def watch(seed: int, n: int, *, devices: int = 2, odd: float = 0.05, extreme: float = 0.0) -> Steps:
-    """What a scorer leaves to detectors: residuals of three lanes whose size rises and falls.
-
-    `odd` is the share of residuals that are no numbers, `extreme` of those near the largest one.
-    """
-    rng = np.random.default_rng(seed)
-    homes = rng.choice(ROWS, devices, replace=False)
-    codes = _codes(n, rng.choice(LANES, n, p=[0.4, 0.4, 0.2]), homes[rng.integers(devices, size=n)])
-    kinds = [Step.LEARN, Step.SCORE, Step.PREDICT, Step.EXPIRE]
-    codes[:, STEP] = rng.choice(kinds, n, p=[0.6, 0.2, 0.1, 0.1])
-    parts = np.cumsum(rng.random(n) < 4.0 / max(n, 4))
-    level = rng.choice(_LEVELS, int(parts[-1]) + 1)[parts]
-    residual = rng.normal(size=n) * level * rng.choice([1.0, 0.01, 1e4])
-    for share, which in ((odd, _ODD), (extreme, _EXTREME)):
-        residual = np.where(rng.random(n) < share, rng.choice(which, n), residual)
-    numbers = np.full((n, 5), 1.0)
-    numbers[:, RESIDUAL] = np.where(codes[:, STEP] <= Step.SCORE, residual, 1e6)
-    numbers[codes[:, STEP] == Step.PREDICT, RESIDUAL] = 1e6
-    return Steps(codes, numbers, np.zeros((n, 1)))
-
-
-@st.composite
-def residuals(draw: st.DrawFn) -> Steps:
-    """Any steps for detectors: few and many, steady and shifting, clean and hopeless."""
-    return watch(
-        draw(st.integers(0, 2**32 - 1)),
-        draw(st.one_of(st.integers(1, 12), st.integers(300, 800))),
-        devices=draw(st.integers(1, 3)),
-        odd=draw(st.sampled_from([0.0, 0.05, 0.5])),
-        extreme=draw(st.sampled_from([0.0, 0.0, 0.02])),
     )

@@ -17,6 +17,7 @@ from streamgauge import plugins
 from streamgauge.devices import Devices
 from streamgauge.schedule import Lane
 from streamgauge.schema import Schema
+from streamgauge.signal import Signal
 from streamgauge.state import Keys
 
 CLOCK = Callable[[], int]
@@ -27,7 +28,7 @@ POSITIONAL: dict[str, dict[str, Any]] = {
     "stream_processor.clean.outlier": {"schema": Schema, "capacity": int, "channel": int},
     "stream_processor.clean.missing": {"schema": Schema, "capacity": int, "channel": int},
     "stream_processor.features": {"schema": Schema, "capacity": int, "column": int},
-    "monitoring.detectors": {"lane": int, "capacity": int},
+    "monitoring.detectors": {"signal": Signal, "capacity": int},
     "monitoring.sinks": {"lanes": Sequence[Lane], "stream": str, "folder": Path, "clock": CLOCK},
     "monitoring.receivers": {},
     "models.selections": {
@@ -125,48 +126,48 @@ def fits_toml(hint: Any, *, optional: bool = False) -> bool:
 
 
 def _right(
-    lane: int, capacity: int, *, url: str, size: int = 3, of: list[str] | None = None
+    signal: Signal, capacity: int, *, url: str, size: int = 3, of: list[str] | None = None
 ) -> int:
     """Documented."""
     return 0
 
 
-def _swapped(capacity: int, lane: int) -> int:
+def _swapped(capacity: int, signal: Signal) -> int:
     """Documented."""
     return 0
 
 
-def _more(lane: int, capacity: int, size: int) -> int:
+def _more(signal: Signal, capacity: int, size: int) -> int:
     """Documented."""
     return 0
 
 
-def _untyped(lane: int, capacity: int, *, size: int = 3) -> int:
+def _untyped(signal: Signal, capacity: int, *, size: int = 3) -> int:
     """Documented."""
     return 0
 
 
-def _any(lane: int, capacity: int, **size: int) -> int:
+def _any(signal: Signal, capacity: int, **size: int) -> int:
     """Documented."""
     return 0
 
 
-def _object(lane: int, capacity: int, *, clock: CLOCK) -> int:
+def _object(signal: Signal, capacity: int, *, clock: CLOCK) -> int:
     """Documented."""
     return 0
 
 
-def _missing(lane: int, capacity: int, *, size: int | None) -> int:
+def _missing(signal: Signal, capacity: int, *, size: int | None) -> int:
     """Documented."""
     return 0
 
 
-def _default(lane: int, capacity: int, *, size: int = 3) -> int:
+def _default(signal: Signal, capacity: int, *, size: int = 3) -> int:
     """Documented."""
     return 0
 
 
-def _bare(lane: int, capacity: int) -> int:
+def _bare(signal: Signal, capacity: int) -> int:
     return 0
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from ingest.rejects import Reject
+from monitoring.alerts.outbox import Outbox
+from monitoring.sinks._messages import drift_fields
 from serving.api.app import create_app
 from serving.api.intake import Intake
 from serving.api.server import HttpServer
@@ -32,6 +34,7 @@ from streamgauge.predictions import Predictions, prediction_id
 from streamgauge.schedule import Lane
 from streamgauge.words import Status, Step
 
+WATCHED = {"humidity": "calibrating", "power": "watched"}
 EVIL = "<img src=x onerror=document.title='owned'>"
 SLASHED = "site a/pump 1"
 DEVICES = sorted(["pump-1", "pump-2", EVIL, SLASHED, "pump-1/predictions", "Ölpumpe 7"])
@@ -83,7 +86,9 @@ class StandBoard:
             return None
         time = START + LABELLED * MINUTE
         values = {"power": actual(LABELLED), "flow": 3.25, "humidity": math.nan}
-        return DeviceView(device, time, time + 40_000, self.readings, values, flags=FLAGS)
+        return DeviceView(
+            device, time, time + 40_000, self.readings, values, flags=FLAGS, watched=WATCHED
+        )
 
     def predictions(self, device: str) -> list[PredictionView] | None:
         if device not in self.ids:
@@ -183,7 +188,8 @@ class StandHistory:
         }
 
     def drift(self, limit: int, device: str | None) -> list[dict[str, Any]]:
-        one = {"task": "power", "horizon": "10m", "before": 0.8, "after": 2.1, "kind": "drift_up"}
+        told = drift_fields(drift(device or "", 88), "power")
+        one = {"task": "power", "horizon": "10m", **told}
         devices = [device] if device else ["pump-1", ""]
         return [{"time": START + 88 * MINUTE, "device": name, **one} for name in devices][:limit]
 
@@ -263,6 +269,7 @@ class Stand:
     read_keys: Sequence[str] = ()
     write_keys: Sequence[str] = ()
     intake: Intake | None = None
+    alerts: Outbox | None = None
 
     def app(self) -> Any:
         """The application over this stand."""
@@ -281,6 +288,7 @@ class Stand:
             read_keys=self.read_keys,
             write_keys=self.write_keys,
             intake=self.intake,
+            alerts=self.alerts,
         )
 
     @contextmanager

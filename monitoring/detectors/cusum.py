@@ -1,0 +1,217 @@
+"""Two-sided CUSUM on a standardised residual: says when level or noise of a channel has moved.
+
+Page (1954), "Continuous inspection schemes". Sums grow by what a residual has beyond `k` standard
+deviations, and alarm beyond `h`. How often they do so without a reason follows from both: Siegmund
+(1985), "Sequential analysis", section 2.6, for one side (e^{2kb} - 2kb - 1) / 2k² values between
+two alarms, where b = h + 1.166.
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from streamgauge.arrays import Floats, Ints
+from streamgauge.calls import Call
+from streamgauge.events import (
+    AFTER,
+    BEFORE,
+    KIND,
+    MAGNITUDE,
+    ORDER,
+    SINCE,
+    SIZE,
+    WRITER,
+    EventKind,
+    Events,
+)
+from streamgauge.events import PART as EVENT_PART
+from streamgauge.events import ROW as EVENT_ROW
+from streamgauge.events import SOURCE as EVENT_SOURCE
+from streamgauge.events import TIME as EVENT_TIME
+from streamgauge.kernels import kernel
+from streamgauge.signal import PART, ROW, SEEN, SOURCE, TIME, UNIT, USUAL, VALUE, Kind, Signal
+from streamgauge.state import Block, Field
+
+__all__ = ["VERSION", "Cusum", "build", "threshold"]
+
+VERSION = 1
+
+UP, DOWN = int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN)
+# Fields of a part: what a residual is around, and a level around its usual one, since the last
+# alarm, and how many values ago that was; how often values come; and how much more their means
+# scatter than those of independent values.
+CENTRE, SHIFT, AGE, COUNT, LAST, GAP, BLOCK_SUM, BLOCK_COUNT, BLOCKS, EXCESS = range(10)
+# Then for either side: the sum, and since it was last low what it was then, how many values, seen,
+# usual, since when.
+RISE, FALL, FIELDS = 10, 16, 22
+SUM, BASE, N, SEEN_SUM, USUAL_SUM, SINCE_WHEN = range(6)
+# Settings.
+K, H, ALARMS, VARIANCE, KNOWN, HOLD, OWN_WRITER = range(7)
+_DAY = 86_400e6
+# Values that the centre looks back on; values of a block mean, and blocks that their scatter does.
+_MEMORY, _BLOCK, _BLOCKS = 5_000.0, 100.0, 100.0
+# Of each kind of signal the variance, if values were independent and normal; and for how many
+# values its mean is known at first: that of a level is 0, that of the size of a residual is
+# learned.
+STANDARD = {Kind.LEVEL: (1.0, _MEMORY), Kind.NOISE: (1.0 - 2.0 / math.pi, 0.0)}
+_LEAST = 10.0
+# A sum that is seldom exceeded while nothing changes: its mean is then 1 / 2k.
+_LOW = 10.0
+_OVERSHOOT = 1.166
+
+
+@kernel
+def threshold(k: float, values: float) -> float:
+    """The `h` at which two sides together alarm once in so many independent values; at least 10."""
+    one_sided = 4.0 * k * k * max(values, 1.0)
+    x = math.log(one_sided + 1.0)
+    for _ in range(4):
+        x = math.log(one_sided + x + 1.0)
+    return max(x / (2.0 * k) - _OVERSHOOT, _LEAST)
+
+
+@kernel
+def _scatter(own: Floats, value: float, variance: float) -> None:
+    """Learn how means of 100 values scatter, against those of independent ones."""
+    own[BLOCK_SUM] += value
+    own[BLOCK_COUNT] += 1.0
+    if own[BLOCK_COUNT] < _BLOCK:
+        return
+    square = own[BLOCK_SUM] * own[BLOCK_SUM] / _BLOCK
+    own[BLOCKS] = min(own[BLOCKS] + 1.0, _BLOCKS)
+    # A block in which the level moves must not hide that it does.
+    bounded = min(square, 9.0 * max(own[EXCESS], variance))
+    own[EXCESS] += (bounded - own[EXCESS]) / own[BLOCKS]
+    own[BLOCK_SUM], own[BLOCK_COUNT] = 0.0, 0.0
+
+
+@kernel
+def _sums(own: Floats, at: int, beyond: float, seen: float, usual: float, time: int) -> None:
+    """One side's sum goes on by what is beyond, and what it rests on with it."""
+    if own[at + SUM] <= _LOW:
+        own[at + BASE] = own[at + SUM]
+        own[at + N], own[at + SEEN_SUM], own[at + USUAL_SUM] = 0.0, 0.0, 0.0
+        own[at + SINCE_WHEN] = time
+    own[at + SUM] = max(own[at + SUM] + beyond, 0.0)
+    own[at + N] += 1.0
+    own[at + SEEN_SUM] += seen
+    own[at + USUAL_SUM] += usual
+
+
+@kernel
+def _watch(
+    codes: Ints, numbers: Floats, n: Ints, log: Ints, log_numbers: Floats, count: Ints,
+    state: Floats, limits: Floats,
+) -> None:  # fmt: skip
+    k = limits[K]
+    for i in range(n[0]):
+        time = codes[i, TIME]
+        own = state[codes[i, ROW], codes[i, PART]]
+        seen, usual = numbers[i, SEEN], numbers[i, USUAL]
+        gap = time - own[LAST]
+        if own[COUNT] > 0.0:
+            bounded = gap if own[COUNT] < 2.0 else min(gap, 3.0 * own[GAP])
+            own[GAP] += (bounded - own[GAP]) * max(1.0 / own[COUNT], 0.01)
+        else:
+            own[AGE] = limits[KNOWN]
+        own[LAST], own[COUNT] = time, own[COUNT] + 1.0
+        own[AGE] = min(own[AGE] + 1.0, _MEMORY)
+        value = numbers[i, VALUE] - own[CENTRE]
+        own[CENTRE] += value / own[AGE]
+        own[SHIFT] += (seen - usual - own[SHIFT]) / own[AGE]
+        if own[AGE] <= limits[HOLD]:
+            continue
+        _scatter(own, value, limits[VARIANCE])
+        scaled = value / math.sqrt(max(own[EXCESS], limits[VARIANCE]))
+        _sums(own, RISE, scaled - k, seen, usual, time)
+        _sums(own, FALL, -scaled - k, seen, usual, time)
+        at = RISE if own[RISE + SUM] >= own[FALL + SUM] else FALL
+        if own[at + SUM] <= _LEAST:
+            continue
+        h = limits[H]
+        if limits[ALARMS] > 0.0:
+            h = max(h, threshold(k, _DAY / max(own[GAP], 1.0) / limits[ALARMS]))
+        if own[at + SUM] <= h:
+            continue
+        lasted = own[at + N]
+        before = own[at + USUAL_SUM] / lasted + own[SHIFT]
+        after = own[at + SEEN_SUM] / lasted
+        moved = (own[at + SUM] - own[at + BASE]) / lasted + k
+        e = count[0]
+        log[e, KIND] = UP if at == RISE else DOWN
+        log[e, EVENT_ROW], log[e, EVENT_PART] = codes[i, ROW], codes[i, PART]
+        log[e, EVENT_TIME], log[e, EVENT_SOURCE] = time, codes[i, SOURCE]
+        log[e, ORDER], log[e, WRITER] = i, int(limits[OWN_WRITER])
+        log[e, SINCE] = int(own[at + SINCE_WHEN])
+        if (after > before) != (at == RISE):
+            # One value far off says much of a mean, and little of a sum that is limited.
+            step = max(moved * numbers[i, UNIT], 1e-9 * abs(after))
+            before = after - step if at == RISE else after + step
+        log_numbers[e, BEFORE], log_numbers[e, AFTER] = before, after
+        log_numbers[e, SIZE] = lasted
+        log_numbers[e, MAGNITUDE] = moved
+        count[0] = e + 1
+        # What is so now is usual from now on.
+        own[AGE], own[BLOCK_SUM], own[BLOCK_COUNT] = 0.0, 0.0, 0.0
+        own[RISE:FIELDS] = 0.0
+
+
+class Cusum:
+    """One two-sided CUSUM per device and part of the signal; block "state".
+
+    An event's `since` is when the sum was last as low as it often is, `after` the mean of what was
+    seen since, `before` the mean of what was usual at these times, `magnitude` the mean of the
+    residual beyond its centre. After an alarm the mean of the next `hold` values is the new centre,
+    so that one shift is told once.
+
+    Where residuals are not quite independent, their means of 100 scatter more than those of
+    independent ones: so much less is then added to the sums.
+    """
+
+    def __init__(self, signal: Signal, capacity: int, limits: Floats) -> None:
+        state = Block([Field("state", (len(signal.parts), FIELDS), along=signal.along)], capacity)
+        self.blocks: Mapping[str, Block] = {"state": state}
+        self._state = state.view("state")
+        self._limits = limits
+
+    def call(self, signal: Signal, events: Events) -> Call:
+        """Feed all values; see `monitoring.detector.Detector`."""
+        writer = events.enrol(signal, "cusum", VERSION)
+        given = (signal.codes, signal.numbers, signal.count)
+        log = (events.codes, events.numbers, events.count)
+        return Call(_watch, (*given, *log, self._state, np.append(self._limits, float(writer))))
+
+
+def build(
+    signal: Signal,
+    capacity: int,
+    *,
+    k: float = 0.1,
+    h: float = 40.0,
+    alarms_per_day: float = 0.0,
+    hold: int = 500,
+) -> Cusum:
+    """A detector for the level or the noise of up to `capacity` devices.
+
+    `k` is the shift, in standard deviations, beyond half of which sums grow; `h` the sum that
+    alarms. `alarms_per_day`, where it is not 0, is how many false alarms a day one channel of one
+    device may give: `h` is then raised to what follows from it and from how often values come.
+    `hold` is the number of values after an alarm, and of a noise at first, in which nothing is
+    told: from them the centre is learned.
+    """
+    if signal.kind not in STANDARD:
+        raise ValueError(
+            f"cusum watches a level or noise, not {signal.kind}: values must be standardised; "
+            "use adwin"
+        )
+    if not 0.0 < k <= 2.0:
+        raise ValueError(f"k is {k}; it is a part of a standard deviation, such as 0.1")
+    if not h >= _LEAST:
+        raise ValueError(f"h is {h}; it must be at least {_LEAST:g}")
+    if not 0 <= hold <= _MEMORY:
+        raise ValueError(f"hold is {hold}; it counts values, from 0 to {_MEMORY:,.0f}")
+    if not 0.0 <= alarms_per_day <= 1e6:
+        raise ValueError(f"alarms_per_day is {alarms_per_day}; write how many, such as 0.01")
+    limits = np.array([k, h, alarms_per_day, *STANDARD[signal.kind], hold], np.float64)
+    return Cusum(signal, capacity, limits)

@@ -1,0 +1,102 @@
+"""Drift of a stream: signals, the detectors that watch them, and what they say."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from monitoring.detector import Detector
+from monitoring.errors import Errors
+from monitoring.residual import Residual
+from streamgauge.batch import Batch
+from streamgauge.calls import Call
+from streamgauge.events import Event, EventKind, Events
+from streamgauge.schedule import Schedule
+from streamgauge.signal import Kind, Signal
+from streamgauge.state import Block, Field, Keys
+
+__all__ = ["TOTALS", "Drift", "Watched"]
+
+WAYS = {EventKind.DRIFT_UP: "_up", EventKind.DRIFT_DOWN: "_down", EventKind.DRIFT: ""}
+MOVING = (Kind.ERROR, Kind.LEVEL, Kind.NOISE)
+TOTALS = (*(f"{kind}{way}" for kind in MOVING for way in ("_up", "_down")), str(Kind.SHAPE))
+"""Changes by signal and direction, under which they are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A signal and the detector that watches it."""
+
+    signal: Signal
+    detector: Detector
+    made_for: Sequence[Any]
+    """Name and options of the detector, as far as its state depends on them; JSON-able."""
+
+    @property
+    def name(self) -> str:
+        return str(self.signal.kind)
+
+
+class Drift:
+    """Collects signals and runs their detectors; all of these write into one log.
+
+    `residual` is None where no channel is watched.
+    """
+
+    def __init__(
+        self, errors: Errors, residual: Residual | None, watched: Iterable[Watched]
+    ) -> None:
+        self.watched = tuple(watched)
+        self.residual = residual
+        self._errors = errors
+        totals = Block([Field(name) for name in TOTALS], 1, keys=Keys.FLEET)
+        self._totals = totals
+        self._log = Events(sum(one.signal.capacity for one in self.watched))
+
+    def blocks(self) -> dict[str, Mapping[str, Block]]:
+        """State by the name of the signal, and of what signals are made of."""
+        own: dict[str, Mapping[str, Block]] = {"all": {"totals": self._totals}}
+        if self.residual is not None:
+            own["residual"] = self.residual.blocks
+        return own | {one.name: one.detector.blocks for one in self.watched}
+
+    def channels(self, batch: Batch) -> list[Call]:
+        """What looks at the values of a batch, once they are vetted."""
+        if self.residual is None:
+            return []
+        return [self.residual.call(batch), *self._calls(Kind.LEVEL, Kind.NOISE, Kind.SHAPE)]
+
+    def errors(self, schedule: Schedule) -> list[Call]:
+        """What looks at the labelled steps of a schedule."""
+        calls = self._calls(Kind.ERROR)
+        return [self._errors.call(schedule), *calls] if calls else []
+
+    def _calls(self, *kinds: Kind) -> list[Call]:
+        chosen = [one for one in self.watched if one.signal.kind in kinds]
+        return [one.detector.call(one.signal, self._log) for one in chosen]
+
+    def told(self, until: int) -> list[Event]:
+        """Take out what readings up to number `until` of the batch brought, in their order."""
+        if not self._log.count[0]:
+            return []
+        told = self._log.take(until)
+        for event in told:
+            self._totals.view(_name(event.signal, event.kind))[0] += 1.0
+        return told
+
+    def totals(self) -> dict[str, int]:
+        """Changes found so far, by signal and direction: "level_up"."""
+        return {name: int(self._totals.view(name)[0]) for name in TOTALS}
+
+    def watched_of(self, row: int) -> dict[str, str]:
+        """For each watched channel of a device row "watched" or "calibrating"."""
+        return {} if self.residual is None else self.residual.watched(row)
+
+    def calibrating(self, rows: int) -> int:
+        """Channels of the first so many device rows that are calibrating."""
+        if self.residual is None:
+            return 0
+        return int((~self.residual.calibrated(slice(0, rows))).sum())
+
+
+def _name(signal: str, kind: EventKind) -> str:
+    return signal + WAYS[kind]

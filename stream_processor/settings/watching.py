@@ -1,0 +1,65 @@
+"""Which detectors watch what: [drift], with what it leaves open filled in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from stream_processor.settings.fields import PluginUse
+from stream_processor.settings.model import Settings
+from streamgauge.schema import Kind as ChannelKind
+from streamgauge.signal import Kind
+
+__all__ = ["AUTO", "FEW", "Watching", "watching"]
+
+FEW = 10_000
+"""Devices up to which channels are watched unless something else is said: what watches them takes
+0.9 KB per channel and device."""
+USUAL = {Kind.LEVEL: "cusum", Kind.NOISE: "cusum", Kind.SHAPE: "chunk_ks"}
+AUTO = "auto"
+"""What stands for the usual detector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """What is watched: the key in [drift] and the detector of each kind of signal; the channels;
+    and how many false alarms a day one signal of one channel of one device may give."""
+
+    uses: Mapping[Kind, tuple[str, PluginUse]]
+    channels: tuple[str, ...]
+    each: float
+    devices: int
+    sharing: int
+    """Signals that share the false alarms."""
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether channels are watched at all."""
+        return any(kind is not Kind.ERROR for kind in self.uses)
+
+
+def watching(settings: Settings) -> Watching:
+    """What the settings watch."""
+    drift = settings.drift
+    devices = settings.devices.expected or settings.devices.limit
+    channels = tuple(
+        name for name, one in settings.channels.items() if one.kind is ChannelKind.NUMBER
+    )
+    uses: dict[Kind, tuple[str, PluginUse]] = {}
+    if drift.detector is not None and settings.tasks:
+        uses[Kind.ERROR] = "detector", drift.detector
+    for kind, usual in USUAL.items():
+        use: PluginUse | None = getattr(drift, kind.value)
+        if use is not None and use.use == AUTO:
+            use = PluginUse(usual) if devices <= FEW else None
+        if use is not None and channels:
+            uses[kind] = kind.value, use
+    sharing = [kind for kind, (_, use) in uses.items() if _shares(use)]
+    each = drift.alarms_per_day / (devices * max(len(channels) * len(sharing), 1))
+    for kind in sharing:
+        key, use = uses[kind]
+        uses[kind] = key, replace(use, options={**use.options, "alarms_per_day": each})
+    return Watching(uses, channels, each, devices, len(sharing))
+
+
+def _shares(use: PluginUse) -> bool:
+    """Whether its threshold follows from the false alarms of all, since none is given itself."""
+    return use.use == "cusum" and not {"h", "alarms_per_day"} & use.options.keys()
