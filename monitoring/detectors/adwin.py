@@ -8,27 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from monitoring.detectors._per_part import tell
 from streamgauge import adwin
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call
-from streamgauge.events import (
-    AFTER,
-    BEFORE,
-    KIND,
-    MAGNITUDE,
-    ORDER,
-    SINCE,
-    SIZE,
-    WRITER,
-    EventKind,
-    Events,
-)
-from streamgauge.events import PART as EVENT_PART
-from streamgauge.events import ROW as EVENT_ROW
-from streamgauge.events import SOURCE as EVENT_SOURCE
-from streamgauge.events import TIME as EVENT_TIME
+from streamgauge.events import EventKind, Events
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, SOURCE, TIME, UNIT, VALUE, Signal
+from streamgauge.signal import PART, ROW, TIME, UNIT, VALUE, Signal
 from streamgauge.state import Block
 
 __all__ = ["VERSION", "AdwinDetector", "build"]
@@ -70,17 +56,12 @@ def _watch(
         spread = math.sqrt(max(head[VARIANCE], 0.0) / kept)
         # Where a histogram forgot the times of its values, these are taken for regular.
         lasted = (codes[i, TIME] - heads[own, BEGUN]) * ((kept - 1.0) / (width - 1.0))
-        k, unit = count[0], numbers[i, UNIT]
-        log[k, KIND] = UP if after > before else DOWN
-        log[k, EVENT_ROW], log[k, EVENT_PART] = row, part
-        log[k, EVENT_TIME], log[k, EVENT_SOURCE] = codes[i, TIME], codes[i, SOURCE]
-        log[k, ORDER], log[k, WRITER] = i, int(limits[OWN_WRITER])
-        log[k, SINCE] = codes[i, TIME] - int(lasted)
-        log_numbers[k, BEFORE], log_numbers[k, AFTER] = before * unit, after * unit
-        log_numbers[k, SIZE] = kept
-        step = abs(after - before)
-        log_numbers[k, MAGNITUDE] = step / spread if step < 1e9 * spread else 0.0
-        count[0] = k + 1
+        step, unit = abs(after - before), numbers[i, UNIT]
+        tell(
+            log, log_numbers, count, codes, i, limits[OWN_WRITER], UP if after > before else DOWN,
+            codes[i, TIME] - int(lasted), before * unit, after * unit, kept,
+            step / spread if step < 1e9 * spread else 0.0,
+        )  # fmt: skip
 
 
 class AdwinDetector:

@@ -6,33 +6,16 @@ as NannyML does, but never against a reference that holds the chunk itself.
 """
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
+from monitoring.detectors._per_part import PerPart, tell
 from streamgauge.arrays import Floats, Ints
-from streamgauge.calls import Call
-from streamgauge.events import (
-    AFTER,
-    BEFORE,
-    KIND,
-    MAGNITUDE,
-    ORDER,
-    SINCE,
-    SIZE,
-    WRITER,
-    EventKind,
-    Events,
-)
-from streamgauge.events import PART as EVENT_PART
-from streamgauge.events import ROW as EVENT_ROW
-from streamgauge.events import SOURCE as EVENT_SOURCE
-from streamgauge.events import TIME as EVENT_TIME
+from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, SOURCE, TIME, VALUE, Kind, Signal
-from streamgauge.state import Block, Field
+from streamgauge.signal import PART, ROW, TIME, VALUE, Kind, Signal
 
-__all__ = ["VERSION", "ChunkKs", "build"]
+__all__ = ["VERSION", "build"]
 
 VERSION = 1
 
@@ -138,41 +121,12 @@ def _watch(
         distance, usual, beyond = _judge(own, limits)
         if beyond == 0.0:
             continue
-        k = count[0]
-        log[k, KIND] = DRIFT
-        log[k, EVENT_ROW], log[k, EVENT_PART] = codes[i, ROW], codes[i, PART]
-        log[k, EVENT_TIME], log[k, EVENT_SOURCE] = codes[i, TIME], codes[i, SOURCE]
-        log[k, ORDER], log[k, WRITER] = i, int(limits[OWN_WRITER])
-        log[k, SINCE] = int(own[SINCE_WHEN])
-        log_numbers[k, BEFORE], log_numbers[k, AFTER] = usual, distance
-        log_numbers[k, SIZE] = limits[CHUNK] * limits[IN_A_ROW]
-        log_numbers[k, MAGNITUDE] = beyond
-        count[0] = k + 1
+        tell(
+            log, log_numbers, count, codes, i, limits[OWN_WRITER], DRIFT, own[SINCE_WHEN], usual,
+            distance, limits[CHUNK] * limits[IN_A_ROW], beyond,
+        )  # fmt: skip
         # What is so now becomes the reference.
         own[:] = 0.0
-
-
-class ChunkKs:
-    """A reference and a chunk of values per device and part of the signal, as counts in 32 bins of
-    a quarter of a standard deviation; block "state", 320 bytes.
-
-    An event's `after` is the distance of the last chunk from the reference, between 0 and 1,
-    `before` what it usually is, `magnitude` by how many deviations it is beyond that, `since` when
-    the first chunk began that was too far."""
-
-    def __init__(self, signal: Signal, capacity: int, limits: Floats) -> None:
-        shape = (len(signal.parts), COUNTS + BINS)
-        state = Block([Field("state", shape, along=signal.along)], capacity)
-        self.blocks: Mapping[str, Block] = {"state": state}
-        self._state = state.view("state")
-        self._limits = limits
-
-    def call(self, signal: Signal, events: Events) -> Call:
-        """Feed all values; see `monitoring.detector.Detector`."""
-        writer = events.enrol(signal, "chunk_ks", VERSION)
-        given = (signal.codes, signal.numbers, signal.count)
-        log = (events.codes, events.numbers, events.count)
-        return Call(_watch, (*given, *log, self._state, np.append(self._limits, float(writer))))
 
 
 def build(
@@ -183,8 +137,13 @@ def build(
     reference: int = 20,
     deviations: float = 4.0,
     in_a_row: int = 2,
-) -> ChunkKs:
+) -> PerPart:
     """A detector for the shape of the values of up to `capacity` devices.
+
+    State are counts of the reference and of a chunk in 32 bins of a quarter of a standard
+    deviation, 320 bytes per device and part. An event's `after` is the distance of the last chunk
+    from the reference, between 0 and 1, `before` what it usually is, `magnitude` by how many
+    deviations it is beyond that, `since` when the first chunk began that was too far.
 
     The first `reference` chunks of `chunk` values are the reference; an alarm is when the distance
     from it is more than its mean so far and `deviations` standard deviations, `in_a_row` times.
@@ -202,4 +161,5 @@ def build(
     if in_a_row < 1:
         raise ValueError(f"in_a_row is {in_a_row}; it must be at least 1")
     limits = np.array([chunk, reference, deviations, in_a_row], np.float64)
-    return ChunkKs(signal, capacity, limits)
+    fields = COUNTS + BINS
+    return PerPart(("chunk_ks", VERSION), _watch, signal, capacity, fields, limits)

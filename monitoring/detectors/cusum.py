@@ -7,33 +7,16 @@ two alarms, where b = h + 1.166.
 """
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
+from monitoring.detectors._per_part import PerPart, tell
 from streamgauge.arrays import Floats, Ints
-from streamgauge.calls import Call
-from streamgauge.events import (
-    AFTER,
-    BEFORE,
-    KIND,
-    MAGNITUDE,
-    ORDER,
-    SINCE,
-    SIZE,
-    WRITER,
-    EventKind,
-    Events,
-)
-from streamgauge.events import PART as EVENT_PART
-from streamgauge.events import ROW as EVENT_ROW
-from streamgauge.events import SOURCE as EVENT_SOURCE
-from streamgauge.events import TIME as EVENT_TIME
+from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, SEEN, SOURCE, TIME, UNIT, USUAL, VALUE, Kind, Signal
-from streamgauge.state import Block, Field
+from streamgauge.signal import PART, ROW, SEEN, TIME, UNIT, USUAL, VALUE, Kind, Signal
 
-__all__ = ["VERSION", "Cusum", "build", "threshold"]
+__all__ = ["VERSION", "build", "threshold"]
 
 VERSION = 1
 
@@ -138,49 +121,17 @@ def _watch(
         before = own[at + USUAL_SUM] / lasted + own[SHIFT]
         after = own[at + SEEN_SUM] / lasted
         moved = (own[at + SUM] - own[at + BASE]) / lasted + k
-        e = count[0]
-        log[e, KIND] = UP if at == RISE else DOWN
-        log[e, EVENT_ROW], log[e, EVENT_PART] = codes[i, ROW], codes[i, PART]
-        log[e, EVENT_TIME], log[e, EVENT_SOURCE] = time, codes[i, SOURCE]
-        log[e, ORDER], log[e, WRITER] = i, int(limits[OWN_WRITER])
-        log[e, SINCE] = int(own[at + SINCE_WHEN])
         if (after > before) != (at == RISE):
             # One value far off says much of a mean, and little of a sum that is limited.
             step = max(moved * numbers[i, UNIT], 1e-9 * abs(after))
             before = after - step if at == RISE else after + step
-        log_numbers[e, BEFORE], log_numbers[e, AFTER] = before, after
-        log_numbers[e, SIZE] = lasted
-        log_numbers[e, MAGNITUDE] = moved
-        count[0] = e + 1
+        tell(
+            log, log_numbers, count, codes, i, limits[OWN_WRITER], UP if at == RISE else DOWN,
+            own[at + SINCE_WHEN], before, after, lasted, moved,
+        )  # fmt: skip
         # What is so now is usual from now on.
         own[AGE], own[BLOCK_SUM], own[BLOCK_COUNT] = 0.0, 0.0, 0.0
         own[RISE:FIELDS] = 0.0
-
-
-class Cusum:
-    """One two-sided CUSUM per device and part of the signal; block "state".
-
-    An event's `since` is when the sum was last as low as it often is, `after` the mean of what was
-    seen since, `before` the mean of what was usual at these times, `magnitude` the mean of the
-    residual beyond its centre. After an alarm the mean of the next `hold` values is the new centre,
-    so that one shift is told once.
-
-    Where residuals are not quite independent, their means of 100 scatter more than those of
-    independent ones: so much less is then added to the sums.
-    """
-
-    def __init__(self, signal: Signal, capacity: int, limits: Floats) -> None:
-        state = Block([Field("state", (len(signal.parts), FIELDS), along=signal.along)], capacity)
-        self.blocks: Mapping[str, Block] = {"state": state}
-        self._state = state.view("state")
-        self._limits = limits
-
-    def call(self, signal: Signal, events: Events) -> Call:
-        """Feed all values; see `monitoring.detector.Detector`."""
-        writer = events.enrol(signal, "cusum", VERSION)
-        given = (signal.codes, signal.numbers, signal.count)
-        log = (events.codes, events.numbers, events.count)
-        return Call(_watch, (*given, *log, self._state, np.append(self._limits, float(writer))))
 
 
 def build(
@@ -191,8 +142,16 @@ def build(
     h: float = 40.0,
     alarms_per_day: float = 0.0,
     hold: int = 500,
-) -> Cusum:
+) -> PerPart:
     """A detector for the level or the noise of up to `capacity` devices.
+
+    An event's `since` is when the sum was last as low as it often is, `after` the mean of what was
+    seen since, `before` the mean of what was usual at these times, `magnitude` the mean of the
+    residual beyond its centre. After an alarm the mean of the next `hold` values is the new centre,
+    so that one shift is told once.
+
+    Where residuals are not quite independent, their means of 100 scatter more than those of
+    independent ones: so much less is then added to the sums.
 
     `k` is the shift, in standard deviations, beyond half of which sums grow; `h` the sum that
     alarms. `alarms_per_day`, where it is not 0, is how many false alarms a day one channel of one
@@ -214,4 +173,4 @@ def build(
     if not 0.0 <= alarms_per_day <= 1e6:
         raise ValueError(f"alarms_per_day is {alarms_per_day}; write how many, such as 0.01")
     limits = np.array([k, h, alarms_per_day, *STANDARD[signal.kind], hold], np.float64)
-    return Cusum(signal, capacity, limits)
+    return PerPart(("cusum", VERSION), _watch, signal, capacity, FIELDS, limits)

@@ -68,10 +68,22 @@ class Subject:
 
 
 SMALL = {"delta": 0.9, "clock": 3, "max_buckets": 2, "min_window_length": 1}
+EAGER = {"drift_confidence": 0.2, "warning_confidence": 0.4, "two_sided_test": True}
 SUBJECTS = (
     Subject("adwin", "as River's", Kind.ERROR),
     Subject("adwin", "quick", Kind.ERROR, {"delta": 0.3, "clock": 1, "grace_period": 0}),
     Subject("adwin", "small", Kind.NOISE, SMALL),
+    Subject("page_hinkley", "as River's", Kind.ERROR),
+    Subject("page_hinkley", "of levels", Kind.LEVEL, {"threshold": 10.0, "min_instances": 2}),
+    Subject("page_hinkley", "quick", Kind.NOISE, {"threshold": 1.0, "alpha": 0.9}),
+    Subject("ddm", "of a regression", Kind.ERROR, {"bound": 4.0}, frozenset({UP})),
+    Subject("ddm", "quick", Kind.ERROR, {"warm_start": 3, "bound": 9.0}, frozenset({UP})),
+    Subject("eddm", "as River's", Kind.ERROR, {}, frozenset({UP})),
+    Subject("eddm", "quick", Kind.ERROR, {"warm_start": 3, "above": 1.0}, frozenset({UP})),
+    Subject("hddm_a", "as River's", Kind.ERROR, {}, frozenset({UP})),
+    Subject("hddm_a", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
+    Subject("hddm_w", "as River's", Kind.ERROR, {}, frozenset({UP})),
+    Subject("hddm_w", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
     Subject("cusum", "by values", Kind.LEVEL, {"h": 10.0}),
     Subject("cusum", "of noise", Kind.NOISE, {"h": 12.0, "k": 0.3, "hold": 20}),
     Subject("cusum", "by days", Kind.LEVEL, {"alarms_per_day": 500.0}),
