@@ -63,7 +63,7 @@ class Columns:
         """One piece per table; rows without device or time are rejected. ValueError where a column
         of labels is missing."""
         for table in tables:
-            for name in self._schema.labels:
+            for name in (label.name for label in self._schema.labels):
                 if name not in table.columns:
                     there = ", ".join(map(str, table.columns))
                     raise ValueError(
@@ -92,7 +92,7 @@ class Columns:
             or [np.zeros((len(table), 0))]
         )
         kept = [device for device, good in zip(devices, keep.tolist(), strict=True) if good]
-        labels = [_values(table, Channel(name)) for name in self._schema.labels]
+        labels = [_values(table, label) for label in self._schema.labels]
         columns = np.column_stack(labels)[keep] if labels else None
         return Readings(kept, time[keep], time[keep].copy(), values[keep], columns)
 

@@ -13,15 +13,18 @@ from typing import Any, NamedTuple
 
 from ingest.codecs._origins import Origin, device_name, lookup, origin_of, path_of, topic_level
 from ingest.codecs._reading import Message
-from ingest.codecs._tolerant import number, parse
+from ingest.codecs._tolerant import parse, reader
 from ingest.rejects import Rejects
 from ingest.times import instant, zone_named
+from streamgauge.schema import Channel, Kind
 
 __all__ = ["LabelCodec", "Told", "matches"]
 
 MOST_BYTES = 1_000_000
 MOST_NESTED = 16
 LONGEST_ID = 1_000
+NUMBER = Channel("label")
+_MEANT = {Kind.NUMBER: "no finite number", Kind.BOOLEAN: "neither true nor false"}
 
 
 class Told(NamedTuple):
@@ -39,13 +42,15 @@ class Told(NamedTuple):
 class LabelCodec:
     """Decodes label messages. `fields` says where a message has what: dotted paths for id, device,
     time, label and task; the device may be "topic:N". `zone` is that of times which name none.
+    `label` says how labels are read: numbers, booleans, or the words of a category.
 
     Rejects: malformed, too_large, bad_label, bad_device, bad_time, no_prediction (neither an id nor
     device and time).
     """
 
-    def __init__(self, fields: dict[str, str], zone: str) -> None:
+    def __init__(self, fields: dict[str, str], zone: str, label: Channel = NUMBER) -> None:
         self._zone = zone_named(zone)
+        self._read, self._label = reader(label), label
         self._device = (
             origin_of(fields["device"], "device")
             if fields["device"].startswith("topic:")
@@ -81,9 +86,11 @@ class LabelCodec:
         if not isinstance(entry, dict):
             return "malformed", f"a label is an object, this is {str(entry)[:80]!r}"
         found = {name: lookup(entry, path) for name, path in self._path.items()}
-        label, flag = number(found["label"])
+        label, flag = self._read(found["label"])
         if flag or math.isnan(label):
-            return "bad_label", f"{str(found['label'])[:80]!r} is no finite number"
+            words = f"none of {', '.join(self._label.values)}"
+            what = words if self._label.values else _MEANT[self._label.kind]
+            return "bad_label", f"{str(found['label'])[:80]!r} is {what}"
         task = found["task"] if isinstance(found["task"], str) else ""
         name = found["id"]
         if isinstance(name, str) and 0 < len(name) <= LONGEST_ID:

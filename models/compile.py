@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from models.compiled import _pipeline
 from models.learner import Learner, Make
 from models.river_fleet import RiverFleet
-from streamgauge.plugins import find
+from models.ways import Question, way_of
+from streamgauge.plugins import find, options
 from streamgauge.state import Keys
 
 __all__ = ["Compiled", "compile"]
+
+NUMBER = Question()
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +32,30 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     feature_names: Sequence[str],
     capacity: int,
     keys: Keys = Keys.DEVICE,
+    question: Question = NUMBER,
 ) -> Compiled:
     """The quickest learner that gives River's own answers for the estimators that `make` gives.
 
     `inputs` are the columns of `schedule.x` that the lane uses, `feature_names` the names of all
-    columns; `capacity` is the number of device rows, `keys` who shares a model. The file of
-    `models/compiled` whose MODELS has the last step's type is asked: its
-    `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it has none.
+    columns; `capacity` is the number of device rows, `keys` who shares a model, `question`
+    what they are asked. The file of `models/compiled` whose MODELS has the last step's type is
+    asked: its `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it
+    has none; one that tells many classes apart has an option `classes`, how many there can be.
     """
     estimator = make()
     names = [feature_names[column] for column in inputs]
     model = type(_pipeline.last(estimator))
     reason = f"{model.__name__} has no compiled equivalent"
+    most = {} if question.classes is None else {"classes": question.classes.most}
     for name, module in find("models.compiled").items():
         if model in module.MODELS:
-            built = module.build(estimator, lane, inputs, names, capacity, keys)
+            own = most if "classes" in options(module) else {}
+            built = module.build(estimator, lane, inputs, names, capacity, keys, **own)
             if not isinstance(built, str):
                 steps = _pipeline.words(estimator)
                 return Compiled(built, compiled=True, why=f"all of it runs compiled: {steps}")
             reason = f"not compiled by {name}: {built}"
     each = "one instance per device" if keys is Keys.DEVICE else "one instance for the fleet"
     why = f"runs as River, {each}; {reason}"
-    return Compiled(RiverFleet(make, lane, inputs, names, keys), compiled=False, why=why)
+    way = way_of(question, estimator)
+    return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)

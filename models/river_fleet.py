@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from operator import itemgetter
+from typing import Any
 
 import numpy as np
 
 from models.learner import Estimator, Make
+from models.ways import Way
 from streamgauge.arrays import Ints
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET, Schedule
 from streamgauge.state import Block, Keys
@@ -68,14 +70,17 @@ class RiverFleet:
         inputs: Sequence[int],
         names: Sequence[str],
         keys: Keys = Keys.DEVICE,
+        way: Way | None = None,
     ) -> None:
-        """`inputs` are the columns of `schedule.x` for this lane; `names[j]` is input j's name."""
+        """`inputs` are the columns of `schedule.x` for this lane; `names[j]` is input j's name.
+        `way` is how estimators are asked and taught; None = as regressors."""
         self.lane = lane
         self.keys = keys
         self.blocks: Mapping[str, Block] = {}
         self.blobs = Models()
         self.failures: Counter[str] = Counter()
         self._make = make
+        self._ask, self._teach = way or Way(_ask, _teach)
         # `zip` stops at the shorter: what follows the inputs in a row is left out.
         self._named = partial(zip, tuple(names))
         # Models that diverge compute with infinities; numpy need not tell the log each time. A
@@ -94,6 +99,7 @@ class RiverFleet:
     def _walk(self, schedule: Schedule) -> None:
         named, pick, features = self._named, self._pick, schedule.x
         models, dirty = self.blobs.of, self.blobs.dirty
+        ask, teach = self._ask, self._teach
         steps = self._many(schedule) if schedule.n > FEW else self._few(schedule)
         for i, step, row, gaps in steps:
             values = features[i].tolist()
@@ -109,10 +115,9 @@ class RiverFleet:
                 if model is None:
                     model = models[row] = self._make()
                 if step == PREDICT:
-                    answer = model.predict_one(x)
-                    schedule.answers[i] = np.nan if answer is None else answer
+                    ask(model, x, schedule, i)
                 else:
-                    model.learn_one(x, schedule.numbers.item(i, TARGET))
+                    teach(model, x, schedule, i)
             except Exception as error:  # noqa: BLE001 - a model may raise anything
                 self._failed(schedule, i, step, error)
 
@@ -140,10 +145,20 @@ class RiverFleet:
     def _failed(self, schedule: Schedule, i: int, step: int, error: Exception) -> None:
         if step == PREDICT:
             schedule.answers[i] = np.nan
+            schedule.parts[i] = np.nan
         doing = "predict" if step == PREDICT else "learn"
         text = f"{doing}: {type(error).__name__}: {error}"
         known = text in self.failures or len(self.failures) < MOST_FAILURE_TEXTS
         self.failures[text if known else OTHER] += 1
+
+
+def _ask(model: Any, x: dict[str, float], schedule: Schedule, i: int) -> None:
+    answer = model.predict_one(x)
+    schedule.answers[i] = np.nan if answer is None else answer
+
+
+def _teach(model: Any, x: dict[str, float], schedule: Schedule, i: int) -> None:
+    model.learn_one(x, schedule.numbers.item(i, TARGET))
 
 
 def _picker(inputs: Sequence[int]) -> Callable[[list[float]], Sequence[float]] | None:

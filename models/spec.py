@@ -5,22 +5,24 @@ import inspect
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 import river
-from river import base, compose
+from river import base, cluster, compose
 
 from models.clip import Clip
 from models.learner import Estimator, Make
+from models.ways import last_step, tells_two
+from streamgauge.schedule import TaskKind
 
-__all__ = ["NotAModel", "Step", "build"]
+__all__ = ["NotAModel", "Step", "build", "refuse_task"]
 
 Step = str | Mapping[str, Any]
 """A name, or a table whose `use` is the name and whose other keys are the options."""
 
 
 class NotAModel(ValueError):
-    """The steps describe no model that answers a regression.
+    """The steps describe no model that answers the task.
 
     `problems` is all that was found: the step's place in the list, from 0 (None where it is not one
     step's fault), and what is wrong with it.
@@ -31,22 +33,47 @@ class NotAModel(ValueError):
         self.problems = list(problems) or [(None, message)]
 
 
+class Answers(NamedTuple):
+    """What answers a task, in River's terms and in words."""
+
+    method: str
+    kinds: tuple[type, ...]
+    verb: str
+    noun: str
+    example: str
+
+
+_DETECTORS = (base.AnomalyDetector, base.SupervisedAnomalyDetector, base.AnomalyFilter)
+_REGRESSOR = Answers("predict_one", (base.Regressor,), "predict", "a regressor",
+                     "linear_model.LinearRegression")  # fmt: skip
+ANSWERS: Mapping[TaskKind, Answers] = {
+    "forecast": _REGRESSOR,
+    "regression": _REGRESSOR,
+    "classification": Answers("predict_one", (base.Classifier,), "predict", "a classifier",
+                              "naive_bayes.GaussianNB"),
+    "anomaly": Answers("score_one", _DETECTORS, "score",
+                       "an anomaly detector", "anomaly.HalfSpaceTrees"),
+    "clustering": Answers("predict_one", (base.Clusterer,), "predict", "a clusterer",
+                          "cluster.KMeans"),
+}  # fmt: skip
 # Our own steps beside River's.
 OWN: Mapping[str, Callable[..., Any]] = {"clip": Clip}
 # Their positional arguments are steps themselves.
 COMPOSED = (compose.Pipeline, compose.TransformerUnion, compose.TransformerProduct)
+# What takes the options of another, its seed among them, as keywords.
+HANDS_ON: Mapping[Callable[..., Any], type] = {cluster.STREAMKMeans: cluster.KMeans}
 # River draws a new seed where none is given; a replay must give what the live run gave.
 SEED = 0
 
 
-def build(steps: Step | Sequence[Step]) -> Make:
+def build(steps: Step | Sequence[Step], kind: TaskKind = "regression") -> Make:
     """A function that gives a new estimator each time, as described by `steps`.
 
     `steps` is one step or several in order. A step is the name of a class below `river`
     ("preprocessing.StandardScaler"), "clip", or a table {use = name, option = value, ...} in which
     an option may be such a table itself. A single "module:function" is a Python function without
-    arguments that returns an estimator. Options named `seed` are 0 unless given, also those of what
-    River makes by itself where an option is left out.
+    arguments that returns an estimator. It must fit the task's `kind`. Options named `seed` are 0
+    unless given, also those of what River makes by itself where an option is left out.
 
     Raises NotAModel, a ValueError, with every wrong step, what was found, and what there is.
     """
@@ -56,7 +83,7 @@ def build(steps: Step | Sequence[Step]) -> Make:
         make, where = _function(only), f"model {only!r}"
     else:
         make, where = _pipeline(parts), "model"
-    _check(make(), where)
+    _check(make(), where, kind)
     return make
 
 
@@ -123,7 +150,9 @@ def _step(part: Any, where: str) -> Any:
 def _instance(name: str, options: Mapping[str, Any], where: str) -> Any:
     where = f"{where} ({name})"
     made = OWN[name] if name in OWN else _river_class(name, where)
-    parameters = inspect.signature(made).parameters
+    parameters = dict(inspect.signature(made).parameters)
+    if made in HANDS_ON:
+        parameters |= inspect.signature(HANDS_ON[made]).parameters
     nested = _step if made in COMPOSED else _value
     positional: list[Any] = []
     named: dict[str, Any] = {"seed": SEED} if "seed" in parameters else {}
@@ -215,8 +244,8 @@ def _meant(found: str, known: Iterable[str]) -> str:
     return f" did you mean {by_lower[close[0]]}?" if close else ""
 
 
-def _check(estimator: Any, where: str) -> None:
-    """Refuse what cannot answer a regression, naming the step."""
+def _check(estimator: Any, where: str, kind: TaskKind) -> None:
+    """Refuse what cannot answer a task of that kind, naming the step."""
     pipeline = isinstance(estimator, compose.Pipeline)
     steps = list(estimator.steps.values()) if pipeline else [estimator]
     for k, step in enumerate(steps[:-1], 1):
@@ -225,14 +254,42 @@ def _check(estimator: Any, where: str) -> None:
                 f"{where} step {k}: {type(step).__name__} does not transform features, "
                 "so only the last step can be one"
             )
+    answers = ANSWERS[kind]
     last = type(steps[-1]).__name__
-    if not (callable(getattr(steps[-1], "predict_one", None)) and hasattr(steps[-1], "learn_one")):
+    if not (callable(getattr(steps[-1], answers.method, None)) and hasattr(steps[-1], "learn_one")):
         raise NotAModel(
-            f"{where}: the last step, {last}, does not predict; end with a regressor, such as "
-            "linear_model.LinearRegression"
+            f"{where}: the last step, {last}, does not {answers.verb}; end with {answers.noun}, "
+            f"such as {answers.example}"
         )
-    if isinstance(steps[-1], base.Base) and not isinstance(steps[-1], base.Regressor):
+    if isinstance(steps[-1], base.Base) and not isinstance(steps[-1], answers.kinds):
         raise NotAModel(
-            f"{where}: the last step, {last}, is not a regressor; end with one, such as "
-            "linear_model.LinearRegression"
+            f"{where}: the last step, {last}, is not {answers.noun}; end with one, such as "
+            f"{answers.example}"
         )
+
+
+def refuse_task(estimator: Any, classes: int | None, target: bool) -> None:
+    """NotAModel where an estimator cannot take so many classes (None: no classification), or where
+    an anomaly detector watches a target and there is none, or the other way round."""
+    last = last_step(estimator)
+    name = type(last).__name__
+    if classes is not None and classes != 2 and tells_two(last):
+        raise NotAModel(
+            f"model: {name} tells two classes apart, the task has up to {classes}; declare two, as "
+            'classes = ["no", "yes"], or wrap it: '
+            '{ use = "multiclass.OneVsRestClassifier", classifier = ... }'
+        )
+    if classes is not None or not isinstance(last, ANSWERS["anomaly"].kinds):
+        return
+    watches = isinstance(_filtered(last), base.SupervisedAnomalyDetector)
+    if watches and not target:
+        raise NotAModel(f"model: {name} watches one channel; add target = ... to the task")
+    if target and not watches:
+        raise NotAModel(
+            f"model: {name} looks at all its inputs together; remove target, and choose with inputs"
+        )
+
+
+def _filtered(detector: Any) -> Any:
+    """What an anomaly filter filters."""
+    return detector.anomaly_detector if isinstance(detector, base.AnomalyFilter) else detector

@@ -5,14 +5,35 @@ the scores per device and over all devices, and writes the records that go to th
 prediction of every device stays in the state: that is what the board reads.
 """
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from monitoring.answers import COLUMNS, Answers
+from monitoring.number_scores import (
+    EXPIRED,
+    FIELDS,
+    LABELS,
+    LEARNED,
+    NOT_FINITE,
+    NOW_BASE,
+    NOW_DUE,
+    NOW_LABEL,
+    NOW_MADE,
+    NOW_RESIDUAL,
+    NOW_SEQUENCE,
+    NOW_STATUS,
+    NOW_VALUE,
+    NOW_VERSION,
+    OVERFLOWED,
+    PREDICTED,
+    add,
+    summary,
+)
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
+from streamgauge.events import Event
 from streamgauge.kernels import kernel
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schedule import (
@@ -33,69 +54,14 @@ from streamgauge.schedule import (
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Status, Step
 
-__all__ = ["FIELDS", "SCORED", "Scorer", "summary"]
-
-FIELDS = (
-    "labels",
-    "mae",
-    "mse",
-    "bias",
-    "label_mean",
-    "label_m2",
-    "base_labels",
-    "base_mae",
-    "base_mse",
-    "learned",
-    "expired",
-    "overflowed",
-    "not_finite",
-    "predicted",
-    "sequence",
-    "made",
-    "due",
-    "value",
-    "base",
-    "status",
-    "label",
-    "residual",
-    "version",
-)
-"""Fields of a device's score row, one value per lane: cumulative, then the newest prediction."""
-SCORED = FIELDS[: FIELDS.index("learned")]
-"""Those that the rolling window is kept in step with."""
-
-(
-    LABELS,
-    MAE,
-    MSE,
-    BIAS,
-    LABEL_MEAN,
-    LABEL_M2,
-    BASE_LABELS,
-    BASE_MAE,
-    BASE_MSE,
-    LEARNED,
-    EXPIRED,
-    OVERFLOWED,
-    NOT_FINITE,
-    PREDICTED,
-    NOW_SEQUENCE,
-    NOW_MADE,
-    NOW_DUE,
-    NOW_VALUE,
-    NOW_BASE,
-    NOW_STATUS,
-    NOW_LABEL,
-    NOW_RESIDUAL,
-    NOW_VERSION,
-) = range(len(FIELDS))
+__all__ = ["Scorer"]
 
 CHUNK = 10
 """Labels per layer of the rolling window: the unit in which its memory is paid for."""
 FLEET_WINDOW = 1_000
 
 # Columns of the lanes' parameters.
-P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET = range(4)
+P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET, P_TAUGHT = range(5)
 
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
@@ -104,25 +70,6 @@ _PENDING = int(Status.PENDING)
 _LABELLED = int(Status.LABELLED)
 _EXPIRED = int(Status.EXPIRED)
 _WARMING_UP = int(Status.WARMING_UP)
-
-
-@kernel
-def add(cell: Floats, lane: int, lanes: int, label: float, residual: float, base: float) -> None:
-    """Add one label to the cumulative scores of one lane: running means in event order."""
-    cell[LABELS * lanes + lane] += 1.0
-    n = cell[LABELS * lanes + lane]
-    cell[MAE * lanes + lane] += (abs(residual) - cell[MAE * lanes + lane]) / n
-    cell[MSE * lanes + lane] += (residual * residual - cell[MSE * lanes + lane]) / n
-    cell[BIAS * lanes + lane] += (residual - cell[BIAS * lanes + lane]) / n
-    before = cell[LABEL_MEAN * lanes + lane]
-    cell[LABEL_MEAN * lanes + lane] += (label - before) / n
-    cell[LABEL_M2 * lanes + lane] += (label - before) * (label - cell[LABEL_MEAN * lanes + lane])
-    if base == base:
-        cell[BASE_LABELS * lanes + lane] += 1.0
-        b = cell[BASE_LABELS * lanes + lane]
-        miss = label - base
-        cell[BASE_MAE * lanes + lane] += (abs(miss) - cell[BASE_MAE * lanes + lane]) / b
-        cell[BASE_MSE * lanes + lane] += (miss * miss - cell[BASE_MSE * lanes + lane]) / b
 
 
 @kernel
@@ -178,7 +125,7 @@ def score(
         taught = fleet if parameters[lane, P_FLEET] == 1.0 else cell
         numbers[i, RESIDUAL] = np.nan
         if step == _PREDICT:
-            learned = taught[LEARNED * lanes + lane]
+            learned = taught[int(parameters[lane, P_TAUGHT]) * lanes + lane]
             value, status = serve(cell, lane, lanes, answers[i], base, learned, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
@@ -232,7 +179,7 @@ def score(
         made[at, out.MADE] = codes[i, MADE]
         made[at, out.DUE] = codes[i, DUE]
         made[at, out.STATUS] = status
-        made[at, out.VERSION] = int(taught[LEARNED * lanes + lane])
+        made[at, out.VERSION] = int(taught[int(parameters[lane, P_TAUGHT]) * lanes + lane])
         told[at, out.VALUE] = value
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
@@ -245,7 +192,7 @@ class Scorer:
     """Scores of every lane, per device and over all; `window` labels make the rolling scores."""
 
     def __init__(
-        self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50
+        self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50, room: int = 1
     ) -> None:
         count = len(lanes)
         self.lanes = tuple(lanes)
@@ -271,11 +218,18 @@ class Scorer:
         self.blocks = {"device": device, "pending": waiting, "rolling": rolling, "fleet": fleet}
         self.parameters = np.array(
             [
-                [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet"]
+                [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet",
+                 # What learns by itself has learned whatever it has answered.
+                 PREDICTED if k.by_itself else LEARNED]
                 for k in lanes
             ],
             np.float64,
-        ).reshape(count, 4)
+        ).reshape(count, 5)  # fmt: skip
+        several = any(lane.kind not in ("forecast", "regression") for lane in lanes)
+        self.answers = Answers(lanes, capacity, pending=pending, room=room) if several else None
+        """None where all answers are numbers."""
+        if self.answers is not None:
+            self.blocks |= self.answers.blocks
         self._bound = (
             device.array,
             waiting.stack,
@@ -289,6 +243,17 @@ class Scorer:
         on (see `Predictions`); sets AT to the next free row."""
         given = (schedule.codes, schedule.numbers, schedule.answers)
         return Call(score, (*given, *self._bound, codes, numbers, Now.STEPS, Now.AT), (Now.AT,))
+
+    def calls(self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats) -> list[Call]:
+        """`call`, and what completes it where answers are more than numbers."""
+        rest = []
+        if self.answers is not None:
+            rest = [self.answers.call(schedule, codes, numbers, parts)]
+        return [self.call(schedule, codes, numbers), *rest]
+
+    def told(self) -> list[Event]:
+        """Take out what answers brought since the last call."""
+        return [] if self.answers is None else self.answers.told()
 
     def cell(self, row: int) -> Floats:
         """float64[len(FIELDS), lanes]: a copy of the scores of one device row, -1 for over all."""
@@ -312,40 +277,12 @@ class Scorer:
 
     def numbers(self, row: int, lane: int) -> Floats:
         """float64[len(SCORE_COLUMNS)]: all scores of one lane for one device row (-1 over all)."""
-        return summary(self.cell(row)[:, lane], self.recent(row, lane))
-
-
-def summary(cell: Floats, recent: Floats) -> Floats:
-    """Scores, in the order of `SCORE_COLUMNS`, from one lane's sums and its recent labels.
-
-    R² is 1 - SSE / SST, SST around the mean of the labels seen; NaN below two labels or when the
-    labels do not vary.
-    """
-    n = cell[LABELS]
-    nan = math.nan
-    spread = cell[LABEL_M2]
-    rolling = (nan, nan, nan, nan)
-    if len(recent):
-        residual, label = recent[:, 0], recent[:, 1]
-        squares = float(np.sum(residual * residual))
-        around = float(np.sum((label - label.mean()) ** 2))
-        rolling = (
-            float(np.mean(np.abs(residual))),
-            math.sqrt(squares / len(recent)),
-            float(np.mean(residual)),
-            1.0 - squares / around if len(recent) > 1 and around > 0.0 else nan,
-        )
-    numbers = (
-        n,
-        cell[MAE] if n else nan,
-        math.sqrt(cell[MSE]) if n else nan,
-        cell[BIAS] if n else nan,
-        1.0 - n * cell[MSE] / spread if n > 1 and spread > 0.0 else nan,
-        cell[BASE_MAE] if cell[BASE_LABELS] else nan,
-        math.sqrt(cell[BASE_MSE]) if cell[BASE_LABELS] else nan,
-        *rolling,
-        cell[EXPIRED],
-        cell[OVERFLOWED],
-    )
-    assert len(numbers) == len(SCORE_COLUMNS)
-    return np.array(numbers, np.float64)
+        cell, recent = self.cell(row)[:, lane], self.recent(row, lane)
+        if self.answers is None or self.lanes[lane].kind in ("forecast", "regression"):
+            return summary(cell, recent)
+        numbers = np.full(len(SCORE_COLUMNS), np.nan)
+        numbers[0] = cell[LABELS]
+        counts = [SCORE_COLUMNS.index("expired"), SCORE_COLUMNS.index("overflowed")]
+        numbers[counts] = cell[EXPIRED], cell[OVERFLOWED]
+        numbers[-len(COLUMNS) :] = self.answers.numbers(row, lane, recent)
+        return numbers

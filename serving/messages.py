@@ -126,7 +126,7 @@ def _scores(output: Output, wanted: Wanted) -> list[tuple[Scores, int]]:
 def _event(output: Output, one: Event) -> tuple[str, dict[str, Any]]:
     if one.kind in DRIFTS:
         return "drift", event(output, one)
-    return "event", {
+    told = {
         "time": iso(one.time),
         "device": output.device(one.row),
         "channel": one.channel or None,
@@ -134,6 +134,11 @@ def _event(output: Output, one: Event) -> tuple[str, dict[str, Any]]:
         "seconds": one.size,
         "value": one.after,
     }
+    if (lane := _lane(output, one.lane)) is not None:
+        # As /v1/events says it.
+        told |= {"seconds": None, "task": lane.task, "horizon": lane.horizon}
+        told |= {"before": one.before, "after": one.after}
+    return "event", told
 
 
 def _score(output: Output, scores: Scores, i: int) -> tuple[str, dict[str, Any]]:

@@ -3,7 +3,7 @@
 import csv
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -115,7 +115,7 @@ class _RejectWriter:
 
 
 def _run(pipeline: Pipeline, source: Any, console: Console) -> Table:
-    table = Table(pipeline.walk.stages.lanes)
+    table = Table(pipeline.walk.stages.lanes, pipeline.walk.stages.classify.of)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("replaying", total=1.0)
@@ -143,10 +143,19 @@ def _readings(source: Any) -> Iterator[Readings]:
 
 def _write(frame: pd.DataFrame, path: Path) -> None:
     if path.suffix == ".parquet":
-        frame.to_parquet(path, index=False)
+        frame.assign(**{name: _alike(frame[name]) for name in ("prediction", "label")}).to_parquet(
+            path, index=False
+        )
         return
     texts = {name: _iso(frame[name]) for name in ("made_at", "target_time")}
     frame.assign(**texts).to_csv(path, index=False)
+
+
+def _alike(values: "pd.Series[Any]") -> "pd.Series[Any]":
+    """A column of one type, as Parquet has it: text where numbers and classes are mixed."""
+    if len({type(value) for value in values if not pd.isna(value)}) < 2:
+        return values
+    return values.map(str, na_action="ignore")
 
 
 def _iso_text(microseconds: int) -> str:
@@ -166,16 +175,15 @@ def _report(pipeline: Pipeline, took: float, console: Console) -> None:
         for horizon, overall in enumerate(board.scores(task)):
             title = Text(f"{task}{f' at {overall.horizon}' if overall.horizon else ''}")
             grid = Grid(title=title, title_justify="left")
-            for heading in ("device", "labels", "MAE", "RMSE", "bias", "R²"):
+            shown = COLUMNS.get(pipeline.settings.tasks[task].kind, NUMBERS)
+            for heading in ("device", "labels", *shown.values()):
                 left = heading == "device"
                 grid.add_column(heading, justify="left" if left else "right", no_wrap=left)
-            grid.add_column("last value: MAE", justify="right")
-            grid.add_column("RMSE", justify="right")
             for name in names[:SHOWN]:
                 scores = board.scores(task, name)[horizon].scores
-                grid.add_row(Text(name), *_cells(scores))
+                grid.add_row(Text(name), *_cells(scores, shown))
             grid.add_section()
-            grid.add_row(f"all {len(names)} devices", *_cells(overall.scores), style="bold")
+            grid.add_row(f"all {len(names)} devices", *_cells(overall.scores, shown), style="bold")
             console.print(grid)
             if len(names) > SHOWN:
                 console.print(f"the first {SHOWN} of {len(names)} devices are shown")
@@ -210,11 +218,33 @@ def _report_selections(pipeline: Pipeline, console: Console) -> None:
 OUTPUTS = (".csv", ".parquet")
 SHOWN = 50
 """Devices listed in the table of scores; the overall row covers all."""
-_CELLS = ("mae", "rmse", "bias", "r2", "persistence_mae", "persistence_rmse")
-assert set(_CELLS) < set(SCORE_COLUMNS)
+NUMBERS = {
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "bias": "bias",
+    "r2": "R²",
+    "persistence_mae": "last value: MAE",
+    "persistence_rmse": "RMSE",
+}
+CLASSES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "f1_macro": "F1",
+    "kappa": "kappa",
+    "log_loss": "log loss",
+    "majority_accuracy": "majority: accuracy",
+    "persistence_accuracy": "last class: accuracy",
+}
+COLUMNS = {
+    "classification": CLASSES,
+    "anomaly": {"rolling_roc_auc": "ROC AUC of the last labels"},
+    "clustering": dict[str, str](),
+}
+"""The scores that are shown of each kind of task, and their headings."""
+assert {*NUMBERS, *(name for of in COLUMNS.values() for name in of)} < set(SCORE_COLUMNS)
 
 
-def _cells(scores: Any) -> list[str]:
+def _cells(scores: Any, shown: Mapping[str, str]) -> list[str]:
     labels = f"{int(scores['labels']):,}"
-    numbers = ["–" if scores[name] is None else f"{scores[name]:,.3f}" for name in _CELLS]
+    numbers = ["–" if scores[name] is None else f"{scores[name]:,.3f}" for name in shown]
     return [labels, *numbers]

@@ -49,6 +49,11 @@ model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
 kind = "regression"
 label = { from = "column:told", delay = "5s" }
 model = ["linear_model.LinearRegression"]
+[tasks.sign]
+kind = "classification"
+classes = [false, true]
+label = { from = "column:sign" }
+model = ["naive_bayes.GaussianNB"]
 """
 """All that stands around cleaners and features: what is walked is compiled."""
 _OPERATORS = (
@@ -97,6 +102,7 @@ def _walk() -> None:
             "a": np.sin(np.arange(n)),
             "b": np.cos(np.arange(n)),
             "told": np.sin(np.arange(n)),
+            "sign": np.sin(np.arange(n)) > 0,
         }
     )
     pipeline.replay(data)

@@ -12,7 +12,7 @@ import numpy as np
 from ingest.rejects import Rejects
 from models.compile import Compiled
 from models.selection import Selection
-from monitoring.scores import FIELDS
+from monitoring.number_scores import FIELDS
 from stream_processor.settings.model import Settings
 from stream_processor.views import (
     ChoiceView,
@@ -25,7 +25,7 @@ from stream_processor.views import (
 from stream_processor.walk import Walk
 from streamgauge.arrays import Floats
 from streamgauge.output import SCORE_COLUMNS
-from streamgauge.predictions import prediction_id
+from streamgauge.predictions import answer, prediction_id
 from streamgauge.words import Flag, Status, Verdict
 
 __all__ = ["LiveBoard"]
@@ -99,16 +99,26 @@ class LiveBoard:
             if row is None:
                 return None
             cell = self._stages.scorer.cell(row)
-        return [
-            self._prediction(device, lane, cell[:, lane])
-            for lane in range(len(self._stages.lanes))
-            if cell[_FIELD["predicted"], lane]
-        ]
+            answers = self._stages.scorer.answers
+            lanes = range(len(self._stages.lanes))
+            parts = [[] if answers is None else answers.now(row, lane) for lane in lanes]
+            return [
+                self._prediction(device, lane, cell[:, lane], parts[lane])
+                for lane in lanes
+                if cell[_FIELD["predicted"], lane]
+            ]
 
-    def _prediction(self, device: str, lane: int, cell: Floats) -> PredictionView:
+    def _prediction(
+        self, device: str, lane: int, cell: Floats, parts: Sequence[float]
+    ) -> PredictionView:
         now = {name: float(cell[k]) for name, k in _FIELD.items()}
-        word = self._stages.lanes[lane]
+        word, classes = self._stages.lanes[lane], self._stages.classify.of[lane]
+        named = answer(word, classes, now["value"], parts)
+        for key in named.keys() & {"distance", "score"}:
+            named[key] = _some(named[key])
         return PredictionView(
+            **named,
+            label_class=None if classes is None else classes.name(now["label"]),
             id=prediction_id(word, device, int(now["sequence"])),
             task=word.task,
             horizon=word.horizon,
@@ -128,7 +138,7 @@ class LiveBoard:
 
     def _task(self, lane: int) -> TaskView:
         word, model = self._stages.lanes[lane], self._models[lane]
-        task = self._settings.tasks[word.task]
+        task, classes = self._settings.tasks[word.task], self._stages.classify.of[lane]
         return TaskView(
             task=word.task,
             horizon=word.horizon,
@@ -140,6 +150,8 @@ class LiveBoard:
             model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
             compiled=model.compiled,
             why=model.why,
+            classes=() if classes is None else classes.named(),
+            labels_refused=0 if classes is None else self._stages.classify.refused(lane),
             inputs=[self._walk.feature_names[column] for column in word.inputs],
         )
 
@@ -197,6 +209,8 @@ class LiveBoard:
                 cells.view(name)[: len(ids), lanes[0]].copy()
                 for name in ("labels", "mae", "base_mae")
             )
+            if of[lanes[0]].kind == "classification" and self._stages.scorer.answers is not None:
+                mae, peer = self._stages.scorer.answers.errors(lanes[0], len(ids))
         with np.errstate(all="ignore"):
             ratio = np.nan_to_num(np.where(labels > 0, mae / peer, -1.0), nan=-1.0)
         worst = np.argsort(-ratio, kind="stable").tolist()

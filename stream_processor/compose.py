@@ -6,18 +6,21 @@ from models.compile import Compiled
 from models.compile import compile as compile_model
 from models.selection import Selection
 from models.spec import build as build_model
+from models.ways import Question
 from monitoring.drift import Drift, Watched
 from monitoring.errors import Errors
 from monitoring.residual import Residual
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
+from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
 from stream_processor.retained import Retained
+from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs
 from stream_processor.settings.kinds import LONGEST, Span
@@ -27,6 +30,7 @@ from stream_processor.settings.watching import watching
 from stream_processor.silence import Silence
 from stream_processor.stages import Stages
 from stream_processor.walk import PART
+from streamgauge.classes import Classes
 from streamgauge.plugins import load
 from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
@@ -51,15 +55,9 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     names = [name for operator in features for name in operator.names]
     lanes = list(_lanes(settings, schema, features))
     pending = max(map(most_pending, settings.tasks.values()), default=1)
+    classify = Classify([classes_of(settings.tasks[k.task], settings.channels) for k in lanes])
     models = [
-        compile_model(
-            build_model(settings.tasks[lane.task].model),
-            k,
-            lane.inputs,
-            names,
-            limit,
-            _keys(lane),
-        )
+        _model(settings.tasks[lane.task], k, lane, names, limit, classify.of[k])
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
@@ -93,8 +91,11 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         lanes=lanes,
         join=join,
         learners=[model.learner for model in models],
-        scorer=Scorer(lanes, limit, pending=pending, window=settings.scores.window),
+        scorer=Scorer(
+            lanes, limit, pending=pending, window=settings.scores.window, room=join.steps(PART)
+        ),
         drift=_drift(settings, lanes, join.steps(PART)),
+        classify=classify,
         arrange=arrange,
         selections=list(_selections(settings, lanes, names, models)),
     )
@@ -151,7 +152,7 @@ def _lanes(
             yield Lane(
                 task=name,
                 horizon=horizon.text,
-                target=-1 if task.label else schema.index[task.target],
+                target=schema.index.get(task.target, -1),
                 delay=horizon.duration,
                 readings=horizon.readings,
                 tolerance=task.tolerance_of(horizon),
@@ -161,7 +162,26 @@ def _lanes(
                 before_ready=task.before_ready,
                 scope=task.scope,
                 elsewhere=_elsewhere(task.label) if task.label else None,
+                kind=task.kind,
+                parts=_parts(task, settings),
+                by_itself=task.by_itself,
             )
+
+
+def _parts(task: TaskSettings, settings: Settings) -> int:
+    """Numbers that belong to an answer of the task: see `Lane.parts`."""
+    classes = classes_of(task, settings.channels)
+    return classes.most if classes is not None else int(task.kind == "clustering")
+
+
+def _model(
+    task: TaskSettings, k: int, lane: Lane, names: Sequence[str], limit: int,
+    classes: Classes | None,
+) -> Compiled:  # fmt: skip
+    """The models of lane k."""
+    question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
+    make = build_model(task.model, task.kind)
+    return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)
 
 
 def _elsewhere(label: LabelSettings) -> Elsewhere:
@@ -173,6 +193,8 @@ def _elsewhere(label: LabelSettings) -> Elsewhere:
 
 def most_pending(task: TaskSettings) -> int:
     """Readings that may wait for a label: exactly enough where every horizon counts readings."""
+    if task.by_itself and task.label is None:
+        return 1
     if task.label is not None:
         delay = task.label.delay
         return delay.readings + 2 if delay is not None and delay.readings else task.pending

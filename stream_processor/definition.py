@@ -13,6 +13,7 @@ from typing import Any
 
 from stream_processor.compose import AT_ONCE, most_pending
 from stream_processor.operator import FeatureOperator
+from stream_processor.settings.classes import classes_of
 from stream_processor.settings.features import feature_options
 from stream_processor.settings.fields import PluginUse
 from stream_processor.settings.model import Settings, SourceSettings
@@ -114,6 +115,9 @@ def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, 
                 del shown["select"]
             if task.label is not None:
                 shown["label"] = "by id" if task.label.by_id else "by time"
+            classes = classes_of(task, settings.channels)
+            if classes is not None:
+                shown["classes"] = [classes.declared, classes.values]
             shown |= {"horizon": asdict(horizon), "change": task.change}
             shown |= {"tolerance": lane.tolerance, "inputs": [names[k] for k in lane.inputs]}
             yield lane.name, shown

@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 from ingest.labels import LabelCodec, Told, matches
 from ingest.rejects import Rejects
+from stream_processor.settings.classes import label_channel
 from stream_processor.settings.model import Settings
 from stream_processor.settings.tasks import LabelFields
 from streamgauge.delivery import Delivery
 from streamgauge.devices import Devices
 from streamgauge.schedule import Lane
+from streamgauge.schema import Channel
 
 __all__ = ["Label", "LabelLog"]
 
@@ -32,6 +34,10 @@ class Label(NamedTuple):
     value: float
 
 
+_Form = tuple[LabelFields, Channel]
+"""Where a message has what, and how its label is read."""
+
+
 class _Listener(NamedTuple):
     """Lanes that listen to one filter of topics."""
 
@@ -47,20 +53,18 @@ class LabelLog:
 
     def __init__(self, settings: Settings, lanes: Sequence[Lane], devices: Devices) -> None:
         self._devices = devices
-        self._codecs: dict[LabelFields, LabelCodec] = {}
-        self._listeners: dict[LabelFields, list[_Listener]] = defaultdict(list)
+        self._codecs: dict[_Form, LabelCodec] = {}
+        self._listeners: dict[_Form, list[_Listener]] = defaultdict(list)
         zone = settings.devices.timezone
         for name, task in settings.tasks.items():
             if task.label is None or not task.label.topic:
                 continue
-            fields, own = (
-                task.label.fields,
-                [k for k, lane in enumerate(lanes) if lane.task == name],
-            )
+            form = (task.label.fields, label_channel(task))
+            own = [k for k, lane in enumerate(lanes) if lane.task == name]
             named = {lanes[k].name: k for k in own if task.label.by_id}
             timed = [(name, k) for k in own if not task.label.by_id]
-            self._listeners[fields].append(_Listener(task.label.topic, named, timed))
-            self._codecs.setdefault(fields, LabelCodec(asdict(fields), zone))
+            self._listeners[form].append(_Listener(task.label.topic, named, timed))
+            self._codecs.setdefault(form, LabelCodec(asdict(form[0]), zone, form[1]))
         self.listens = bool(self._codecs)
         """Whether any topic brings labels."""
         self._heard: dict[str, bool] = {}
@@ -95,8 +99,8 @@ class LabelLog:
                 detail = "a label that the broker retained; send labels without the retain flag"
                 rejects.add("retained_label", detail, received=received, topic=topic)
                 continue
-            for fields, codec in self._codecs.items():
-                listening = [w for w in self._listeners[fields] if matches(w.pattern, topic)]
+            for form, codec in self._codecs.items():
+                listening = [w for w in self._listeners[form] if matches(w.pattern, topic)]
                 if not listening:
                     continue
                 for told in codec.decode(payload, topic, received, rejects):

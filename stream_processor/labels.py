@@ -14,6 +14,7 @@ from stream_processor.pending import (
     ASIDE,
     BASES,
     EXPIRED,
+    NO_LABEL,
     OVERFLOWED,
     P_TOLERANCE,
     PARAMETERS,
@@ -174,6 +175,8 @@ def _parameters(lanes: Sequence[Lane], features: int) -> Ints:
     for lane in lanes:
         row = [max(lane.target, 0), lane.delay, lane.readings, lane.tolerance, int(lane.change)]
         row += [int(lane.scope == "fleet")]
+        if lane.by_itself and lane.elsewhere is None:
+            row[P_TOLERANCE] = NO_LABEL
         if lane.elsewhere is None:
             row += [0, 0, 0, -1, 0, 0]
         else:

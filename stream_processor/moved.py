@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from monitoring.scores import SCORED
+from monitoring import class_scores
+from monitoring.number_scores import SCORED
 from stream_processor.changes import NONE, Changes
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.definition import ARRANGED
 from streamgauge.arrays import Floats
-from streamgauge.state import Block
+from streamgauge.state import Block, Field
 
 __all__ = ["Moved", "layout"]
 
@@ -67,7 +68,7 @@ class Moved:
             return name if owner in {"all", *changes.drift, *seasons} else ""
         if kind == "clean":
             return name if owner in changes.cleaners else ""
-        if name in ("labels.ring", "scores.pending") and not changes.keeps_pending:
+        if name in ("labels.ring", "scores.pending", "scores.parts") and not changes.keeps_pending:
             return ""
         if name == "labels.elsewhere" and not changes.same_elsewhere:
             return ""
@@ -83,7 +84,7 @@ class Moved:
         fits = keys == block.keys.value and all(
             f.name in fresh
             or shapes.get(f.name) == f.shape
-            or (f.along and f.name in shapes and shapes[f.name][1:] == f.shape[1:])
+            or (f.along and f.name in shapes and (f.padded or shapes[f.name][1:] == f.shape[1:]))
             for f in block.fields
         )
         if not fits:
@@ -116,6 +117,8 @@ class Moved:
         for field in block.fields:
             if field.name not in fresh:
                 values = before[field.name]
+                if field.padded:
+                    values = _padded(values, field)
                 if field.along:
                     values = _along(values, self._axes[field.along], field.later)
                 start = block.offset(field.name)
@@ -127,11 +130,21 @@ class Moved:
         fields: set[str] = set()
         if name == "labels.head" and not self._changes.keeps_pending:
             fields |= set(WAITING)
-        if name == "scores.device" and not self._changes.keeps_pending:
+        if name in ("scores.device", "scores.answers") and not self._changes.keeps_pending:
             fields.add("slots")
         if name in ("scores.device", "scores.fleet") and not self._changes.same_scores:
             fields |= {*SCORED, "chunks", "recent"}
+        if name.startswith("scores.answers") and not self._changes.same_scores:
+            fields |= {*class_scores.FIELDS, *class_scores.COUNTS}
         return fields
+
+
+def _padded(values: Floats, field: Field) -> Floats:
+    """The values with a second axis as long as it is now."""
+    found = np.full((*values.shape[:2], field.shape[1]), field.later)
+    both = min(field.shape[1], values.shape[2])
+    found[..., :both] = values[..., :both]
+    return found
 
 
 def _along(values: Floats, places: Sequence[int], later: float) -> Floats:

@@ -8,6 +8,7 @@ from stream_processor.pending import (
     FREE,
     LAST_RECEIVED,
     LAST_TIME,
+    NO_LABEL,
     OLDEST,
     OVERFLOWED,
     P_CHANGE,
@@ -184,6 +185,9 @@ def join(
                 m += 1
         for lane in range(count):
             if not told(lane, lanes, head) and at_once(lane, lanes):
+                if lanes[lane, P_TOLERANCE] == NO_LABEL:
+                    head[d, PER_LANE + lane] = 0.0
+                    continue
                 y = values[i, lanes[lane, P_TARGET]]
                 m = resolve(d, lane, i, t, r, y, lanes, head, ring, codes, numbers, sx, m)
                 know(d, lane, y, head, count)

@@ -43,6 +43,7 @@ __all__ = [
     "LAST_TIME",
     "LINK",
     "NEWEST",
+    "NO_LABEL",
     "OLDEST",
     "OVERFLOWED",
     "PARAMETERS",
@@ -75,6 +76,8 @@ __all__ = [
     "told",
 ]
 
+NO_LABEL = -1
+"""The tolerance of a lane that learns by itself: nothing waits for a label."""
 OVERFLOWED = 2.0
 """Weight of an expire step whose reading was pushed out before its label could come."""
 

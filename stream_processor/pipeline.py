@@ -18,6 +18,7 @@ from stream_processor.label_log import Label, LabelLog
 from stream_processor.quarantine.keeper import Keeper
 from stream_processor.recorded import ColumnLabel, LabelColumn, RecordedLabels
 from stream_processor.settings import load, with_channels
+from stream_processor.settings.classes import label_channel
 from stream_processor.settings.model import Settings
 from stream_processor.stages import Stages
 from stream_processor.walk import PART, Walk
@@ -241,7 +242,7 @@ class Pipeline:
 
         if not self.settings.channels:
             self._build(with_channels(self.settings, numeric_names(data)))
-        table = Table(self.walk.stages.lanes)
+        table = Table(self.walk.stages.lanes, self.walk.stages.classify.of)
         zone = self.settings.devices.timezone
         clock = self.walk.clock or None
         readings = frame(data, self.walk.stages.schema, self.rejects, zone, clock)
@@ -280,7 +281,8 @@ def _label_columns(settings: Settings, stages: Stages) -> Iterator[LabelColumn]:
     for k, lane in enumerate(stages.lanes):
         label = settings.tasks[lane.task].label
         if label is not None and label.column:
-            yield LabelColumn(k, columns.index(label.column), label.delay)
+            channel = label_channel(settings.tasks[lane.task], label.column)
+            yield LabelColumn(k, columns.index(channel), label.delay)
 
 
 def deliveries(readings: Readings, clock: int) -> Iterator[Delivery]:

@@ -9,6 +9,7 @@ from monitoring.drift import Drift
 from monitoring.scores import Scorer
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
+from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.labels import LabelJoin
@@ -42,6 +43,7 @@ class Stages:
     learners: Sequence[Learner]
     scorer: Scorer
     drift: Drift
+    classify: Classify
     arrange: Arrange | None = None
     """Comes first where readings wait for each other; None: each goes on by itself."""
     selections: Sequence[Selection] = ()
@@ -66,6 +68,8 @@ class Stages:
         named |= {"flags": self.flags.blocks}
         named |= {f"features.{k}": op.blocks for k, op in enumerate(self.features)}
         named |= {"labels": self.join.blocks, "scores": self.scorer.blocks}
+        if self.classify:
+            named |= {"classes": self.classify.blocks}
         for learner in self.learners:
             named[f"models.{self.lanes[learner.lane].name}"] = learner.blocks
         for selection in self.selections:

@@ -1,11 +1,13 @@
 """Results as one table: a row per prediction, with its outcome once there is one."""
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Bools, Floats, Ints
+from streamgauge.classes import Classes
 from streamgauge.output import Output
 from streamgauge.predictions import (
     DUE,
@@ -51,10 +53,12 @@ SEQUENCES = 2**40
 class Table:
     """Gathers outputs and gives them as one data frame, in the documented columns and order."""
 
-    def __init__(self, lanes: Sequence[Lane]) -> None:
+    def __init__(self, lanes: Sequence[Lane], classes: Sequence[Classes | None] = ()) -> None:
         self._lanes = tuple(lanes)
         self._codes: list[Ints] = []
         self._numbers: list[Floats] = []
+        self._classes = [*classes] or [None] * len(lanes)
+        self._parts: list[Floats] = []
         self._devices: dict[str, int] = {}
 
     def add(self, output: Output) -> None:
@@ -69,6 +73,7 @@ class Table:
         codes[:, ROW] = np.array(numbers, np.int64)[where]
         self._codes.append(codes)
         self._numbers.append(records.numbers)
+        self._parts.append(records.parts)
 
     def frame(self) -> pd.DataFrame:
         """One row per prediction, by `made_at`, then `id`; times are UTC, NaN where none is."""
@@ -87,7 +92,37 @@ class Table:
         status[found] = told[outcome[found], STATUS]
         came = found & (due == 0)
         due[came] = np.where(status[came] == int(Status.LABELLED), told[outcome[came], DUE], 0)
-        return self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
+        frame = self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
+        self._put_in_words(frame, predicted[:, LANE], made)
+        return frame.sort_values(["made_at", "id"], kind="stable", ignore_index=True)
+
+    def _put_in_words(self, frame: pd.DataFrame, lane: Ints, made: Bools) -> None:
+        """Classes by name and with their probabilities, anomalies with their score, clusters with
+        the distance from their centre."""
+        kinds = np.array([one.kind for one in self._lanes], object)[lane]
+        scores = kinds == "anomaly"
+        frame.loc[scores, "score"] = frame.loc[scores, "prediction"]
+        if (kinds == "clustering").any():
+            distances = np.concatenate(self._parts)[made][:, 0]
+            frame.loc[kinds == "clustering", "score"] = distances[kinds == "clustering"]
+        columns = {name: frame[name].to_numpy(np.float64) for name in ("prediction", "label")}
+        words = {name: column.astype(object) for name, column in columns.items()}
+        probabilities = np.full(len(frame), None, object)
+        for k, classes in enumerate(self._classes):
+            own = np.flatnonzero(lane == k)
+            if classes is None or not len(own):
+                continue
+            known = np.array([*classes.known(), None], object)
+            for name, column in columns.items():
+                at = np.where(np.isnan(column[own]), -1, column[own]).astype(np.int64)
+                words[name][own] = known[at]
+            parts = np.concatenate(self._parts)[made][own, : classes.most].tolist()
+            named = map(classes.chances, parts)
+            probabilities[own] = [json.dumps(chances) if chances else None for chances in named]
+        if any(classes is not None for classes in self._classes):
+            # Left to itself pandas takes text where all happen to be words.
+            for name, column in (*words.items(), ("probabilities", probabilities)):
+                frame[name] = pd.Series(column, frame.index, object)
 
     def _columns(
         self, codes: Ints, value: Floats, due: Ints, label: Floats, residual: Floats, status: Ints
@@ -96,8 +131,9 @@ class Table:
         lanes = [self._lanes[lane] for lane in codes[:, LANE].tolist()]
         devices = names[codes[:, ROW]]
         sequences = codes[:, SEQUENCE].tolist()
+        nothing = np.full(len(codes), np.nan)
         words = np.array([word.name.lower() for word in Status], object)
-        frame = pd.DataFrame(
+        return pd.DataFrame(
             {
                 "id": list(map(prediction_id, lanes, devices.tolist(), sequences)),
                 "device": devices,
@@ -106,10 +142,10 @@ class Table:
                 "task": [lane.task for lane in lanes],
                 "horizon": [lane.horizon for lane in lanes],
                 "prediction": value,
-                "lower": np.nan,
-                "upper": np.nan,
+                "lower": nothing,
+                "upper": nothing,
                 "probabilities": None,
-                "score": np.nan,
+                "score": nothing,
                 "label": label,
                 "residual": residual,
                 "status": words[status],
@@ -117,7 +153,6 @@ class Table:
             },
             columns=list(COLUMNS),
         )
-        return frame.sort_values(["made_at", "id"], kind="stable", ignore_index=True)
 
 
 def _times(microseconds: Ints) -> "pd.Series[pd.Timestamp]":

@@ -48,6 +48,15 @@ class PredictionView:
     residual: float | None
     model_version: int
     """Labels that the device's model had learned."""
+    predicted_class: str | None = None
+    """Of a classification: the class that `prediction` is the place of, and that of the label."""
+    label_class: str | None = None
+    probabilities: Mapping[str, float] | None = None
+    """Of a classification, by class; empty where the model gives none."""
+    score: float | None = None
+    """Of an anomaly detector: the higher, the stranger."""
+    distance: float | None = None
+    """Of a clustering: how far the reading was from the centre of its cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class TaskView:
     """Who shares a model: device or fleet."""
     labels_from: str = ""
     """Where labels come from that are no channel; "" where they are."""
+    classes: Sequence[str] = ()
+    """Of a classification: the classes that are known, in the order of their places."""
+    labels_refused: int = 0
+    """Labels that were none of the classes."""
 
 
 @dataclass(frozen=True, slots=True)

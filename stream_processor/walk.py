@@ -61,13 +61,16 @@ class Walk:
         names = [name for op in stages.features for name in op.names]
         channels = [used for op in stages.features for used in op.channels]
         self._features = Features(names, channels, PART)
-        self._schedule = Schedule(stages.join.steps(PART), len(names))
+        parts = max((lane.parts for lane in stages.lanes), default=0)
+        self._schedule = Schedule(stages.join.steps(PART), len(names), parts)
         self.labels = LabelBatch(PART)
         """To be filled with labels from elsewhere, up to PART of them."""
         room = ROOM + self._schedule.capacity
         self._told: list[Event] = []
         self._codes = np.zeros((room, 8), np.int64)
         self._numbers = np.zeros((room, 4))
+        self._parts = np.zeros((room, parts))
+        self._classes = stages.classify.of if stages.classify else ()
         self._now = np.zeros(len(Now), np.int64)
         self._leave = [op.evict for op in stages.features if hasattr(op, "evict")]
         """A device that is forgotten first leaves what knows it beside its own state."""
@@ -100,12 +103,15 @@ class Walk:
         before += [stage.call(*given) for stage in (stages.flags, *stages.features)]
         before += stages.drift.channels(self._columns)
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
-        answer = [selection.call(schedule) for selection in stages.selections]
+        answer = [stages.classify.call(schedule)] if stages.classify else []
+        settle = [*answer]
+        answer += [selection.call(schedule) for selection in stages.selections]
         included = [selection.includes for selection in stages.selections]
         answer += [call for learner, call in calls if call and learner not in included]
-        after = [stages.scorer.call(schedule, self._codes, self._numbers)]
+        records = (self._codes, self._numbers, self._parts)
+        after = stages.scorer.calls(schedule, *records)
         after += stages.drift.errors(schedule)
-        self._judge = Chain(after, now)
+        self._judge, self._settle = Chain(after, now), Chain([*settle, *after], now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:
             answer += after
@@ -224,6 +230,7 @@ class Walk:
         """Gather what the steps of one schedule, up to reading `until`, say beside their records,
         in the order of the readings; seal what has become much."""
         told = self.stages.silence.told(until) + self.stages.drift.told(until)
+        told += self.stages.scorer.told()
         if told:
             self._told += sorted(told, key=lambda event: event.source)
         if self._now[Now.AT] >= ROOM or len(self._told) >= ROOM:
@@ -232,7 +239,7 @@ class Walk:
     def _expired(self) -> None:
         """Judge what the label join found to be overdue."""
         self._now[Now.STEPS] = self._schedule.n
-        self._judge.run()
+        self._settle.run()
         self._tell(-1)
 
     def tick(self, clock: int) -> None:
@@ -319,7 +326,9 @@ class Walk:
             return
         codes: Ints = self._codes[:n].copy()
         numbers: Floats = self._numbers[:n].copy()
-        records = Predictions(codes, numbers, self.stages.devices.ids, self.stages.lanes)
+        parts = self._parts[:n].copy()
+        places = (self.stages.devices.ids, self.stages.lanes)
+        records = Predictions(codes, numbers, *places, parts, self._classes)
         self._sealed.append(Output(records, tuple(self._told), tuple(self._scores)))
         self._now[Now.AT] = 0
         self._told = []

@@ -34,11 +34,19 @@ class EventKind(IntEnum):
     RECOVERED = 7
     """A value that had been refused passed its corrected rule when it was sent again, too late to
     teach: `after` is the value."""
+    NEW_CLUSTER = 8
+    """A device came into a cluster where it had not been before: `before` is where it was, `after`
+    the new one, `size` how many it now knows."""
 
 
 DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN, EventKind.DRIFT)
 """What detectors say."""
-_GOOD = (EventKind.RETURNED, EventKind.EVICTED, EventKind.RECOVERED)
+_GOOD = (
+    EventKind.RETURNED,
+    EventKind.EVICTED,
+    EventKind.RECOVERED,
+    EventKind.NEW_CLUSTER,
+)
 
 
 @dataclass(frozen=True, slots=True)

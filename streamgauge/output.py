@@ -26,9 +26,21 @@ SCORE_COLUMNS = (
     "rolling_r2",
     "expired",
     "overflowed",
+    "accuracy",
+    "balanced_accuracy",
+    "f1_macro",
+    "kappa",
+    "log_loss",
+    "majority_accuracy",
+    "persistence_accuracy",
+    "rolling_accuracy",
+    "rolling_roc_auc",
 )
 """Columns of `Scores.numbers`. NaN where not defined yet. `persistence_*` is the score of the last
-value on the very same labels; `rolling_*` covers the last labels (`scores.window`)."""
+value on the very same labels; `rolling_*` covers the last labels (`scores.window`). Errors are of
+forecasts and regressions; accuracies, macro F1, kappa and log loss (in nats) of classifications,
+beside the accuracies of the class seen most often and of the last known one; the ROC AUC of anomaly
+scores with labels."""
 
 
 @dataclass(frozen=True, slots=True)

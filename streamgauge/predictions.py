@@ -1,14 +1,16 @@
 """Predictions and their outcomes, as columns, on their way to the sinks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from streamgauge.classes import Classes
 from streamgauge.schedule import Lane
 
-__all__ = ["Predictions", "prediction_id"]
+__all__ = ["Predictions", "answer", "prediction_id"]
 
 # Columns of `codes`.
 STEP, LANE, ROW, SEQUENCE, MADE, DUE, STATUS, VERSION = range(8)
@@ -29,20 +31,53 @@ class Predictions:
 
     A prediction and its outcome share (lane, device, sequence, made). `names[row]` is the device's
     id; `lanes[lane]` the task and horizon.
+    - `parts float64[n, k]`: what belongs to a value (see `Lane.parts`), NaN where there is none
+    - `classes[lane]`: the classes of a classification, whose values and labels are places in them;
+      None for other lanes; empty where no lane classifies
     """
 
     codes: NDArray[np.int64]
     numbers: NDArray[np.float64]
     names: Sequence[str | None]
     lanes: Sequence[Lane]
+    parts: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 0)))
+    classes: Sequence[Classes | None] = ()
 
     def __len__(self) -> int:
         return len(self.codes)
+
+    def named(self, i: int) -> dict[str, Any]:
+        """What the i-th record says beside its numbers: class and probabilities by name, the score,
+        or the distance from the cluster; of an outcome the class of the label."""
+        code, number = self.codes[i], self.numbers[i]
+        lane = self.lanes[code[LANE]]
+        if lane.kind in ("forecast", "regression"):
+            return {}
+        own = self.classes[code[LANE]] if self.classes else None
+        made = bool(code[STEP] == 0)
+        parts = self.parts[i, : lane.parts].tolist() if lane.parts else []
+        told = {} if own is None or made else {"label_class": own.name(number[LABEL])}
+        return answer(lane, own, float(number[VALUE]), parts) | told
 
     @property
     def made(self) -> NDArray[np.bool_]:
         """bool[n]: which records are predictions; the others are outcomes."""
         return np.asarray(self.codes[:, STEP] == 0)
+
+
+def answer(
+    lane: Lane, classes: Classes | None, value: float, parts: Sequence[float]
+) -> dict[str, Any]:
+    """What a served value means in words: nothing for a number. `parts` are those of the lane, or
+    none where they are not known any more."""
+    if classes is not None:
+        chances = {"probabilities": classes.chances(parts)} if parts else {}
+        return {"predicted_class": classes.name(value), **chances}
+    if lane.kind == "clustering" and parts:
+        return {"distance": parts[0]}
+    if lane.kind == "anomaly":
+        return {"score": value}
+    return {}
 
 
 def prediction_id(lane: Lane, device: str, sequence: int) -> str:

@@ -5,7 +5,9 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Elsewhere", "Lane", "Schedule"]
+__all__ = ["Elsewhere", "Lane", "Schedule", "TaskKind"]
+
+TaskKind = Literal["forecast", "regression", "classification", "anomaly", "clustering"]
 
 # Columns of `codes`.
 STEP, LANE, ROW, SOURCE, SLOT, SEQUENCE, MADE, DUE, MODEL = range(9)
@@ -59,6 +61,12 @@ class Lane:
     """Who shares a model: each device has its own, or all have one together."""
     elsewhere: Elsewhere | None = None
     """None where the label is a later value of the target channel."""
+    kind: TaskKind = "forecast"
+    parts: int = 0
+    """Numbers that the model answers beside its answer: the probability of each class, or the
+    distance from the cluster."""
+    by_itself: bool = False
+    """The model learns each reading when it answers it; a label is for the scores, if one comes."""
 
     @property
     def name(self) -> str:

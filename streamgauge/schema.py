@@ -67,10 +67,11 @@ class Schema:
     text where the reading has none.
     """
 
-    def __init__(self, channels: Iterable[Channel], labels: Iterable[str] = ()) -> None:
+    def __init__(self, channels: Iterable[Channel], labels: Iterable[Channel] = ()) -> None:
         self.channels = tuple(channels)
         self.labels = tuple(labels)
-        """Columns of recordings that hold labels; no channels, and no part of a message."""
+        """Columns of recordings that hold labels, read like channels; no part of a message, and of
+        no batch."""
         self.names = tuple(channel.name for channel in self.channels)
         self.index = {name: column for column, name in enumerate(self.names)}
         if len(self.index) != len(self.names):

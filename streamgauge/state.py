@@ -39,6 +39,7 @@ class Field:
 
     `along` says what its first axis counts ("lanes", "channels", "features"), so that a changed
     configuration finds what stayed; `later` is what a row that lived before has for an addition.
+    Where `padded`, the second axis is as long as the longest of them needs, which may change.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Field:
     start: float = 0.0
     along: str = ""
     later: float = 0.0
+    padded: bool = False
 
     @property
     def size(self) -> int:

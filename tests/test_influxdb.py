@@ -114,7 +114,8 @@ def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
     with victoria_metrics(tmp_path) as server, opened(server.url) as sink:
         delivered(sink, output([], events=events, scores=[scores(7, (-1, 0))]))
         common = ("stream=pumps", "task=power")
-        wait_for(lambda: len(server.points("iot_.*")) == 2 * 3 * 12 + 5 + 3 + 2)
+        scored = 2 * 3 * (len(SCORE_COLUMNS) - 1)
+        wait_for(lambda: len(server.points("iot_.*")) == scored + 5 + 3 + 2)
         silences = without_db(server.points("iot_silence_.*"))
         who = ("iot_silence_seconds", "device=pump 2, hall=3")
         assert silences == {

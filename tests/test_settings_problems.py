@@ -137,7 +137,7 @@ def test_each_mistake_has_its_place_and_remedy(extra: str, key: str, remedy: str
     [
         ('horizons = ["10m"]', "", "tasks.ahead.horizons", "add horizons"),
         ('kind = "forecast"', 'kind = "regression"', "tasks.ahead.horizons", "remove it"),
-        ('kind = "forecast"', 'kind = "clustering"', "tasks.ahead.kind", "'regression'"),
+        ('kind = "forecast"', 'kind = "regresion"', "tasks.ahead.kind", "'regression'"),
         ('target = "power"', "", "tasks.ahead.target", "add target"),
         ('"10m"]', '"10m"]\nscope = "site"', "tasks.ahead.scope", '"device" or'),
         ('"10m"]', '"10m"]\ntolerance = "0s"', "tasks.ahead.tolerance", "above 0"),

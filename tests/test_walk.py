@@ -27,7 +27,7 @@ def run(made: Pipeline, readings: Readings, cuts: list[int]) -> list[Output]:
     return [output for piece in pieces for output in made.record(piece)]
 
 
-def told(outputs: list[Output]) -> tuple[bytes, bytes, list[object]]:
+def told(outputs: list[Output]) -> tuple[bytes, bytes, list[object], bytes]:
     """Everything that was put out, as bits: records and events, whatever pieces they came in."""
     codes = np.concatenate([output.predictions.codes for output in outputs])
     numbers = np.concatenate([output.predictions.numbers for output in outputs])
@@ -36,7 +36,8 @@ def told(outputs: list[Output]) -> tuple[bytes, bytes, list[object]]:
         for o in outputs
         for e in o.events
     ]
-    return codes.tobytes(), numbers.tobytes(), [repr(event) for event in events]
+    parts = np.concatenate([output.predictions.parts for output in outputs])
+    return codes.tobytes(), numbers.tobytes(), [repr(event) for event in events], parts.tobytes()
 
 
 def state(made: Pipeline) -> dict[str, bytes]:
@@ -79,9 +80,10 @@ def test_the_streams_reach_every_outcome() -> None:
     assert all(flags.values()), flags
     for name in ("predictions", "labels", "expired", "overflowed", "devices_refused"):
         assert counts[name], name
-    # Errors rise and fall; what else drifts, the suite of detectors brings about.
+    # Errors rise and fall; what else drifts, the suite of detectors brings about, and new clusters
+    # test_tasks_cluster.py.
     kinds = {event.kind for output in outputs for event in output.events}
-    assert kinds == set(EventKind) - {EventKind.DRIFT}
+    assert kinds == set(EventKind) - {EventKind.DRIFT, EventKind.NEW_CLUSTER, EventKind.RECOVERED}
 
 
 @pytest.mark.parametrize("task", ["load_soon", "heat_now"])

@@ -15,6 +15,7 @@ INSERT = {
     "outcomes": "insert into outcomes by name select * from incoming",
     "events": "insert into events by name select * from incoming",
     "scores": "insert into scores by name select * from incoming",
+    "answers": "insert into answers by name select * from incoming",
     "devices": "insert into devices by name select * from incoming",
 }
 DELETE = (
@@ -22,6 +23,7 @@ DELETE = (
     "delete from outcomes where written < ?",
     "delete from events where written < ?",
     "delete from scores where written < ?",
+    "delete from answers where written < ?",
 )
 MARK = "update watermark set position = ?, transactions = ?"
 USED = "select (used_blocks * block_size)::bigint from pragma_database_size()"

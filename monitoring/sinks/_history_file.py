@@ -38,20 +38,28 @@ TABLES = {
     "events": """kind utinyint, device integer, lane smallint, time bigint, before double,
         after double, size double, written bigint, channel varchar, signal varchar, since bigint,
         magnitude double, detector varchar, version integer""",
+    "answers": """lane smallint, device integer, sequence bigint, made bigint, written bigint,
+        predicted_class varchar, label_class varchar, probabilities map(varchar, double),
+        distance double""",
     "scores": f"""lane smallint, device integer, time bigint, written bigint,
         {", ".join(f"{name} double" for name in SCORE_COLUMNS)}""",
 }
 
-ADDED = tuple(
-    f"events add column if not exists {column}"
-    for column in (
-        "channel varchar",
-        "signal varchar",
-        "since bigint",
-        "magnitude double",
-        "detector varchar",
-        "version integer",
-    )
+LATER = {"answers"}
+"""Tables that a file of an earlier version may lack."""
+ADDED = (
+    *(
+        f"events add column if not exists {column}"
+        for column in (
+            "channel varchar",
+            "signal varchar",
+            "since bigint",
+            "magnitude double",
+            "detector varchar",
+            "version integer",
+        )
+    ),
+    *(f"scores add column if not exists {name} double" for name in SCORE_COLUMNS),
 )
 """Columns that a file of an earlier version may lack."""
 
@@ -126,6 +134,10 @@ class HistoryFile:
             cursor.execute("insert into watermark values (0, 0)")
             cursor.execute("commit")
             return
+        if found >= TABLES.keys() - LATER:
+            for name in LATER - found:
+                cursor.execute(f"create table {name}({TABLES[name]})")
+            found |= LATER
         missing = TABLES.keys() - found
         if missing:
             raise StoreDamaged(

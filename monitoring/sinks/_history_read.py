@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from monitoring.sinks._history_answers import words_of
 from monitoring.sinks._history_file import HistoryFile
 from monitoring.sinks._messages import drift_fields
 from streamgauge.events import DRIFTS, Event, EventKind
@@ -52,12 +53,18 @@ where device = -1 and lane = $lane and time >= $since
 group by time order by time desc limit $limit
 """  # noqa: S608 - the names are our own constants
 EVENTS = """
-select distinct time, device, channel, kind, size, after from events
+select distinct time, device, channel, kind, size, lane, before, after from events
 where list_contains($kinds::utinyint[], kind) and ($device is null or device = $device)
 order by time desc, device, channel, kind, after limit $limit
 """
-ABOUT_DEVICES = tuple(
-    map(int, (EventKind.SILENT, EventKind.RETURNED, EventKind.EVICTED, EventKind.RECOVERED))
+CLUSTER = int(EventKind.NEW_CLUSTER)
+RECOVERED = int(EventKind.RECOVERED)
+ABOUT_DEVICES = (
+    int(EventKind.SILENT),
+    int(EventKind.RETURNED),
+    int(EventKind.EVICTED),
+    CLUSTER,
+    RECOVERED,
 )
 
 
@@ -87,7 +94,8 @@ def predictions(
         since = now - window
         rows = _rows(file, PREDICTIONS, values | {"since": since})
         if len(rows) >= limit or since <= oldest:
-            return [_prediction(lanes, name, row) for row in rows]
+            words = words_of(file, lanes, code, since)
+            return [_prediction(lanes, name, row) | words.get(row[:3], {}) for row in rows]
         window *= WIDER
 
 
@@ -107,6 +115,7 @@ def _prediction(lanes: Mapping[int, Lane], device: str, row: Sequence[Any]) -> d
         "residual": residual if labelled else None,
         "status": Status(status if outcome is None else outcome).name.lower(),
         "model_version": version,
+        **({"score": value} if lane.kind == "anomaly" else {}),
     }
 
 
@@ -146,22 +155,31 @@ def _number(known: float | None) -> float:
 
 
 def events(
-    file: HistoryFile, devices: Mapping[int, str], limit: int, device: int | None
+    file: HistoryFile,
+    lanes: Mapping[int, tuple[str, str]],
+    devices: Mapping[int, str],
+    limit: int,
+    device: int | None,
 ) -> list[dict[str, Any]]:
-    """The newest silences, returns, evictions and recovered values, of one device (its code) or of
-    all."""
+    """The newest silences, returns, evictions, new clusters and recovered values, of one device
+    (its code) or of all."""
     values = {"kinds": list(ABOUT_DEVICES), "device": device, "limit": limit}
-    return [
-        {
+    found = []
+    for time, code, channel, kind, size, lane, before, after in _rows(file, EVENTS, values):
+        one = {
             "time": time,
             "device": devices.get(code, ""),
             "channel": channel or "",
             "kind": EventKind(kind).name.lower(),
-            "seconds": seconds,
-            "value": value,
+            "seconds": None if kind in (CLUSTER, RECOVERED) else size,
         }
-        for time, code, channel, kind, seconds, value in _rows(file, EVENTS, values)
-    ]
+        if kind == RECOVERED:
+            one["value"] = after
+        if kind == CLUSTER:
+            task, horizon = lanes.get(lane, ("", ""))
+            one |= {"task": task, "horizon": horizon, "before": before, "after": after}
+        found.append(one)
+    return found
 
 
 def score_history(file: HistoryFile, lane: int, since: int, limit: int) -> list[dict[str, Any]]:

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from monitoring.sinks._history_answers import answers_of
 from monitoring.sinks._history_file import ROWS
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import Event
@@ -123,6 +125,7 @@ class Staged:
         self._floats = np.zeros((2, 2, ROWS))
         self._events: list[tuple[Event, int, int]] = []
         self._scores: list[tuple[Scores, Ints, int]] = []
+        self._answers: list[pa.Table] = []
 
     def records(self, output: Output, begin: int, written: int) -> int:
         """Take the output's records from `begin` on, as many as fit: the first one not taken."""
@@ -142,8 +145,10 @@ class Staged:
         return begin
 
     def rest(self, output: Output, written: int) -> None:
-        """Take the output's events and scores."""
+        """Take the output's events and scores, and what its answers say beside their numbers."""
         self.devices.follow(output.predictions.names)
+        if len(output.predictions):
+            self._answers += answers_of(output, self._lanes, self.devices.by_row, written)
         for event in output.events:
             self._events.append((event, self.devices.look_up(event.row), written))
         for scores in output.scores:
@@ -191,9 +196,14 @@ class Staged:
         numbers = np.concatenate([scores.numbers for scores, _, _ in self._scores])
         return named | dict(zip(SCORE_COLUMNS, numbers.T.copy(), strict=True))
 
+    def answers(self) -> pa.Table | None:
+        """What answers say beside their numbers; None where they say nothing."""
+        return pa.concat_tables(self._answers) if self._answers else None
+
     def forget(self, tables: Sequence[int]) -> None:
         """These tables, the events, the scores and the new devices are safe in the file."""
         self.filled[list(tables)] = 0
         self._events.clear()
         self._scores.clear()
+        self._answers.clear()
         self.devices.fresh.clear()

@@ -250,7 +250,9 @@ class Writer:
             if table in tables and staged.filled[table]:
                 content[name] = staged.columns(table)
         content |= {"events": staged.events(), "scores": staged.scores()}
-        return {name: columns for name, columns in content.items() if columns}
+        content = {name: columns for name, columns in content.items() if columns}
+        answers = staged.answers()
+        return content if answers is None else content | {"answers": answers}
 
     def _retain(self) -> None:
         """Delete what is older than `keep`, then the oldest quarter while the file is too large."""

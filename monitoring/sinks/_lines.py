@@ -1,7 +1,8 @@
 """Results as InfluxDB line protocol, encoded column by column, with no Python per record.
 
-One record per line, `measurement,tags fields time`, the time in microseconds UTC. All fields are
-floats, and always the same ones per measurement, so that a line that comes twice overwrites itself.
+One record per line, `measurement,tags fields time`, the time in microseconds UTC. All fields but
+the names of classes are floats, and always the same ones per series: a line that comes twice
+overwrites itself.
 """
 
 import re
@@ -11,6 +12,7 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import Event, EventKind
@@ -28,6 +30,8 @@ DIRECTIONS = {
 }
 _SPECIAL = re.compile(r"([,= ])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_SPOKEN = re.compile(r'(["\\])')
+NO_WORDS: Mapping[str, NDArray[np.object_]] = {}
 _LAST_BACKSLASHES = re.compile(r"\\+(?=[,= ]|$)")
 
 
@@ -64,10 +68,13 @@ class LinesEncoder:
     """Outputs of one stream into lines:
 
     - `iot_prediction` per device: `value` and `last_value` when predicted; `label` and `residual`
-      join the same point, at the time when the prediction was made
+      join the same point, at the time when the prediction was made. Of a classification, whose
+      `value` is the place of a class, also `class`, `label_class`, and the probability of each
+      class as `p_CLASS`; of a clustering `distance`
     - `iot_model`: the scores over all devices, and those of single devices
     - `iot_drift`: `before`, `after`, `size`, by `direction`; of a channel also by `channel` and
       `signal`, in place of the task
+    - `iot_cluster` per device that came into a new one: `before`, `after`, and how many it knows
     - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
     - `iot_recovered` per device and channel: a `value` that was refused once and is right
 
@@ -90,7 +97,11 @@ class LinesEncoder:
             arrays += [self._scores(output, scores) for scores in output.scores]
             drifts = [event for event in output.events if event.kind in DIRECTIONS]
             if drifts:
-                arrays.append(self._drifts(output, drifts))
+                arrays.append(self._changes([self._drift(output, one) for one in drifts], drifts))
+            clusters = [one for one in output.events if one.kind is EventKind.NEW_CLUSTER]
+            if clusters and self._per_device:
+                series = [self._series("iot_cluster", output, k.lane, k.row) for k in clusters]
+                arrays.append(self._changes(series, clusters))
             silences = [event for event in output.events if event.kind in SILENCES]
             if silences and self._per_device:
                 arrays.append(self._silences(output, silences))
@@ -115,7 +126,27 @@ class LinesEncoder:
         ):
             fields = {name: numbers[chosen, column] for name, column in (first, second)}
             arrays.append(_lines(prefixes.take(where[chosen]), fields, codes[chosen, MADE]))
+        for lane in np.unique(codes[:, LANE]).tolist():
+            if output.predictions.lanes[lane].parts:
+                arrays += self._parts(output, lane, prefixes.take(where))
         return arrays
+
+    def _parts(self, output: Output, lane: int, prefixes: pa.Array) -> list[pa.Array]:
+        """What belongs to the values of one lane: fields of the same points."""
+        records = output.predictions
+        own, times = records.codes[:, LANE] == lane, records.codes[:, MADE]
+        made, told = own & records.made, own & ~records.made
+        if (classes := records.classes[lane] if records.classes else None) is None:
+            fields = {"distance": records.parts[made, 0]}
+            return [_lines(prefixes.filter(pa.array(made)), fields, times[made])]
+        chances = {f"p_{tag(name)}": records.parts[made, k]
+                   for k, name in enumerate(classes.named())}  # fmt: skip
+        said = {"class": classes.at(records.numbers[made, VALUE])}
+        known = {"label_class": classes.at(records.numbers[told, LABEL])}
+        return [
+            _lines(prefixes.filter(pa.array(made)), chances, times[made], said),
+            _lines(prefixes.filter(pa.array(told)), {}, times[told], known),
+        ]
 
     def _scores(self, output: Output, scores: Scores) -> pa.Array:
         wanted = np.flatnonzero((scores.row < 0) | self._per_device)
@@ -127,14 +158,13 @@ class LinesEncoder:
         fields = dict(zip(SCORE_COLUMNS, scores.numbers[wanted].T, strict=True))
         return _lines(prefixes, fields, np.full(len(wanted), scores.time))
 
-    def _drifts(self, output: Output, drifts: Sequence[Event]) -> pa.Array:
-        prefixes = [self._drift(output, one) for one in drifts]
+    def _changes(self, prefixes: Sequence[str], events: Sequence[Event]) -> pa.Array:
         fields = {
-            "before": np.array([one.before for one in drifts]),
-            "after": np.array([one.after for one in drifts]),
-            "size": np.array([one.size for one in drifts]),
+            "before": np.array([one.before for one in events]),
+            "after": np.array([one.after for one in events]),
+            "size": np.array([one.size for one in events]),
         }
-        return _lines(pa.array(prefixes), fields, np.array([one.time for one in drifts]))
+        return _lines(pa.array(prefixes), fields, np.array([one.time for one in events]))
 
     def _drift(self, output: Output, one: Event) -> str:
         way = DIRECTIONS[one.kind]
@@ -173,11 +203,22 @@ class LinesEncoder:
         return f"{measurement}{device}{way}{self._tags[lane]}"
 
 
-def _lines(prefixes: pa.Array, fields: Mapping[str, Floats], times: Ints) -> pa.Array:
-    """A line per row with the fields that are finite; none for a row that has no such field."""
+def _lines(
+    prefixes: pa.Array,
+    fields: Mapping[str, Floats],
+    times: Ints,
+    words: Mapping[str, NDArray[np.object_]] = NO_WORDS,
+) -> pa.Array:
+    """A line per row with the fields that are finite, and the words that are not None; none for a
+    row that has no such field."""
     usable = [np.isfinite(column) for column in fields.values()]
-    keep = np.logical_or.reduce(usable)
+    there = [np.array([word is not None for word in column], np.bool_) for column in words.values()]
+    keep = np.logical_or.reduce([*usable, *there])
     written = []
+    for name, said in words.items():
+        text = [None if word is None else _SPOKEN.sub(r"\\\1", word) for word in said[keep]]
+        quoted = pc.binary_join_element_wise(f'{name}="', pa.array(text, pa.string()), '"', "")
+        written.append(quoted)
     for (name, column), known in zip(fields.items(), usable, strict=True):
         number = pa.array(column[keep], mask=~known[keep]).cast(pa.string())
         written.append(pc.binary_join_element_wise(f"{name}=", number, ""))

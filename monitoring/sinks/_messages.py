@@ -77,6 +77,7 @@ def record(output: Output, i: int) -> tuple[str, dict[str, Any]]:
         "status": _STATUS[Status(code[STATUS])],
         "model_version": code[VERSION],
     }
+    data |= predictions.named(i)
     if made:
         return "prediction", data
     return "outcome", data | {"label": number[LABEL], "residual": number[RESIDUAL]}

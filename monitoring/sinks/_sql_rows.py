@@ -1,5 +1,6 @@
 """Outputs as rows of SQL tables: what each table has, and what tells its rows apart."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -79,9 +80,12 @@ class RowsEncoder:
         codes, records = output.predictions.codes, output.predictions
         made, due = _times(codes[:, MADE]), self._due(codes)
         return [
-            (PREDICTIONS, self._prediction(output, code, number, when, then))
-            for code, number, when, then in zip(
-                codes.tolist(), records.numbers.tolist(), made, due, strict=True
+            (
+                PREDICTIONS,
+                self._prediction(output, code, number, when, then) | self._words(output, i),
+            )
+            for i, (code, number, when, then) in enumerate(
+                zip(codes.tolist(), records.numbers.tolist(), made, due, strict=True)
             )
         ]
 
@@ -115,6 +119,17 @@ class RowsEncoder:
             "residual": _known(number[RESIDUAL]),
             "status": _STATUS[code[STATUS]],
             "model_version": code[VERSION],
+        }
+
+    def _words(self, output: Output, i: int) -> dict[str, Any]:
+        """What an answer says beside its number, each null where it says nothing of the kind."""
+        named = output.predictions.named(i)
+        chances = named.get("probabilities")
+        return {
+            "predicted_class": named.get("predicted_class"),
+            "label_class": named.get("label_class"),
+            "probabilities": json.dumps(chances) if chances else None,
+            "distance": _known(named.get("distance", math.nan)),
         }
 
     def _event(self, output: Output, event: Event) -> dict[str, Any]:

@@ -52,6 +52,8 @@ def tables(prefix: str) -> dict[str, sa.Table]:
             *numbers("prediction", "last_value", "label", "residual"),
             sa.Column("status", sa.String(16), nullable=False),
             sa.Column("model_version", sa.BigInteger, nullable=False),
+            sa.Column("predicted_class", sa.String(500)), sa.Column("label_class", sa.String(500)),
+            sa.Column("probabilities", sa.Text), *numbers("distance"),
         ),
         EVENTS: sa.Table(
             f"{start}events", metadata, *where(), key("kind", 16), key("channel", 100),
@@ -100,6 +102,8 @@ class Upserts:
             try:
                 with connection.begin():
                     self._tables[PREDICTIONS].metadata.create_all(connection)
+                    for table in self._tables.values():
+                        _add_missing(connection, table)
             except SQLAlchemyError:
                 connection.close()
                 raise
@@ -127,6 +131,18 @@ class Upserts:
             ]
             connection.execute(table.delete().where(sa.or_(*keys)))
             connection.execute(table.insert(), rows)
+
+
+def _add_missing(connection: sa.Connection, table: sa.Table) -> None:
+    """Add the columns that a table of an earlier version lacks."""
+    found = sa.inspect(connection).get_columns(table.name, schema=table.schema)
+    there = {column["name"].casefold() for column in found}
+    write = connection.dialect.identifier_preparer
+    for column in table.columns:
+        if column.name.casefold() not in there:
+            kind = column.type.compile(connection.dialect)
+            name = f"{write.format_table(table)} add {write.format_column(column)} {kind}"
+            connection.execute(sa.text(f"alter table {name}"))
 
 
 def _from_json(table: sa.Table, dialect: sa.Dialect) -> Any:

@@ -146,7 +146,7 @@ class Store:
         code = None if device is None else self._devices.code_of.get(device)
         if device is not None and code is None:
             return []
-        return read.events(self._file, self._devices.ids, limit, code)
+        return read.events(self._file, self._names, self._devices.ids, limit, code)
 
     def score_history(
         self, task: str, horizon: str, since_us: int, limit: int

@@ -75,6 +75,17 @@ class PredictionModel(BaseModel):
     label: Number
     residual: Number = Field(description="label - prediction")
     model_version: int = Field(description="Labels that the device's model had learned.")
+    predicted_class: str | None = Field(
+        None, description="Of a classification: the class at the place that prediction is."
+    )
+    label_class: str | None = Field(None, description="The class of the label.")
+    probabilities: dict[str, Number] | None = Field(
+        None, description="Of a classification, by class; empty where the model gives none."
+    )
+    score: Number = Field(None, description="Of an anomaly detector: higher is stranger.")
+    distance: Number = Field(
+        None, description="Of a clustering: from the centre of the cluster that prediction is."
+    )
 
 
 class DevicePredictions(BaseModel):

@@ -1,5 +1,5 @@
-"""/v1/events: devices and channels that fell silent or returned, devices that were evicted, values
-that came back from the quarantine."""
+"""/v1/events: devices and channels that fell silent or returned, devices that were evicted or came
+into a cluster where they had not been before, values that came back from the quarantine."""
 
 from typing import Annotated
 
@@ -21,13 +21,17 @@ class EventModel(BaseModel):
     time: Instant
     device: str
     channel: str | None = Field(description="null = the device as a whole")
-    kind: str = Field(description="silent, returned, evicted or recovered.")
-    seconds: Number = Field(description="How long nothing was heard, of a silence or return.")
+    kind: str = Field(description="silent, returned, evicted, new_cluster or recovered.")
+    seconds: Number = Field(description="How long nothing was heard, else null.")
     value: Number = Field(
         default=None,
         description="The recovered value: it was refused once, and passed its corrected rule when "
         "it was sent again, too late to teach.",
     )
+    task: str | None = Field(None, description="Whose cluster is new to the device.")
+    horizon: str | None = None
+    before: Number = Field(None, description="The cluster where it was before.")
+    after: Number = Field(None, description="The new cluster.")
 
 
 class EventList(BaseModel):

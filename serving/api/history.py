@@ -12,7 +12,9 @@ class History(Protocol):
         self, device: str, task: str, horizon: str | None, limit: int
     ) -> list[dict[str, Any]]:
         """Keys: id, made_at, target_time, prediction, label, residual, status, last_value,
-        model_version, horizon. All horizons of the task where `horizon` is None."""
+        model_version, horizon; of a classification predicted_class, label_class and probabilities,
+        of an anomaly detector score, of a clustering distance. All horizons of the task where
+        `horizon` is None."""
         ...
 
     def drift(self, limit: int, device: str | None) -> list[dict[str, Any]]:
@@ -20,8 +22,9 @@ class History(Protocol):
         ...
 
     def events(self, limit: int, device: str | None) -> list[dict[str, Any]]:
-        """Silences, returns, evictions and recovered values. Keys: time, device, channel ("" = the
-        device as a whole), kind, seconds, value."""
+        """Silences, returns, evictions, new clusters and recovered values. Keys: time, device,
+        channel ("" = the device as a whole), kind, seconds; of a recovered value also value, of a
+        new cluster also task, horizon, before, after."""
         ...
 
     def score_history(

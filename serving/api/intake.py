@@ -15,6 +15,7 @@ from ingest.labels import LabelCodec
 from ingest.rejects import Rejects
 from ingest.source import Codec
 from ingest.sources.http import LABELS, HttpSource, TooMany
+from stream_processor.settings.classes import label_channel
 from stream_processor.settings.fields import PluginUse
 from stream_processor.settings.model import Settings
 from streamgauge.batch import Batch
@@ -236,6 +237,8 @@ def intake_of(
 
 def _labels(settings: Settings) -> list[LabelCodec]:
     """The codecs of tasks that say `label = { from = "http" }`."""
-    labels = [task.label for task in settings.tasks.values() if task.label is not None]
-    fields = dict.fromkeys(label.fields for label in labels if label.topic == LABELS)
-    return [LabelCodec(asdict(one), settings.devices.timezone) for one in fields]
+    tasks = [(task, task.label) for task in settings.tasks.values() if task.label is not None]
+    forms = dict.fromkeys(
+        (label.fields, label_channel(task)) for task, label in tasks if label.topic == LABELS
+    )
+    return [LabelCodec(asdict(one), settings.devices.timezone, read) for one, read in forms]

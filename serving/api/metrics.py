@@ -104,7 +104,7 @@ def _scores(service: Service) -> Iterable[Metric]:
     for name in _COUNTED_SCORES:
         words = f"Over all devices: {name}."
         families[name] = CounterMetricFamily(f"streamgauge_task_{name}", words, labels=labels)
-    words = "1 - mae / persistence_mae: above 0 beats the last value."
+    words = "1 - error / error of the last value, or of the majority class: above 0 beats it."
     families["skill"] = GaugeMetricFamily("streamgauge_task_skill_ratio", words, labels=labels)
     for task in sorted({view.task for view in service.board.tasks()}):
         for view in service.board.scores(task):

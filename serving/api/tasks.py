@@ -33,6 +33,8 @@ class TaskModel(BaseModel):
     inputs: list[str]
     scope: str = Field(description="Who shares a model: device or fleet.")
     labels_from: str = Field(description="Where labels come from that are no channel, else empty.")
+    classes: list[str] = Field([], description="Of a classification: those known, by place.")
+    labels_refused: int = Field(0, description="Labels that were none of the classes.")
 
 
 class TaskList(BaseModel):
@@ -51,7 +53,10 @@ class ScoreModel(BaseModel):
         description=f"{', '.join(SCORE_COLUMNS)}; null where not defined yet. persistence_* is "
         "what the last value scores on the very same labels, rolling_* covers the last labels."
     )
-    skill: Number = Field(description="1 - mae / persistence_mae: above 0 beats the last value.")
+    skill: Number = Field(
+        description="1 - mae / persistence_mae: above 0 beats the last value. Of a classification "
+        "the share of errors that the better of the two baselines makes and the model does not."
+    )
     labels: dict[str, Number] = Field(
         description="Over all devices, where labels come from elsewhere, else empty. taught and "
         "scored met their prediction (scored: too late to teach); duplicate, late (their "
@@ -81,8 +86,14 @@ class PastScores(BaseModel):
 
 
 def skill(scores: dict[str, Any]) -> float | None:
-    """1 - mae / persistence_mae; None where either is unknown or the last value is never wrong."""
+    """The share of a baseline's error that is avoided: 1 - mae / persistence_mae, of classes
+    1 - error / error of the better of majority and last class. None where either is unknown or the
+    baseline is never wrong."""
     mae, persistence = scores.get("mae"), scores.get("persistence_mae")
+    if scores.get("accuracy") is not None:
+        mae = 1.0 - scores["accuracy"]
+        baselines = (scores.get("majority_accuracy"), scores.get("persistence_accuracy"))
+        persistence = 1.0 - max(one for one in baselines if one is not None)
     return 1.0 - mae / persistence if mae is not None and persistence else None
 
 

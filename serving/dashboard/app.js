@@ -7,9 +7,10 @@ import { FleetEvents, drifting, eventRows } from "./drift.js";
 import { LiveStream } from "./live.js";
 import { DeviceList } from "./list.js";
 import { showQuarantine } from "./quarantine.js";
-import { channelRows, scoreRow } from "./rows.js";
+import { kindOf } from "./kinds.js";
+import { channelRows, scoreRow, tileRows } from "./rows.js";
 import { Series } from "./series.js";
-import { ago, clock, count, element, number, percent, put, timeOfDay, verdict } from "./text.js";
+import { ago, clock, count, element, put } from "./text.js";
 
 const STATUS_EVERY = 2000;
 const SCORES_EVERY = 5000;
@@ -19,7 +20,7 @@ const HISTORY = 300;
 const byId = (id) => document.getElementById(id);
 const chart = new Chart(byId("chart"), byId("tip"), byId("spoken"));
 const list = new DeviceList((device) => choose(device, now.task));
-const now = { device: "", task: null, tasks: [], series: new Series(), silences: [], choice: 0, rates: [] };
+const now = { device: "", task: null, tasks: [], series: new Series(), score: null, silences: [], choice: 0, rates: [] };
 const fleet = new FleetEvents(byId("fleet-drift"), byId("no-fleet-drift"), (device, task, horizon) => {
   // A silence is of no task: the one that is shown stays.
   const found = now.tasks.find((one) => one.task === task && one.horizon === horizon);
@@ -77,7 +78,8 @@ function choose(device, task) {
   if (!device || !task) return;
   now.device = device;
   now.task = task;
-  now.series = new Series();
+  now.series = new Series(task.kind);
+  now.score = null;
   now.silences = [];
   now.choice += 1;
   history.replaceState(null, "", `#${new URLSearchParams({ device, task: keyOf(task) })}`);
@@ -125,6 +127,7 @@ function heard(one) {
   draw();
 }
 
+const FOUND = { anomaly: "scoring", clustering: "grouping" };
 const STATUS = {
   warming_up: ["warming up", "warming"],
   pending: ["predicting", "good"],
@@ -137,19 +140,17 @@ function draw() {
   const unit = task ? task.unit : "";
   const points = series.points();
   const drift = series.drift.filter((one) => one.task === "" || keyOf(one) === (task && keyOf(task)));
-  chart.show(points, drift, unit);
+  chart.show(points, drift, task);
   byId("no-points").hidden = points.length > 0;
   const newest = series.newest;
-  put("tile-prediction", number(newest ? newest.prediction : null, unit));
-  put("tile-last", number(newest ? newest.last : null, unit));
-  const due = newest && newest.time !== null ? `Prediction for ${timeOfDay(newest.time)}` : "Prediction";
-  put("tile-prediction-label", due);
+  if (task) byId("tiles").replaceChildren(...tileRows(kindOf(task).tiles(task, newest, points, now.score)));
+  byId("legend").dataset.kind = task ? task.kind : "";
   const chip = byId("model-status");
   chip.hidden = !newest;
   if (newest) {
     const status = newest.warming ? "warming_up" : newest.status;
     const [words, look] = STATUS[status] ?? [status, ""];
-    put("model-status", words);
+    put("model-status", look === "good" ? (FOUND[task.kind] ?? words) : words);
     chip.className = `chip ${look}`;
   }
   drawEvents(drift, unit);
@@ -200,10 +201,8 @@ async function loadScores() {
   const own = (await api.scores(now.task.task, { device: now.device })).items;
   const score = own.find((one) => one.horizon === now.task.horizon);
   if (choice !== now.choice || !score) return;
-  put("tile-mae", number(score.scores.mae, now.task.unit));
-  put("tile-persistence", number(score.scores.persistence_mae, now.task.unit));
-  put("tile-skill", percent(score.skill));
-  byId("tile-skill").className = verdict(score.skill);
+  now.score = score;
+  draw();
 }
 
 // ---- the stream ----------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 // The chart: actual values at their time, predictions at the time they are for, drift as marks.
 
-import { clock, number } from "./text.js";
+import { kindOf } from "./kinds.js";
+import { clock } from "./text.js";
 
 const MARGIN = { top: 14, right: 16, bottom: 28, left: 58 };
 const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400];
@@ -16,6 +17,8 @@ function timeStep(span, wanted) {
   const step = STEPS.find((one) => one >= seconds) ?? Math.ceil(seconds / 86400) * 86400;
   return step * 1000;
 }
+
+const shortened = (text) => (text.length > 8 ? `${text.slice(0, 7)}…` : text);
 
 function extent(values) {
   let low = Infinity;
@@ -35,7 +38,7 @@ export class Chart {
     this.spoken = spoken;
     this.points = [];
     this.drift = [];
-    this.unit = "";
+    this.task = null;
     this.cursor = null;
     this.pending = false;
     new ResizeObserver(() => this.redraw()).observe(canvas);
@@ -46,11 +49,11 @@ export class Chart {
     canvas.addEventListener("keydown", (event) => this.key(event));
   }
 
-  show(points, drift, unit) {
+  show(points, drift, task) {
     const kept = this.cursor === null ? null : this.points[this.cursor];
     this.points = points;
     this.drift = drift;
-    this.unit = unit;
+    this.task = task;
     const found = kept ? points.findIndex((one) => one.time === kept.time) : -1;
     this.cursor = found < 0 ? null : found;
     this.redraw();
@@ -77,7 +80,8 @@ export class Chart {
     if (this.canvas.height !== height) this.canvas.height = height;
     let [from, to] = extent(this.points.map((one) => one.time));
     if (from === to) [from, to] = [from - 30e3, to + 30e3];
-    let [low, high] = extent(this.points.flatMap((one) => [one.prediction, one.label]));
+    const labels = this.task?.kind === "anomaly" ? [] : this.points.map((one) => one.label);
+    let [low, high] = extent([...this.points.map((one) => one.prediction), ...labels]);
     if (low > high) [low, high] = [0, 1];
     const room = (high - low || Math.abs(high) || 1) * 0.08;
     [low, high] = [low - room, high + room];
@@ -99,7 +103,8 @@ export class Chart {
     this.drawAhead(pen, scale);
     this.drawAxes(pen, scale);
     this.drawDrift(pen, scale);
-    const actual = this.points.map((one) => [one.time, one.label]);
+    // Labels of anomalies are no scores.
+    const actual = this.points.map((one) => [one.time, this.task?.kind === "anomaly" ? null : one.label]);
     this.drawLine(pen, scale, actual, this.colour("actual"), 1.8);
     const served = this.points.map((one) => [one.time, one.warming ? null : one.prediction]);
     const warming = this.points.map((one) => [one.time, one.warming ? one.prediction : null]);
@@ -124,13 +129,15 @@ export class Chart {
     pen.fillStyle = this.colour("muted");
     pen.textAlign = "right";
     pen.textBaseline = "middle";
-    const step = niceStep(scale.high - scale.low, Math.max(3, scale.height / 60));
+    const { axis } = kindOf(this.task);
+    const fine = niceStep(scale.high - scale.low, Math.max(3, scale.height / 60));
+    const step = axis ? Math.max(1, fine) : fine;
     const digits = Math.max(0, -Math.floor(Math.log10(step)));
     for (let value = Math.ceil(scale.low / step) * step; value <= scale.high; value += step) {
       const y = Math.round(scale.y(value)) + 0.5;
       this.stroke(pen, MARGIN.left, y, scale.right, y);
-      const text = digits > 6 || Math.abs(value) >= 1e7 ? value.toExponential(1) : value.toFixed(digits);
-      pen.fillText(text.replace("-", "−"), MARGIN.left - 8, y);
+      const plain = digits > 6 || Math.abs(value) >= 1e7 ? value.toExponential(1) : value.toFixed(digits);
+      pen.fillText(axis ? shortened(axis(this.task, Math.round(value))) : plain.replace("-", "−"), MARGIN.left - 8, y);
     }
     pen.textAlign = "center";
     pen.textBaseline = "top";
@@ -168,12 +175,15 @@ export class Chart {
     pen.lineJoin = "round";
     pen.setLineDash(dash);
     pen.beginPath();
+    const stepped = kindOf(this.task).axis !== undefined;
     const known = ([, value]) => value !== null && value !== undefined;
     pairs.forEach((pair, i) => {
       if (!known(pair)) return;
       const [x, y] = [scale.x(pair[0]), scale.y(pair[1])];
       const before = i > 0 && known(pairs[i - 1]);
       const after = i + 1 < pairs.length && known(pairs[i + 1]);
+      // Between two classes there is nothing.
+      if (before && stepped) pen.lineTo(x, scale.y(pairs[i - 1][1]));
       if (before) pen.lineTo(x, y);
       else pen.moveTo(x, y);
       if (!before && !after) pen.arc(x, y, 1.5, 0, 2 * Math.PI);
@@ -190,7 +200,8 @@ export class Chart {
     pen.strokeStyle = this.colour("muted");
     pen.lineWidth = 1;
     this.stroke(pen, x, MARGIN.top, x, scale.bottom);
-    for (const [value, name] of [[one.label, "actual"], [one.prediction, "prediction"]]) {
+    const label = this.task?.kind === "anomaly" ? null : one.label;
+    for (const [value, name] of [[label, "actual"], [one.prediction, "prediction"]]) {
       if (value === null) continue;
       pen.fillStyle = this.colour(name);
       pen.beginPath();
@@ -203,11 +214,7 @@ export class Chart {
   }
 
   words(one) {
-    const lines = [clock(one.time), `prediction ${number(one.prediction, this.unit)}`];
-    if (one.label !== null) {
-      lines.push(`actual ${number(one.label, this.unit)}`);
-      if (one.prediction !== null) lines.push(`residual ${number(one.label - one.prediction, this.unit)}`);
-    } else lines.push("not known yet");
+    const lines = [clock(one.time), ...kindOf(this.task).words(this.task, one)];
     if (one.warming) lines.push("warming up");
     return lines.join("\n");
   }

@@ -1,6 +1,18 @@
 // Rows of the tables: the channels of a device, and the scores of a task.
 
+import { kindOf } from "./kinds.js";
 import { count, element, number, percent, steps, verdict } from "./text.js";
+
+// What a device's newest answer is and how good they were: name, value and look of each tile.
+export const tileRows = (tiles) =>
+  tiles.map(([name, value, look, short, means]) => {
+    const tile = element("div");
+    const term = element("dt", "", short ? `${name} ` : name);
+    if (short) term.append(element("abbr", "", short));
+    if (means) (term.firstElementChild ?? term).title = means;
+    tile.append(term, element("dd", look, value));
+    return tile;
+  });
 
 // A row per channel; below its name what cleaning did to it.
 export const channelRows = (view) =>
@@ -27,8 +39,7 @@ export function scoreRow(task, score) {
     element("td", "name", task.task),
     element("td", "", task.horizon || "–"),
     element("td", `number ${verdict(score.skill)}`, percent(score.skill)),
-    element("td", "number", number(score.scores.mae, task.unit)),
-    element("td", "number", number(score.scores.persistence_mae, task.unit)),
+    ...kindOf(task).row(task, score).map((text) => element("td", "number", text)),
     element("td", "number", count(score.scores.labels ?? 0)),
     model,
   );

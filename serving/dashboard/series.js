@@ -5,7 +5,8 @@ const KEPT = 300;
 const instant = (text) => (text === null ? null : Date.parse(text));
 
 export class Series {
-  constructor() {
+  constructor(kind = "forecast") {
+    this.ofNumbers = kind === "forecast" || kind === "regression";
     this.byId = new Map();
     this.drift = [];
     this.newest = null;
@@ -23,7 +24,11 @@ export class Series {
       label: one.label ?? null,
       status: one.status,
       // Once labelled it no longer says so; that it is the last value, or none, still does.
-      warming: one.status === "warming_up" || [one.last_value, null].includes(one.prediction),
+      warming: one.status === "warming_up" || (this.ofNumbers ? [one.last_value, null] : [null]).includes(one.prediction),
+      said: one.predicted_class ?? null,
+      told: one.label_class ?? null,
+      chances: one.probabilities ?? null,
+      distance: one.distance ?? null,
     };
     this.byId.set(one.id, point);
     if (this.newest === null || point.made >= this.newest.made) this.newest = point;

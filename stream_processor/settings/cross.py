@@ -1,12 +1,14 @@
 """Checks what no single key can tell: names that must exist, and keys that must fit each other."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from monitoring.alerts.condition import parsed
 from stream_processor.features import calendar, rolling
 from stream_processor.settings.channels import ChannelSettings
+from stream_processor.settings.classes import check_classes, classes_of
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs
+from stream_processor.settings.horizons import check_horizons
 from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
 from stream_processor.settings.model import Settings
@@ -46,7 +48,7 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
         path = ("features", "calendar")
         _check_names(clock.of, calendar.FIELDS, "calendar field", path, findings)
     for name, task in settings.tasks.items():
-        _check_task(name, task, findings)
+        _check_task(name, task, settings.channels, findings)
     _check_alerts(settings, findings)
     if not settings.tasks and not findings.within("tasks"):
         findings.notes.append("no [tasks.NAME]: readings are kept and shown, nothing is predicted")
@@ -142,38 +144,38 @@ def _check_names(
             findings.unknown(next(found, path), f"unknown {what}", list(known), name)
 
 
-def _check_task(name: str, task: TaskSettings, findings: Findings) -> None:
+def _check_task(
+    name: str, task: TaskSettings, channels: Mapping[str, ChannelSettings], findings: Findings
+) -> None:
     path: KeyPath = ("tasks", name)
     try:
         check_name(name)
     except ValueError as refused:
         findings.refuse(path, str(refused))
     if not findings.within(*path, "kind"):
-        _check_horizons(task, (*path, "horizons"), findings)
+        check_horizons(task, (*path, "horizons"), findings)
         check_label(task, path, findings)
-    if task.model and not findings.within(*path, "model"):
-        _check_model(task, (*path, "model"), findings)
+    check_classes(task, channels, path, findings)
+    if task.select is not None and task.by_itself:
+        why = f"a selection learns from labels, and a task of kind {task.kind} from readings"
+        findings.add((*path, "select"), why, "remove it, and choose with inputs")
+    broken = any(findings.within(*path, key) for key in ("model", "kind", "classes"))
+    if task.model and not broken:
+        _check_model(task, channels, (*path, "model"), findings)
 
 
-def _check_horizons(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
-    given = findings.document.found(path) is not None
-    if task.kind == "regression" and given:
-        findings.add(path, "a regression has no horizon", 'remove it, or set kind = "forecast"')
-    if task.kind == "forecast" and not task.horizons and not findings.within(*path):
-        findings.add(path, "a forecast needs a horizon", 'add horizons = ["10m"]')
-    seen: set[tuple[int, int]] = set()
-    for i, horizon in enumerate(task.horizons):
-        key = (horizon.duration, horizon.readings)
-        if key in seen:
-            findings.add((*path, i), f"the horizon {horizon.text} stands here twice", "remove one")
-        seen.add(key)
-
-
-def _check_model(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
-    from models.spec import NotAModel, build
+def _check_model(
+    task: TaskSettings,
+    channels: Mapping[str, ChannelSettings],
+    path: KeyPath,
+    findings: Findings,
+) -> None:
+    from models.spec import NotAModel, build, refuse_task
 
     try:
-        build(task.model)
+        make = build(task.model, task.kind)
+        classes = classes_of(task, channels)
+        refuse_task(make(), None if classes is None else classes.most, bool(task.target))
     except NotAModel as refused:
         for step, message in refused.problems:
             place = path if step is None else (*path, step)
@@ -269,7 +271,14 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
             plain = pattern not in names and not set(pattern) & set("*?[!")
             if plain:
                 findings.unknown((*path, i), "no feature of that name", names, pattern)
-        if not findings.within(*path) and not choose_inputs(task, names, used):
+        chosen = [names[column] for column in choose_inputs(task, names, used)]
+        if task.kind == "anomaly" and task.target and task.target not in chosen:
+            findings.add(
+                ("tasks", name, "target"),
+                f"what the detector watches must be one of its inputs, and {task.target} is none",
+                f'add "{task.target}" to features.raw and to inputs',
+            )
+        if not findings.within(*path) and not chosen:
             findings.add(
                 path,
                 "no feature is left for this task",

@@ -106,8 +106,8 @@ def choose_inputs(
 ) -> tuple[int, ...]:
     """Columns of the features that a task may use, in the features' order.
 
-    Patterns apply in the order given, "!" excludes. What a regression's target was computed into is
-    never an input: at that reading it would be the answer.
+    Patterns apply in the order given, "!" excludes. Without a horizon, what the target was computed
+    into is never an input: at that reading it would be the answer.
     """
     chosen: list[int] = []
     for column, name in enumerate(names):
@@ -115,7 +115,9 @@ def choose_inputs(
         for pattern in task.inputs:
             if fnmatchcase(name, pattern.removeprefix("!")):
                 wanted = not pattern.startswith("!")
-        if task.kind == "regression" and task.target and task.target in channels[column]:
+        # A horizon makes the target a later one.
+        at_once = task.kind in ("regression", "classification") and not task.horizons
+        if at_once and task.target and task.target in channels[column]:
             wanted = False
         if wanted:
             chosen.append(column)

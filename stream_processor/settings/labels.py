@@ -13,19 +13,26 @@ __all__ = ["check_label", "check_label_channels"]
 def check_label(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
     """Keys of one task that must fit each other."""
     label = task.label
+    if task.kind == "clustering":
+        for key, given in (("label", label), ("target", task.target)):
+            if given:
+                findings.add((*path, key), "clusters are found without labels", "remove it")
+        return
     if label is None:
+        if task.by_itself:
+            return
         if not task.target and not findings.within(*path):
             findings.add(
                 (*path, "target"), "missing", "add target = ..., or label = { from = ... }"
             )
         return
-    if task.target:
+    if task.target and task.kind != "anomaly":
         findings.add(
             (*path, "target"),
             "the labels come from elsewhere",
             f'remove it, and name what must not be an input: inputs = ["*", "!*{task.target}*"]',
         )
-    if task.predict == "change":
+    if task.predict == "change" and task.kind in ("forecast", "regression"):
         findings.add(
             (*path, "predict"),
             "a label from elsewhere has no last value to start from",

@@ -131,7 +131,7 @@ def with_channels(settings: Settings, names: Iterable[str]) -> Settings:
     Channels that the file declares keep what it says of them, the others have no range.
     """
     known = settings.channels
-    labels = settings.label_columns
+    labels = {label.name for label in settings.label_columns}
     channels = {n: known.get(n, ChannelSettings()) for n in names if n not in labels}
     settings = dataclasses.replace(settings, channels=channels)
     findings = Findings(settings.document)

@@ -234,10 +234,13 @@ class Settings:
         return numbered([source.use for source in self.sources])
 
     @property
-    def label_columns(self) -> tuple[str, ...]:
-        """The columns of a recording that hold labels, each once."""
-        columns = (task.label.column for task in self.tasks.values() if task.label is not None)
-        return tuple(dict.fromkeys(filter(None, columns)))
+    def label_columns(self) -> tuple[Channel, ...]:
+        """The columns of a recording that hold labels, each way of reading one once."""
+        from stream_processor.settings.classes import label_channel
+
+        tasks = self.tasks.values()
+        columns = [(task, task.label.column) for task in tasks if task.label is not None]
+        return tuple(dict.fromkeys(label_channel(task, name) for task, name in columns if name))
 
 
 def numbered(uses: Sequence[str]) -> list[str]:

@@ -16,6 +16,8 @@ from stream_processor.settings.kinds import (
     Span,
     Steps,
 )
+from streamgauge.classes import Class
+from streamgauge.schedule import TaskKind
 
 __all__ = ["LabelFields", "LabelSettings", "SelectSettings", "TaskSettings"]
 
@@ -84,9 +86,14 @@ class SelectSettings:
 class TaskSettings:
     """[tasks.NAME]."""
 
-    kind: Literal["forecast", "regression"] = field(default="forecast", metadata=REQUIRED)
+    kind: TaskKind = field(default="forecast", metadata=REQUIRED)
     target: str = ""
-    """The channel that is predicted; none where `label` says that labels come by themselves."""
+    """The channel that is predicted; none where `label` says that labels come by themselves. Of an
+    anomaly detector the channel that it watches, where it watches a single one."""
+    classes: tuple[Class, ...] = ()
+    """The classes of a classification. None: the words of the target, false and true of a boolean,
+    or whatever numbers come, up to `classes_max` different ones."""
+    classes_max: Annotated[int, Field(ge=2, le=100)] = 20
     model: Steps = field(default=(), metadata=REQUIRED)
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
@@ -104,8 +111,15 @@ class TaskSettings:
     @property
     def change(self) -> bool:
         """True when the model learns the target's change rather than its level."""
+        if self.kind not in ("forecast", "regression"):
+            return False
         by_default = "change" if self.kind == "forecast" and self.label is None else "level"
         return (self.predict or by_default) == "change"
+
+    @property
+    def by_itself(self) -> bool:
+        """True when the model learns each reading when it answers it, whatever labels say."""
+        return self.kind in ("anomaly", "clustering")
 
     def tolerance_of(self, horizon: Span) -> int:
         """Microseconds after the horizon in which a reading still is the label.
