@@ -5,7 +5,9 @@ import { clock, element } from "./text.js";
 const SHOWN = 10;
 const ORDER = ["critical", "warning", "info"];
 
-export function showAlerts(card, body, items) {
+export function showAlerts({ items }) {
+  const card = document.getElementById("alerts-card");
+  const body = document.getElementById("alerts");
   const firing = items.filter((one) => one.status === "firing");
   firing.sort((one, other) => ORDER.indexOf(one.severity) - ORDER.indexOf(other.severity));
   card.hidden = firing.length === 0;

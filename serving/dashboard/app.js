@@ -246,15 +246,11 @@ async function loadDrift() {
   list.drifting = drifting(items, now.task?.task, now.clock);
 }
 
-async function loadAlerts() {
-  showAlerts(byId("alerts-card"), byId("alerts"), (await api.alerts()).items);
-}
-
 
 const loadQuarantine = async () => showQuarantine(await api.quarantine(5));
 
 async function refresh() {
-  await loadAlerts();
+  showAlerts(await api.alerts());
   await loadDrift();
   await list.refresh();
   if (!now.device) choose(list.first(), now.task ?? now.tasks[0]);
