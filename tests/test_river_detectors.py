@@ -260,6 +260,7 @@ def test_errors_of_a_regression_are_parts_of_their_bound(name: str) -> None:
 
 
 REFUSED: list[tuple[str, Kind, dict[str, Any], str]] = [
+    ("adwin", Kind.SHAPE, {}, "use chunk_ks"),
     ("page_hinkley", Kind.SHAPE, {}, "use chunk_ks"),
     ("page_hinkley", Kind.ERROR, {"min_instances": 0}, "min_instances is 0"),
     ("page_hinkley", Kind.ERROR, {"delta": -1.0}, "delta is -1"),

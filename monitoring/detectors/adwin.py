@@ -8,13 +8,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from monitoring.detectors._evidence import refuse
 from monitoring.detectors._per_part import tell
 from streamgauge import adwin
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call
 from streamgauge.events import EventKind, Events
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, TIME, UNIT, VALUE, Signal
+from streamgauge.signal import PART, ROW, TIME, UNIT, VALUE, Kind, Signal
 from streamgauge.state import Block
 
 __all__ = ["VERSION", "AdwinDetector", "build"]
@@ -108,6 +109,9 @@ def build(
     `delta` is the probability of a false alarm per check, `clock` the number of values between
     two checks, `max_buckets` the buckets per row of the histogram, `min_window_length` the fewest
     values on either side of a cut, `grace_period` the values before the first check.
+
+    ValueError for a shape: its mean is not what changes.
     """
+    refuse("adwin", signal, (Kind.ERROR, Kind.LEVEL, Kind.NOISE), "use chunk_ks")
     limits = adwin.settings(delta, clock, min_window_length, grace_period)
     return AdwinDetector(signal, capacity, max_buckets, limits)
