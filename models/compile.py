@@ -52,6 +52,8 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
             own = most if "classes" in options(module) else {}
             built = module.build(estimator, lane, inputs, names, capacity, keys, **own)
             if not isinstance(built, str):
+                if getattr(built, "order", None) is not None and question.classes is not None:
+                    built.order = question.classes.order
                 steps = _pipeline.words(estimator)
                 return Compiled(built, compiled=True, why=f"all of it runs compiled: {steps}")
             reason = f"not compiled by {name}: {built}"

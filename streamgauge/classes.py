@@ -49,6 +49,15 @@ class Classes:
         """The same as text."""
         return [str(one).lower() if isinstance(one, bool) else str(one) for one in self.known()]
 
+    @property
+    def order(self) -> Floats:
+        """float64[most]: by place, what sorts the classes as Python sorts their names. Of those
+        that are learned it is a view: their numbers, as they come."""
+        if not self.declared:
+            return self.learned[1:]
+        ranks = sorted(range(len(self.declared)), key=lambda k: _sortable(self.declared[k]))
+        return np.argsort(np.array(ranks, np.int64)).astype(np.float64)
+
     def name(self, place: float) -> str | None:
         """The name of the class at a place; None for NaN."""
         return self.named()[int(place)] if place == place else None
@@ -65,3 +74,9 @@ class Classes:
         """Probability by class name; empty where the model gave none."""
         pairs = zip(self.named(), parts, strict=False)
         return {name: chance for name, chance in pairs if chance == chance}
+
+
+def _sortable(name: Class) -> tuple[bool, float, str]:
+    """A key for names of any kind: numbers come before words."""
+    is_word = isinstance(name, str)
+    return is_word, 0.0 if is_word else float(name), str(name)

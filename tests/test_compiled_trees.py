@@ -14,6 +14,8 @@ from models.compile import compile as compile_model
 from models.compiled import _places, hoeffding_tree, hoeffding_tree_regressor
 from models.compiled._fleet import FULL, REFUSALS, Fleet
 from models.compiled._tree import LEFT, RIGHT, SPLIT_ON, THRESHOLD
+from models.ways import Question
+from streamgauge.classes import Classes
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
 from streamgauge.state import Keys
 from tests.compiled_fleets import FEATURES, SEEDS, by_river, chances, classes, hostile, scaled
@@ -265,6 +267,26 @@ def test_a_tree_that_is_full_goes_on_without_splitting(monkeypatch: pytest.Monke
     assert sum(fleet.failures.values()) > 0
     assert np.isfinite(schedule.answers[::2][1:]).all()
     assert list(fleet.failures) == [REFUSALS[FULL]]
+
+
+@pytest.mark.parametrize(
+    ("declared", "learned", "first"),
+    [((), [], 0), (("UP", "DOWN"), [], 1), ((), [3.0, 1.0], 1), ((False, True), [], 0)],
+)
+def test_of_classes_that_are_alike_the_first_by_name_is_answered(
+    declared: tuple[str, ...], learned: list[float], first: int
+) -> None:
+    """As River sorts them, in whatever order they were declared or came."""
+    classes_there = Classes.of(declared, range(len(declared)), 2)
+    classes_there.learned[: 1 + len(learned)] = [len(learned), *learned]
+    question = Question("classification", classes_there) if declared or learned else Question()
+    chosen = compile_model(
+        lambda: Classifier(leaf_prediction="mc"), 0, (0,), ("f0",), 4, question=question
+    )
+    schedule = lessons(np.ones((3, 1)), np.array([0, 1, 0]), 2)
+    chosen.learner.run(schedule)
+    assert schedule.parts[4].tolist() == [0.5, 0.5]
+    assert schedule.answers[4] == first
 
 
 REFUSED = [

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 
 from models.learner import Blobs
-from streamgauge.arrays import Ints
+from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
@@ -43,6 +43,7 @@ class Fleet:
         capacity: int,
         keys: Keys,
         grown: Mapping[str, Block] = MappingProxyType({}),
+        order: Floats | None = None,
     ) -> None:
         self.lane = lane
         self.keys = keys
@@ -53,6 +54,9 @@ class Fleet:
             block.depth = self.block.view(name)
         self.blocks: Mapping[str, Block] = {"model": self.block, **grown}
         self._state = (self.block.array, *(block.stack for block in grown.values()))
+        self.order = order
+        """Of a model that asks for it, float64[classes]: of classes that are alike the one with the
+        least number comes first. May be replaced before the first `call`."""
         self.blobs: Blobs | None = None
         self._run = run
         self._settings = np.array(settings, np.float64)
@@ -67,7 +71,8 @@ class Fleet:
     def call(self, schedule: Schedule) -> Call:
         """:meth:`run` as one kernel call over STEPS."""
         steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers, schedule.parts)
-        own = (*self._state, self._settings, self._refusals)
+        given = self._state if self.order is None else (*self._state, self.order)
+        own = (*given, self._settings, self._refusals)
         return Call(self._run, (*steps, *own, self.lane, Now.STEPS))
 
     def evict(self, rows: Ints) -> None:

@@ -47,9 +47,9 @@ LEAVES = {"mc": 0.0, "nb": 1.0, "nba": 2.0}
 @kernel
 def _answer(
     row: Floats, node: Floats, z: Floats, has: Floats, o: Floats, parts: Floats, work: Floats,
-    running: Floats,
+    running: Floats, order: Floats,
 ) -> float:  # fmt: skip
-    """The most probable class, of those that are alike the first of all; probabilities. NaN where
+    """The most probable class, of those that are alike the first by name; probabilities. NaN where
     River raises."""
     classes, votes = int(o[CLASSES]), work[VOTES]
     by_bayes = node[INACTIVE] == 0.0 and (
@@ -65,8 +65,10 @@ def _answer(
         chances[int(node[HEADER + place])] = votes[place]
     best = -1
     for c in range(classes):
-        if row[SEEN + c] != 0.0 and (best < 0 or chances[c] > chances[best]):
-            best = c
+        if row[SEEN + c] != 0.0:
+            alike = best >= 0 and chances[c] == chances[best] and order[c] < order[best]
+            if best < 0 or chances[c] > chances[best] or alike:
+                best = c
         if c < len(parts):
             parts[c] = chances[c]
     return float(best)
@@ -105,7 +107,7 @@ def _learn(
 @kernel
 def _run(
     codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
-    nodes: Floats, settings: Floats, refusals: Ints, lane: int, n: int,
+    nodes: Floats, order: Floats, settings: Floats, refusals: Ints, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = int(settings[_scaler.F])
     o = settings[_scaler.HEADER + f :]
@@ -129,7 +131,8 @@ def _run(
         elif step == PREDICT and row[NODES] != 0.0:
             weights = np.empty(int(row[NODES]))
             k, _ = leaf_of(nodes, model, z, has, weights)
-            answers[i] = _answer(row, nodes[k, model], z, has, o, parts[i], work, running)
+            node = nodes[k, model]
+            answers[i] = _answer(row, node, z, has, o, parts[i], work, running, order)
             refusals[OVERFLOW] += math.isnan(answers[i])
         elif step == LEARN and 0.0 <= numbers[i, TARGET] < o[CLASSES]:
             c = int(numbers[i, TARGET])
@@ -165,7 +168,8 @@ def build(
     fields += _scaler.fields_of(scaler, f)
     rows = capacity if keys is Keys.DEVICE else 1
     nodes = Block(_class_leaf.fields_of(f, classes), rows, keys=keys, layers=NODES_MOST)
-    return Fleet(_run, fields, settings, lane, capacity, keys, {"nodes": nodes})
+    order = np.arange(float(classes))
+    return Fleet(_run, fields, settings, lane, capacity, keys, {"nodes": nodes}, order)
 
 
 def _options(model: Any) -> list[float]:
