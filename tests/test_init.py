@@ -346,6 +346,7 @@ OTHERWISE = {
 }
 NOT_TOLD = {
     "csv-declared",  # nothing in it names the columns
+    "csv-log",
     "csv-spreadsheet",  # nothing says that a semicolon parts them
     "scalar-pump_unit",
     "scalar-unavailable",

@@ -92,25 +92,24 @@ def whole(readings: list[dict[str, str]]) -> tuple[Pipeline, pd.DataFrame]:
     return pipeline, pipeline.replay(rows)
 
 
+KEYS = (
+    *("id", "task", "horizon", "prediction", "status", "label", "residual", "model_version"),
+    *("made_at", "target_time"),
+)
+"""What a prediction says in the API as in the table of a replay."""
+
+
 def expected_history(table: pd.DataFrame, device: str) -> list[dict[str, Any]]:
     """What the API should say of a device's predictions, newest first."""
     rows = table[table.device == device].iloc[::-1].astype(object)
     rows = rows.where(rows.notna(), None)
-    keys = ("id", "task", "horizon", "prediction", "status", "label", "residual", "model_version")
-    return [
-        {key: row[key] for key in keys}
-        | {"made_at": row["made_at"], "target_time": row["target_time"]}
-        for row in rows.to_dict("records")
-    ]
+    return [{key: row[key] for key in KEYS} for row in rows.to_dict("records")]
 
 
 def said_history(items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same keys of what it did say; times as times."""
     times = ("made_at", "target_time")
-    return [
-        {k: pd.Timestamp(v) if k in times else v for k, v in item.items() if k != "last_value"}
-        for item in items
-    ]
+    return [{k: pd.Timestamp(item[k]) if k in times else item[k] for k in KEYS} for item in items]
 
 
 def assert_equal_to_replay(running: Service, whole: tuple[Pipeline, pd.DataFrame]) -> None:
@@ -336,12 +335,23 @@ def test_a_damaged_history_is_refused(stopped: Service) -> None:
     goes_on(stopped, 400)
 
 
+FEWER = """
+[devices]
+limit = 2
+[drift]
+level = "none"
+noise = "none"
+shape = "none"
+"""
+"""Of so few devices channels would be watched as well, which is another change."""
+
+
 def test_fewer_devices_than_there_are_and_another_source_are_refused(stopped: Service) -> None:
     """Both are named with what to do, nothing is changed, and put back it goes on."""
     text = stopped.config.read_text(encoding="utf-8")
     before = files(stopped.state)
     changes = {
-        ("devices.limit is 2 now", 1): text + "\n[devices]\nlimit = 2\n",
+        ("devices.limit is 2 now", 1): text + FEWER,
         ("source simulator (new)", 2): text + '\n[[source]]\nuse = "simulator"\n',
     }
     for (words, exit_code), changed in changes.items():

@@ -150,8 +150,8 @@ def watched(made: Pipeline) -> Iterator[list[Floats]]:
     seen: list[Floats] = []
     walk, part = made.walk, made.walk._part
 
-    def walking(n: int) -> int:
-        refused = part(n)
+    def walking(n: int, start: int = 0) -> int:
+        refused = part(n, start)
         seen.append(walk._features.x[:n][walk._columns.verdict[:n] == 0].copy())
         return refused
 
