@@ -118,7 +118,7 @@ def obstacle(settings: dict[str, Any]) -> str:
         try:
             _knock(broker, settings.get("ssl_context"))
         except OSError as failed:
-            found = f"{broker}: {failed}"
+            found = f"{broker}: {failed}; is Kafka running?"
     if not found and "sasl_mechanism" in settings:
         found = "no login; check username, password, sasl and tls"
     return found or "no answer in Kafka's protocol; check bootstrap_servers and tls"

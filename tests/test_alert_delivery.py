@@ -263,6 +263,7 @@ def test_a_receiver_that_is_away_for_a_while_is_told_afterwards(tmp_path: Path) 
             assert "(not told: silence 1)" in listed
             assert "is over" in _streamgauge(tmp_path, "unsilence", running.config, "1")
             wait_for(lambda: len(letters.got) > 1, 20.0, what="the alert that was held")
+            wait_for(lambda: waiting(running.state) == 0, 20.0, what="both receivers' answers")
         finally:
             running.kill()
     keys = {request.headers["idempotency-key"] for request in server.asked}

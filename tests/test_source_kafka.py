@@ -1,5 +1,6 @@
 """The Kafka source against a real Kafka: places, transactions, gaps, retention, outages, logins."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -269,6 +270,21 @@ def test_nothing_is_lost_or_repeated_when_the_broker_is_killed(tmp_path: Path) -
             reader.until(lambda: len(reader.payloads) >= 200)
             wait_for(lambda: reader.state["ok"])
             assert sorted(reader.payloads) == sorted(numbered(0, 200))
+
+
+def test_a_stop_without_the_broker_leaves_no_thread(tmp_path: Path) -> None:
+    """What was to be committed at the end cannot be; the client's thread ends all the same."""
+    ours = "kafka-io-streamgauge"
+    before = {one for one in threading.enumerate() if one.name == ours}
+    with kafka(tmp_path) as broker:
+        topic = new_topic(broker.bootstrap)
+        produce(broker.bootstrap, topic, numbered(0, 10))
+        with reading(broker.bootstrap, topic) as reader:
+            reader.until(lambda: len(reader.payloads) >= 10, acknowledge=False)
+            broker.kill()
+            for delivery in reader.deliveries:
+                reader.source.acknowledge(delivery.tokens)
+        assert {one for one in threading.enumerate() if one.name == ours} <= before
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from kafka.net.inet import KafkaNetSocket
 from ingest.sources._kafka_chunks import ChunkRecords
 from streamgauge.kafka_access import close_what_fails, obstacle
 
-__all__ = ["CLOSE_MS", "Consumer", "connected", "consumer", "patiently"]
+__all__ = ["CLOSE_MS", "Consumer", "close", "connected", "consumer", "patiently"]
 
 close_what_fails(KafkaNetSocket)
 
@@ -63,6 +63,15 @@ def consumer(settings: dict[str, Any]) -> Consumer:
         raise KafkaConnectionError(obstacle(settings)) from failed
     made._fetcher.PartitionRecords = ChunkRecords  # noqa: SLF001  # it has no option for this
     return made
+
+
+def close(made: Consumer) -> None:
+    """Leave the group as far as it answers; KafkaError where that failed. The thread and the
+    connections end in any case: the client by itself keeps them where its group does not answer."""
+    try:
+        made.close(timeout_ms=CLOSE_MS)
+    finally:
+        made._client.close()  # noqa: SLF001  # see above
 
 
 def connected(made: Consumer) -> bool:

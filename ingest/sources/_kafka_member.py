@@ -18,7 +18,7 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from ingest.sources._kafka_arrivals import Arrivals, Token
-from ingest.sources._kafka_client import CLOSE_MS, Consumer, connected, consumer
+from ingest.sources._kafka_client import CLOSE_MS, Consumer, close, connected, consumer
 
 __all__ = ["Member"]
 
@@ -106,9 +106,11 @@ class Member:
 
     def _give_up(self, made: Consumer) -> None:
         try:
-            if self._stopping.is_set():
-                self._commit_last(made)
-            made.close(timeout_ms=CLOSE_MS)
+            try:
+                if self._stopping.is_set():
+                    self._commit_last(made)
+            finally:
+                close(made)
         except KafkaError as failed:
             self.why = f"Kafka at {self._where}: {_said(failed)}"
         finally:

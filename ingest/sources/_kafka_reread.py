@@ -11,7 +11,7 @@ from kafka.errors import KafkaError, OffsetOutOfRangeError
 
 from ingest.sources._kafka_arrivals import Partition
 from ingest.sources._kafka_chunks import Chunk
-from ingest.sources._kafka_client import CLOSE_MS, Consumer, consumer, patiently
+from ingest.sources._kafka_client import Consumer, close, consumer, patiently
 from streamgauge.delivery import Run
 
 __all__ = ["Rereader"]
@@ -44,7 +44,7 @@ class Rereader:
 
     def close(self) -> None:
         if self._consumer is not None:
-            self._consumer.close(timeout_ms=CLOSE_MS)
+            close(self._consumer)
             self._consumer = None
         self._held.clear()
 
