@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -34,7 +35,7 @@ from tests.services.endpoint import Said, endpoint
 from tests.services.influxdb import influxdb_1
 from tests.services.kafka import new_topic, shared
 from tests.services.mosquitto import mosquitto
-from tests.services.ports import free_port, wait_for
+from tests.services.ports import free_port, listening, wait_for
 from tests.services.postgresql import PostgreSQL, postgresql
 from tests.services.service import service
 
@@ -514,6 +515,35 @@ def test_an_unencrypted_broker_elsewhere(tmp_path: Path, here_elsewhere: str) ->
         finally:
             stop.set()
             thread.join()
+
+
+def test_what_is_posted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Posts are taken as the service will take them; what is written runs and takes the same."""
+    port = free_port()
+    rows = [
+        {"id": f"pump-{k % 3}", "at": NOW // 10**6 + k // 3, "temp_c": 20 + k % 7} for k in range(90)
+    ]
+    lines = "\n".join(map(json.dumps, rows[:60]))
+    answers: list[int] = []
+
+    def post() -> None:
+        url = f"http://127.0.0.1:{port}/v1/readings"
+        wait_for(lambda: listening(port), what="the address")
+        for kind, body in (("x-ndjson", lines), ("json", json.dumps(rows[60:])), ("json", "")):
+            header = {"content-type": f"application/{kind}"}
+            answers.append(httpx.post(url, content=body, headers=header, timeout=20).status_code)
+
+    thread = in_background(post)
+    found = started([f"http:{port}"], tmp_path / "p.toml", seconds=4.0)
+    thread.join()
+    assert f"post readings to http://127.0.0.1:{port}/v1/readings" in capsys.readouterr().out
+    assert answers == [202, 202, 422]
+    assert found["source"] == [
+        {"use": "http", "codec": "json", "device": "field:id", "time": "field:at"}
+    ]
+    with service(tmp_path / "service", (tmp_path / "p.toml").read_text()) as running:
+        assert httpx.post(f"{running.url}/v1/readings", json=rows, timeout=20).status_code == 202
+        running.wait_admitted(90)
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from ingest.sources._tables import FORMATS, tables
 from serving.starter.answers import cut_of
 from serving.starter.decoded import decoded
 from serving.starter.guess import guess
+from serving.starter.posted import Posted
 from serving.starter.seen import Row, Sample, Seen
 from serving.starter.write import Draft
 from streamgauge import plugins
@@ -36,6 +37,7 @@ PLAIN = ("mqtt", "ws", "kafka", "http", "influxdb")
 Clock = Callable[[], int]
 FORMS = (
     "mqtt(s)://host:1883/topic/#, kafka(s)://host:9092/topic, http(s)://host/path, "
+    "http for what is posted here, "
     "postgresql+pg8000://user@host/database/table, sqlite:///file.db#table, "
     "influxdb://host:8086/database/measurement, a file or a folder of files"
 )
@@ -52,6 +54,8 @@ def watch(source: str, seconds: float, clock: Clock) -> Draft:
         return _mqtt(source, seconds, clock)
     if scheme in ("kafka", "kafkas"):
         return _kafka(source, seconds, clock)
+    if source == "http" or (scheme == "http" and source.removeprefix("http:").isdigit()):
+        return _posted(source, seconds, clock)
     if scheme in ("http", "https"):
         return _endpoint(source, seconds, clock)
     if scheme == "influxdb":
@@ -159,6 +163,14 @@ def _kafka(source: str, seconds: float, clock: Clock) -> Draft:
     watched = options | login | {"group": f"streamgauge-init-{secrets.token_hex(4)}"}
     samples = _messages(_opened("kafka", clock, watched), seconds, address)
     return _draft("kafka", options | shown, samples, clock)
+
+
+def _posted(source: str, seconds: float, clock: Clock) -> Draft:
+    """Of what is posted to us: "http" at the port of the service to be, "http:8001" at another."""
+    port = int(source.partition(":")[2] or 8000)
+    posted = Posted(port, clock)
+    print(f"post readings to {posted.url}", flush=True)
+    return _draft("http", {}, _messages(posted, seconds, posted.url), clock)
 
 
 def _endpoint(source: str, seconds: float, clock: Clock) -> Draft:
