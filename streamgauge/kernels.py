@@ -16,6 +16,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import ParamSpec, TypeVar, cast
 
@@ -66,8 +67,10 @@ def _root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "streamgauge"
 
 
+@cache
 def cache_folder() -> Path:
-    """Folder of the compiled kernels of exactly these sources on exactly this machine."""
+    """Folder of the compiled kernels of exactly these sources on exactly this machine; looked for
+    once in a process, since it reads all of them."""
     folder = _root() / "kernels" / _fingerprint()
     try:
         folder.mkdir(parents=True, exist_ok=True)
