@@ -14,7 +14,7 @@ __all__ = ["main"]
 STOPPED = 130
 """Exit code after Ctrl-C, as shells have it."""
 GARBAGE = 50_000
-"""New objects before Python looks for cycles among them. At its own 700 a fifth of a start goes into
+"""New objects before Python looks for cycles among them. At its own 700 much of a start goes into
 looking through modules and classes that stay."""
 
 

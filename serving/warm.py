@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,9 @@ from typing import TextIO
 import numpy as np
 import pandas as pd
 
+from ingest.quarantine import Quarantine
 from ingest.sources._kafka_parse import COLUMNS, places
+from monitoring.sinks._history_rows import DeviceCodes, Staged
 from serving.examples import SCHEMA, operator_of, selection_of
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
@@ -19,7 +21,9 @@ from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Chain, Now
 from streamgauge.events import Events
 from streamgauge.kernels import cache_folder
+from streamgauge.output import Output
 from streamgauge.plugins import find
+from streamgauge.predictions import RESIDUAL, VERSION, Predictions
 from streamgauge.schedule import Schedule
 from streamgauge.signal import Kind, Signal
 from streamgauge.state import Keys
@@ -77,6 +81,7 @@ def compile_kernels(out: TextIO) -> int:
 def _parts() -> Iterator[tuple[str, Callable[[], None]]]:
     yield "the walk: admission, labels, models, scores, drift", _walk
     yield "Kafka's records", _kafka
+    yield "the history's rows", _history
     for name, module in find("models.compiled").items():
         yield f"models {name}", partial(_models, module)
     for name, module in find("models.selections").items():
@@ -93,13 +98,18 @@ def _walk() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "walk.toml"
         path.write_text(WALK, encoding="utf-8")
-        pipeline = Pipeline(load(path, {}, for_replay=True))
+        kept = Quarantine(path.with_suffix(".db"), lambda: 0, keep=1, max_size=1_000_000)
+        with closing(kept):
+            _walk_through(Pipeline(load(path, {}, for_replay=True), quarantine=kept))
+
+
+def _walk_through(pipeline: Pipeline) -> None:
     n = 200
     data = pd.DataFrame(
         {
             "device": "one",
             "time": pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(np.arange(n), unit="s"),
-            "a": np.sin(np.arange(n)),
+            "a": np.where(np.arange(n) == n // 2, 99.0, np.sin(np.arange(n))),
             "b": np.cos(np.arange(n)),
             "told": np.sin(np.arange(n)),
             "sign": np.sin(np.arange(n)) > 0,
@@ -110,6 +120,11 @@ def _walk() -> None:
 
 def _kafka() -> None:
     places(np.zeros(0, np.uint8), 0, np.zeros((0, COLUMNS), np.int64))
+
+
+def _history() -> None:
+    nothing = Predictions(np.zeros((0, VERSION + 1), np.int64), np.zeros((0, RESIDUAL + 1)), [], [])
+    Staged([], DeviceCodes([])).records(Output(nothing), 0, 0)
 
 
 def _operator(module: ModuleType) -> None:

@@ -8,6 +8,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+import httpx
 import pytest
 
 from serving.cli import main
@@ -16,7 +17,7 @@ from stream_processor.clean.outlier import hampel
 from stream_processor.pipeline import Pipeline
 from streamgauge.plugins import find, options
 from streamgauge.schema import Channel, Schema
-from tests.services.service import command
+from tests.services.service import command, service
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("streamgauge", "ingest", "models", "monitoring", "stream_processor", "serving")
@@ -140,8 +141,9 @@ def test_list_tells_what_a_device_costs_and_whose_idea_it_is(
 
 
 @pytest.mark.slow
-def test_kernels_can_be_compiled_ahead(tmp_path: Path) -> None:
-    """`compile-kernels` fills the cache it names; a second run finds all of it there."""
+def test_kernels_can_be_compiled_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`compile-kernels` fills the cache it names; a second run, and a service that walks good and
+    bad readings, find all of it there."""
     first = streamgauge("compile-kernels", STREAMGAUGE_CACHE_DIR=str(tmp_path))
     assert (first.returncode, first.stderr) == (0, "")
     *progress, last = first.stdout.splitlines()
@@ -158,6 +160,18 @@ def test_kernels_can_be_compiled_ahead(tmp_path: Path) -> None:
     held = {path: path.stat().st_mtime_ns for path in folder.rglob("*.nb?")}
     assert held
     assert streamgauge("compile-kernels", STREAMGAUGE_CACHE_DIR=str(tmp_path)).returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.nb?")} == held
+    monkeypatch.setenv("STREAMGAUGE_CACHE_DIR", str(tmp_path))
+    text = (ROOT / "examples" / "pumps.toml").read_text(encoding="utf-8")
+    parts = text[text.index("[channels") : text.index("[serve]")]
+    source = '[[source]]\nuse = "http"\ndevice = "field:device"\n'
+    with service(tmp_path / "service", source + parts) as running:
+        rows = [
+            {"device": "pump-1", "time": 1_772_366_400 + k, "power": 3, "temperature": value}
+            for k, value in enumerate([60] * 100 + [999] + [60] * 99)
+        ]
+        assert httpx.post(f"{running.url}/v1/readings", json=rows, timeout=60).status_code == 202
+        running.wait_admitted(200)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.nb?")} == held
 
 

@@ -521,7 +521,8 @@ def test_what_is_posted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     """Posts are taken as the service will take them; what is written runs and takes the same."""
     port = free_port()
     rows = [
-        {"id": f"pump-{k % 3}", "at": NOW // 10**6 + k // 3, "temp_c": 20 + k % 7} for k in range(90)
+        {"id": f"pump-{k % 3}", "at": NOW // 10**6 + k // 3, "temp_c": 20 + k % 7}
+        for k in range(90)
     ]
     lines = "\n".join(map(json.dumps, rows[:60]))
     answers: list[int] = []
