@@ -1,14 +1,14 @@
 """A first look at what is posted: the service's own address, before there is a service."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
 from ingest.rejects import Rejects
 from ingest.sources import http
-from ingest.sources.http import READINGS, TooMany
+from ingest.sources.http import READINGS, HttpSource, TooMany
 from serving.api import problems
 from serving.api.body import body_of
 from serving.api.intake import Intake
@@ -17,38 +17,23 @@ from serving.api.readings import PATHS
 from serving.api.server import HttpServer
 from serving.live import Live
 from stream_processor.settings.fields import PluginUse
-from streamgauge.delivery import Delivery
 from streamgauge.schema import Schema
 
-__all__ = ["Posted"]
+__all__ = ["posted"]
 
 
-class Posted:
-    """A source of what is posted to `/v1/readings` on this machine, in any codec: an array or lines
-    of JSON are cut, any other body is one message. See `ingest.source.Source`."""
-
-    finished = False
-
-    def __init__(self, port: int, clock: Callable[[], int]) -> None:
-        self._inbox = http.open(Schema([]), 0, clock, Rejects())
-        intake = Intake(self._inbox, PluginUse(http.CODEC), Schema([]), clock)
-        self._server = HttpServer(_app(intake), Live(), host="127.0.0.1", port=port)
-        self.url = f"{self._server.url}{PATHS[0]}"
-
-    def start(self) -> None:
-        self._server.start()
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    def take(self, limit: int, timeout: float) -> Delivery | None:
-        return self._inbox.take(limit, timeout)
-
-    def acknowledge(self, tokens: list[Any]) -> None:
-        self._inbox.acknowledge(tokens)
-
-    def state(self) -> dict[str, Any]:
-        return self._inbox.state()
+@contextmanager
+def posted(port: int, clock: Callable[[], int]) -> Iterator[tuple[HttpSource, str]]:
+    """A source of what is posted to `/v1/readings` on this machine, and its address. Any codec
+    will do: an array or lines of JSON are cut, any other body is one message."""
+    inbox = http.open(Schema([]), 0, clock, Rejects())
+    intake = Intake(inbox, PluginUse(http.CODEC), Schema([]), clock)
+    server = HttpServer(_app(intake), Live(), host="127.0.0.1", port=port)
+    server.start()
+    try:
+        yield inbox, f"{server.url}{PATHS[0]}"
+    finally:
+        server.stop()
 
 
 def _app(intake: Intake) -> FastAPI:

@@ -18,7 +18,7 @@ from ingest.sources._tables import FORMATS, tables
 from serving.starter.answers import cut_of
 from serving.starter.decoded import decoded
 from serving.starter.guess import guess
-from serving.starter.posted import Posted
+from serving.starter.posted import posted
 from serving.starter.seen import Row, Sample, Seen
 from serving.starter.write import Draft
 from streamgauge import plugins
@@ -168,9 +168,9 @@ def _kafka(source: str, seconds: float, clock: Clock) -> Draft:
 def _posted(source: str, seconds: float, clock: Clock) -> Draft:
     """Of what is posted to us: "http" at the port of the service to be, "http:8001" at another."""
     port = int(source.partition(":")[2] or 8000)
-    posted = Posted(port, clock)
-    print(f"post readings to {posted.url}", flush=True)
-    return _draft("http", {}, _messages(posted, seconds, posted.url), clock)
+    with posted(port, clock) as (inbox, url):
+        print(f"post readings to {url}", flush=True)
+        return _draft("http", {}, _messages(inbox, seconds, url), clock)
 
 
 def _endpoint(source: str, seconds: float, clock: Clock) -> Draft:
