@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sqlite3
 import threading
 import tomllib
@@ -431,6 +432,34 @@ def test_what_is_measured() -> None:
         ("valve", "valve", Kind.BOOLEAN),
     ]
     assert found.others == {"b.mode": "'auto'", "seq": "7"}
+
+
+def test_words_are_offered(tmp_path: Path) -> None:
+    """Words of a few kinds, lines and codes stand behind a "# ", ids of rows do not; without the
+    "# ", and with the features that are named beside them, the file passes `check`."""
+    found = seen(
+        *(
+            {
+                "device": "d", "ts": NOW // 10**6 + k, "v": k, "id": f"r{k}", "code": f"E{k % 30}",
+                "s": {"mode": ["auto", "by hand"][k % 2]}, "log": f"valve {k} jammed again",
+            }
+            for k in range(90)
+        )
+    )  # fmt: skip
+    assert [(one.path, one.values, one.several) for one in found.worded] == [
+        ("code", [], False),
+        ("s\x1fmode", ["auto", "by hand"], False),
+        ("log", [], True),
+    ]
+    text = written([Draft("mqtt", {"topics": ["t"]}, found, "json")], "words")
+    offers = re.findall(r"^# (.*?)   # and in \[features\]: (.*)$", text, re.MULTILINE)
+    assert len(offers) == 3
+    for channel, feature in offers:
+        text = text.replace(f"# {channel}", channel).replace(
+            "[features]\n", f"[features]\n{feature}\n"
+        )
+    (tmp_path / "p.toml").write_text(text, encoding="utf-8")
+    assert {"code", "mode", "log"} < set(passed(tmp_path / "p.toml")["channels"])
 
 
 def test_readings_inside_a_message() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 from ingest.codecs._origins import device_name, topic_level
 from ingest.codecs._tolerant import boolean, number
@@ -15,12 +15,14 @@ from ingest.times import instant
 from serving.starter.seen import BETWEEN, Row, Seen, shown
 from streamgauge.schema import Kind
 
-__all__ = ["MOST", "Guess", "Measured", "guess", "is_device", "is_state"]
+__all__ = ["MOST", "Guess", "Measured", "Worded", "guess", "is_device", "is_state"]
 
 MOST = 0.9
 """Share of the rows in which something must be to count as always there."""
 FEW = 20
 """Values that may all be different and still name devices; of more, each names its own row."""
+LONGEST_WORD, LINE = 40, 3
+"""Characters of a word at most; words from which on a text is a line."""
 DEVICE = (
     *("device", "deviceid", "devicename", "device_name", "dev", "devid", "deveui", "thing"),
     *("sensor", "sensorid", "station", "stationid", "node", "nodeid", "mote", "moteid"),
@@ -73,6 +75,16 @@ class Measured:
         return self.kind is Kind.NUMBER and self.distinct > 2 and self.high > self.low
 
 
+class Worded(NamedTuple):
+    """A field of words: no channel by itself, since what they tell is for the user to say."""
+
+    path: str
+    values: list[str]
+    """All that were seen where they are few; none where each is a line of its own."""
+    several: bool
+    """Lines of several words, not names or codes."""
+
+
 @dataclass(slots=True)
 class Guess:
     """What the rows mean."""
@@ -85,6 +97,8 @@ class Guess:
     channels: list[Measured]
     others: dict[str, str]
     """Fields that are none of these, with an example."""
+    worded: list[Worded]
+    """Those of them that hold words."""
     interval: int
     """Median microseconds between two readings of a device; 0 where nobody can tell."""
     rows: int = 0
@@ -100,14 +114,14 @@ def guess(seen: Seen, now: int, device: str = "", time: str = "") -> Guess:
     device = device or ("" if seen.own_device else _device(rows))
     time = time or ("" if seen.own_time else _time(rows, now))
     taken = {origin.removeprefix("field:") for origin in (device, time)}
-    channels, others = _channels(rows, taken)
+    channels, others, worded = _channels(rows, taken)
     if not channels:
         there = ", ".join(f"{k} = {v}" for k, v in list(others.items())[:5]) or "nothing"
         raise ValueError(f"nothing in what came is a number or a boolean; there is {there}")
     names = [_device_of(row, device) for row in rows]
     times = [_time_of(row, time) for row in rows]
     return Guess(
-        device, time, sorted({name for name in names if name}), channels, others,
+        device, time, sorted({name for name in names if name}), channels, others, worded,
         _interval(names, times), len(rows), _zoneless(rows, time),
     )  # fmt: skip
 
@@ -179,12 +193,15 @@ def _time_rank(path: str) -> int:
     return TIME.index(name) if name in TIME else len(TIME)
 
 
-def _channels(rows: Sequence[Row], taken: set[str]) -> tuple[list[Measured], dict[str, str]]:
+def _channels(
+    rows: Sequence[Row], taken: set[str]
+) -> tuple[list[Measured], dict[str, str], list[Worded]]:
     units: dict[str, str] = {}
     for row in rows:
         units |= row.units
     channels: list[Measured] = []
     others: dict[str, str] = {}
+    worded: list[Worded] = []
     present = _present(rows)
     for path, values in present.items():
         if path in taken or _repeats(path, present):
@@ -192,11 +209,25 @@ def _channels(rows: Sequence[Row], taken: set[str]) -> tuple[list[Measured], dic
         measured = None if _plain(path) in NEVER else _measured(path, values, len(rows))
         if measured is None:
             others[shown(path)] = repr(values[0])[:40]
+            worded += [] if _plain(path) in NEVER else _words(path, values)
         else:
             measured.unit = units.get(shown(path), measured.unit)
             channels.append(measured)
     _name(channels)
-    return channels, others
+    return channels, others, worded
+
+
+def _words(path: str, values: list[Any]) -> list[Worded]:
+    """The field where its values are words that come again, or lines of several."""
+    texts = [value.strip() for value in values if isinstance(value, str) and value.strip()]
+    if not texts or len(texts) < MOST * len(values):
+        return []
+    distinct = sorted(set(texts))
+    again = len(texts) >= 2 * len(distinct)
+    if again and len(distinct) <= FEW and max(map(len, distinct)) <= LONGEST_WORD:
+        return [Worded(path, distinct, several=False)]
+    several = median(len(text.split()) for text in distinct) >= LINE
+    return [Worded(path, [], several)] if several or again else []
 
 
 def _repeats(path: str, present: Mapping[str, list[Any]]) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.starter.guess import Guess, Measured
-from serving.starter.seen import shown
+from serving.starter.seen import BETWEEN, shown
 from streamgauge.durations import text as duration
 from streamgauge.schema import Kind
 
@@ -24,6 +24,8 @@ __all__ = [
 ]
 
 SHOWN = 5
+WORDS = 30
+"""Of a line that are kept."""
 HORIZONS = [
     unit * number * 10**6
     for unit, numbers in ((1, (1, 10, 30)), (60, (1, 5, 10, 30)), (3600, (1, 3, 6, 12)))
@@ -68,7 +70,7 @@ def written(drafts: Sequence[Draft], name: str, command: str = "init") -> str:
         f"[stream]\nname = {toml_value(name)}",
         *map(_devices, drafts[:1]),
         *map(_source, drafts),
-        "[channels]\n" + "\n".join(_channel(channel) for channel in channels),
+        "\n".join(["[channels]", *map(_channel, channels), *_worded(drafts, channels)]),
         *_task(drafts[0], channels),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -123,6 +125,24 @@ def _channel(channel: Measured) -> str:
     often = f", in {channel.share:.0%} of the readings" if channel.share < 0.995 else ""
     note = f"; {channel.note}" if channel.note else ""
     return f"{_key(channel.name)} = {toml_value(table)}   # seen: {seen}{often}{note}"
+
+
+def _worded(drafts: Sequence[Draft], channels: Sequence[Measured]) -> list[str]:
+    """Channels of words, each behind a "# ": whether they tell anything is the user's to say."""
+    names = {channel.name for channel in channels}
+    lines: list[str] = []
+    for one in (one for draft in drafts for one in draft.guess.worded):
+        name = one.path.rpartition(BETWEEN)[2]
+        if name in names:
+            continue
+        names.add(name)
+        table: dict[str, Any] = {"kind": "category" if one.values else "text"}
+        table |= {"values": one.values} if one.values else {"words": WORDS} if one.several else {}
+        table |= {"path": shown(one.path)} if one.path != name else {}
+        feature = "onehot" if one.values else "tfidf" if one.several else "hashing"
+        use = f"{feature} = {{ of = [{toml_value(name)}] }}"
+        lines.append(f"# {_key(name)} = {toml_value(table)}   # and in [features]: {use}")
+    return ["# Words; take the first # away to use them:", *lines] if lines else []
 
 
 def _range(channel: Measured) -> tuple[float, float]:
