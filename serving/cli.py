@@ -93,6 +93,15 @@ def _parser() -> argparse.ArgumentParser:
     profile.add_argument("--timezone", default="", help="of the devices, for hours and days (UTC)")
     profile.set_defaults(command=_profile)
 
+    tune = commands.add_parser("tune", help="try options on a recording, write down the best")
+    tune.add_argument("pipeline", type=Path, help="a pipeline.toml that says in [tune] what to try")
+    tune.add_argument("data", type=Path, help="CSV, Parquet or JSON lines, .gz or not")
+    tune.add_argument("-o", "--output", type=Path, help="file to write (pipeline.tuned.toml)")
+    tune.add_argument(
+        "--trials", type=int, help="trials in all, earlier ones counted (tune.trials)"
+    )
+    tune.set_defaults(command=_tune)
+
     _alert_commands(commands.add_parser("alerts", help="test, list and silence alerts"))
 
     check = commands.add_parser("check", help="report every mistake of a pipeline.toml at once")
@@ -243,6 +252,12 @@ def _profile(chosen: argparse.Namespace) -> int:
         timezone=chosen.timezone,
         clock=clock,
     )
+
+
+def _tune(chosen: argparse.Namespace) -> int:
+    from serving.tune.command import tune
+
+    return tune(chosen.pipeline, chosen.data, output=chosen.output, trials=chosen.trials)
 
 
 def _check(chosen: argparse.Namespace) -> int:

@@ -24,7 +24,7 @@ from stream_processor.table import Table
 from streamgauge.delivery import Readings
 from streamgauge.output import SCORE_COLUMNS
 
-__all__ = ["replay"]
+__all__ = ["columns_of", "replay"]
 
 
 def replay(
@@ -42,7 +42,7 @@ def replay(
             pipeline = Pipeline(settings, dead)
             source = file.open(
                 pipeline.walk.stages.schema, 0, _now, dead, path=data, speed=speed,
-                **{"zone": settings.devices.timezone, **_columns(settings)},
+                **{"zone": settings.devices.timezone, **columns_of(settings)},
             )  # fmt: skip
         except (Problems, MemoryError, OSError, ValueError) as wrong:
             _say(console, wrong)
@@ -60,7 +60,7 @@ def replay(
     return 0
 
 
-def _columns(settings: Settings) -> dict[str, Any]:
+def columns_of(settings: Settings) -> dict[str, Any]:
     """How the first source that reads such tables finds devices and times in them."""
     options = next((s.options for s in settings.sources if s.use in {"file", "folder"}), {})
     return {

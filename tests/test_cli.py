@@ -21,7 +21,7 @@ from tests.services.service import command, service
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("streamgauge", "ingest", "models", "monitoring", "stream_processor", "serving")
-COMMANDS = ("demo", "init", "run", "replay", "profile", "check", "list", "compile-kernels")
+COMMANDS = ("demo", "init", "run", "replay", "profile", "tune", "check", "list", "compile-kernels")
 
 
 def streamgauge(*arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,6 @@
 """Charts as inline SVG: shapes stretch with the page, labels are text beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
@@ -10,7 +10,7 @@ from serving.profile.figures import Timeline
 from serving.profile.wording import number
 from streamgauge.arrays import Floats
 
-__all__ = ["bars", "course", "histogram"]
+__all__ = ["bars", "course", "histogram", "lines"]
 
 WIDTH, HEIGHT = 400.0, 100.0
 GAP = 0.12
@@ -67,6 +67,32 @@ def histogram(title: str, edges: Floats, counts: Floats, below: int, above: int)
     if len(counts) == 1:
         return _nothing(title, f"all values are {number(edges[0])}")
     return bars(title, counts, (first, last), spans)
+
+
+def lines(title: str, series: Mapping[str, Floats], labels: Sequence[str]) -> str:
+    """A line for each of the series, all of one length; NaN leaves a hole."""
+    every = np.concatenate(list(series.values()) or [np.zeros(0)])
+    known = every[np.isfinite(every)]
+    if not len(known):
+        return _nothing(title, "too few values to tell")
+    low, high = float(known.min()), float(known.max())
+    scale, drawn = HEIGHT / ((high - low) or 1.0), ""
+    for k, values in enumerate(series.values()):
+        step = WIDTH / max(1, len(values))
+        places = np.flatnonzero(np.isfinite(values))
+        for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
+            path = " L".join(
+                f"{(at + side) * step:.2f},{HEIGHT - (values[at] - low) * scale:.2f}"
+                for at in run.tolist()
+                for side in ((0.5,) if len(run) > 1 else (0.1, 0.9))
+            )
+            drawn += f'<path class="line line-{k}" d="M{path}"/>' if path else ""
+    legend = ", ".join(
+        f'<span class="key line-{k}">{escape(one)}</span>' for k, one in enumerate(series)
+    )
+    said = f"{title}: {', '.join(series)}, from {number(low)} to {number(high)}"
+    drawing = _figure(f"{title}, {number(low)} to {number(high)}", drawn, labels, said)
+    return drawing.replace("</figcaption>", f": {legend}</figcaption>", 1)
 
 
 def course(title: str, line: Timeline, labels: Sequence[str]) -> str:

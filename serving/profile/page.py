@@ -10,9 +10,10 @@ from serving.profile.figures import ChannelFigures, DeviceFigures, Profile, Seas
 from serving.profile.gather import STUCK
 from serving.profile.wording import findings, number, period, share, when
 
-__all__ = ["page"]
+__all__ = ["STYLE", "page", "table"]
 
 _HERE = Path(__file__).parent
+STYLE = _HERE / "report.css"
 SHOWN = 500
 """Devices in the table."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -31,13 +32,13 @@ def page(profile: Profile, config: str) -> str:
     template = Template((_HERE / "report.html").read_text(encoding="utf-8"))
     noticed = [f"<li>{escape(one)}</li>" for one in findings(profile)]
     return template.substitute(
-        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        style=STYLE.read_text(encoding="utf-8"),
         title=escape(profile.name),
         tiles=_tiles(profile),
         findings="".join(noticed) or "<li>Nothing unusual.</li>",
-        overview=_table(_CHANNEL_HEADINGS, map(_channel_cells, range(10**6), profile.channels)),
+        overview=table(_CHANNEL_HEADINGS, map(_channel_cells, range(10**6), profile.channels)),
         channels="".join(_channel(k, c, profile) for k, c in enumerate(profile.channels)),
-        devices=_table(_DEVICE_HEADINGS, map(_device_cells, profile.devices[:SHOWN])),
+        devices=table(_DEVICE_HEADINGS, map(_device_cells, profile.devices[:SHOWN])),
         more=_more(profile),
         config=escape(config),
         stuck=STUCK,
@@ -58,7 +59,7 @@ def _tiles(profile: Profile) -> str:
     return "".join(f"<div><dt>{what}</dt><dd>{escape(how)}</dd></div>" for what, how in facts)
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table of cells that are HTML already; the first of each row is its heading."""
     head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
     body = "".join(

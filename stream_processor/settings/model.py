@@ -31,6 +31,7 @@ from stream_processor.settings.kinds import (
     Span,
 )
 from stream_processor.settings.tasks import TaskSettings
+from stream_processor.settings.tuning import TuneSettings
 from streamgauge.devices import Devices
 from streamgauge.schema import Channel, Schema
 from streamgauge.tags import read_tags
@@ -210,6 +211,7 @@ class Settings:
     quarantine: QuarantineSettings | None = QuarantineSettings()
     """None = what was refused is only counted; written "none"."""
     serve: ServeSettings = ServeSettings()
+    tune: TuneSettings = field(default=TuneSettings(), repr=False)
     notes: tuple[str, ...] = field(default=(), metadata={"key": ""})
     """What is allowed but may surprise, one sentence each."""
     document: Document = field(
