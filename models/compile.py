@@ -5,12 +5,14 @@ from dataclasses import dataclass
 
 from models.compiled import _pipeline
 from models.learner import Learner, Make
+from models.mixture import WHY, Mixture
 from models.river_fleet import RiverFleet
 from models.ways import Question, way_of
 from streamgauge.plugins import find, options
+from streamgauge.schedule import Lane
 from streamgauge.state import Keys
 
-__all__ = ["Compiled", "compile"]
+__all__ = ["Compiled", "compile", "mixture"]
 
 NUMBER = Question()
 
@@ -61,3 +63,12 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     why = f"runs as River, {each}; {reason}"
     way = way_of(question, estimator)
     return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)
+
+
+def mixture(number: int, lane: Lane, capacity: int, keys: Keys, pending: int) -> Compiled:
+    """The learner of a lane whose task names no model; `pending` predictions of a device wait."""
+    learner = Mixture(
+        number, lane.inputs, capacity, keys,
+        delay=lane.delay, level=not lane.change, pending=pending,
+    )  # fmt: skip
+    return Compiled(learner, compiled=True, why=WHY)

@@ -176,13 +176,11 @@ def _features(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _task(name: str, task: TaskSettings) -> str:
-    steps = (task.model,) if isinstance(task.model, str) else task.model
-    model = " | ".join(step if isinstance(step, str) else step["use"] for step in steps)
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
     of = task.target or f"labels from {task.label.source if task.label else ''}"
     shared = ", one model for the fleet" if task.scope == "fleet" else ""
     chosen = f", features by {_selection(task.select)}" if task.select else ""
-    return f"{name}: {task.kind} of {of}{ahead}{shared}; {model}{chosen}"
+    return f"{name}: {task.kind} of {of}{ahead}{shared}; {task.model_words}{chosen}"
 
 
 def _selection(chosen: SelectSettings) -> str:

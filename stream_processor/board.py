@@ -11,6 +11,7 @@ import numpy as np
 
 from ingest.rejects import Rejects
 from models.compile import Compiled
+from models.mixture import Mixture
 from models.selection import Selection
 from monitoring.number_scores import FIELDS
 from stream_processor.settings.model import Settings
@@ -147,7 +148,7 @@ class LiveBoard:
             unit=self._stages.schema.channels[word.target].unit if word.target >= 0 else "",
             scope=task.scope,
             labels_from=task.label.source if task.label else "",
-            model=" | ".join(s if isinstance(s, str) else str(s["use"]) for s in task.model),
+            model=task.model_words,
             compiled=model.compiled,
             why=model.why,
             classes=() if classes is None else classes.named(),
@@ -229,7 +230,16 @@ class LiveBoard:
         if labels:
             met, settled = scores["labels"] or 0.0, scores["expired"] or 0.0
             labels["coverage"] = met / (met + settled) if met + settled else None
-        return ScoreView(word.task, word.horizon, device, scores, labels)
+        follows = self._follows(lane, row)
+        return ScoreView(word.task, word.horizon, device, scores, labels, follows)
+
+    def _follows(self, lane: int, row: int) -> dict[str, float]:
+        """Whom the mixture of a device follows; over all devices the mean of theirs."""
+        learner = self._stages.learners[lane]
+        if not isinstance(learner, Mixture):
+            return {}
+        rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]
+        return learner.shares(rows)
 
     def counts(self) -> dict[str, Any]:
         """Counters of the walk, for /metrics."""

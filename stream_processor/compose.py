@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from models.compile import Compiled
+from models.compile import Compiled, mixture
 from models.compile import compile as compile_model
 from models.selection import Selection
 from models.spec import build as build_model
@@ -57,7 +57,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     pending = max(map(most_pending, settings.tasks.values()), default=1)
     classify = Classify([classes_of(settings.tasks[k.task], settings.channels) for k in lanes])
     models = [
-        _model(settings.tasks[lane.task], k, lane, names, limit, classify.of[k])
+        _model(settings.tasks[lane.task], k, lane, names, limit, classify.of[k], pending)
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
@@ -176,9 +176,11 @@ def _parts(task: TaskSettings, settings: Settings) -> int:
 
 def _model(
     task: TaskSettings, k: int, lane: Lane, names: Sequence[str], limit: int,
-    classes: Classes | None,
+    classes: Classes | None, pending: int,
 ) -> Compiled:  # fmt: skip
     """The models of lane k."""
+    if not task.model:
+        return mixture(k, lane, limit, _keys(lane), pending)
     question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
     make = build_model(task.model, task.kind)
     return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)

@@ -123,6 +123,8 @@ class ScoreView:
     """Over all devices, where labels come from elsewhere: `taught` and `scored` met their
     prediction (`scored` too late to teach), `duplicate`, `late` and `unmatched` did not; `coverage`
     is the share of settled predictions that got a label; `lag_p50` and `lag_p95` are seconds."""
+    follows: Mapping[str, float] = field(default_factory=dict)
+    """Of a mixture: how much it follows each of its experts, together 1."""
 
 
 class Board(Protocol):

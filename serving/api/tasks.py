@@ -57,6 +57,10 @@ class ScoreModel(BaseModel):
         description="1 - mae / persistence_mae: above 0 beats the last value. Of a classification "
         "the share of errors that the better of the two baselines makes and the model does not."
     )
+    follows: dict[str, float] = Field(
+        description="Of a task that names no model: how much its mixture follows each of its "
+        "experts, together 1; over all devices the mean of theirs. Else empty."
+    )
     labels: dict[str, Number] = Field(
         description="Over all devices, where labels come from elsewhere, else empty. taught and "
         "scored met their prediction (scored: too late to teach); duplicate, late (their "
@@ -115,6 +119,7 @@ def _model(view: ScoreView) -> ScoreModel:
         scores=scores,
         skill=skill(scores),
         labels=dict(view.labels),
+        follows=dict(view.follows),
     )
 
 

@@ -7,6 +7,11 @@ const name = (task, place) => task.classes[place] ?? "–";
 const most = (...values) => values.filter((one) => one !== null && one !== undefined).sort().at(-1);
 const due = (newest) => (newest && newest.time !== null ? `Prediction for ${timeOfDay(newest.time)}` : "Prediction");
 const skill = (score) => ["Skill", percent(score?.skill), verdict(score?.skill)];
+// Whom a mixture follows most.
+function follows(score) {
+  const [first] = Object.entries(score?.follows ?? {}).sort((a, b) => b[1] - a[1]);
+  return first ? [["Follows", first[0], "", share(first[1], 0), "of the experts that its mixture follows, the one it follows most"]] : [];
+}
 
 function chance(point) {
   const known = point?.chances?.[point.said];
@@ -26,6 +31,7 @@ const NUMBER = {
     ["Model error", number(score?.scores.mae, task.unit), "", "MAE", "mean absolute error over this device's labels"],
     ["Last-value error", number(score?.scores.persistence_mae, task.unit), "", "MAE", "what predicting the last value scores on the same labels"],
     skill(score),
+    ...follows(score),
   ],
   words: (task, one) => {
     const lines = [`prediction ${number(one.prediction, task.unit)}`];

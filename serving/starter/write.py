@@ -191,9 +191,7 @@ def _task(draft: Draft, channels: Sequence[Measured]) -> list[str]:
         'kind = "forecast"\n'
         f"target = {toml_value(target)}\n"
         f'horizons = ["{duration(horizon)}"]\n'
-        f'tolerance = "{duration(tolerance)}"\n'
-        'model = ["preprocessing.StandardScaler", { use = "clip", limit = 5 }, '
-        '"linear_model.LinearRegression"]'
+        f'tolerance = "{duration(tolerance)}"'
     )
     return [features, task]
 

@@ -162,6 +162,19 @@ def _check_task(
     broken = any(findings.within(*path, key) for key in ("model", "kind", "classes"))
     if task.model and not broken:
         _check_model(task, channels, (*path, "model"), findings)
+    elif not broken and task.kind not in MIXED:
+        _miss_model(task, path, findings)
+
+
+MIXED = ("forecast", "regression")
+"""Kinds of tasks that need no model."""
+
+
+def _miss_model(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
+    from models.spec import ANSWERS
+
+    remedy = f'a {task.kind} names one, such as model = "{ANSWERS[task.kind].example}"'
+    findings.add((*path, "model"), "missing", remedy)
 
 
 def _check_model(

@@ -8,7 +8,7 @@ from typing import Any
 
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.model import Settings
+from stream_processor.settings.model import FeatureSettings, Settings
 from stream_processor.settings.tasks import TaskSettings
 from streamgauge.devices import Devices
 from streamgauge.plugins import load
@@ -62,6 +62,11 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
     # What is made of features comes behind all those that are not.
     for key, options, _ in sorted(uses, key=lambda use: "earlier" in use[2]):
         yield key, options
+    if features == FeatureSettings() and any(not task.model for task in settings.tasks.values()):
+        # Where nothing is said at all: how every number moved, beside what it is.
+        numbers = tuple(one.name for one in schema.channels if one.kind is Kind.NUMBER)
+        if numbers:
+            yield ("features", "differences"), {"of": numbers}
 
 
 def build_features(

@@ -94,7 +94,8 @@ class TaskSettings:
     """The classes of a classification. None: the words of the target, false and true of a boolean,
     or whatever numbers come, up to `classes_max` different ones."""
     classes_max: Annotated[int, Field(ge=2, le=100)] = 20
-    model: Steps = field(default=(), metadata=REQUIRED)
+    model: Steps = ()
+    """None: a mixture of what is known to work, for numbers; see `models.mixture`."""
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
@@ -107,6 +108,12 @@ class TaskSettings:
     ready_after: Annotated[int, Field(ge=0)] = 10
     pending: AtLeastOne = 1024
     """Predictions of one device that may wait for their label, per task and horizon."""
+
+    @property
+    def model_words(self) -> str:
+        """The steps of the model by name."""
+        steps = (self.model,) if isinstance(self.model, str) else self.model
+        return " | ".join(s if isinstance(s, str) else str(s["use"]) for s in steps) or "mixture"
 
     @property
     def change(self) -> bool:

@@ -64,7 +64,9 @@ def try_selection(
     from models.spec import build as build_model
 
     plugin = _known(SELECTIONS, task.select and PluginUse(task.select.by))
-    if task.select is not None and plugin is not None:
+    if task.select is not None and not task.model:
+        findings.add(path, "a selection needs a model that it is for", "name a model, or remove it")
+    elif task.select is not None and plugin is not None:
         keys = Keys.FLEET if task.scope == "fleet" else Keys.DEVICE
         learner = compile_model(build_model(task.model), 0, inputs, names, 1, keys).learner
         chosen = [names[column] for column in inputs]
