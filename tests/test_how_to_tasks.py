@@ -29,8 +29,8 @@ def kind_of(shown: re.Match[str]) -> str:
 
 
 def test_every_kind_has_its_part() -> None:
-    """One each, in the order of the kinds."""
-    assert [kind_of(shown) for shown in SHOWN] == list(get_args(TaskKind))
+    """One at least, in the order of the kinds."""
+    assert list(dict.fromkeys(map(kind_of, SHOWN))) == list(get_args(TaskKind))
 
 
 @pytest.mark.parametrize("shown", SHOWN, ids=kind_of)
