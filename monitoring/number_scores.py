@@ -86,8 +86,9 @@ def add(cell: Floats, lane: int, lanes: int, label: float, residual: float, base
         cell[BASE_MSE * lanes + lane] += (miss * miss - cell[BASE_MSE * lanes + lane]) / b
 
 
-def summary(cell: Floats, recent: Floats) -> Floats:
-    """Scores, in the order of `SCORE_COLUMNS`, from one lane's sums and its recent labels.
+def summary(cell: Floats, recent: Floats, intervals: tuple[float, float]) -> Floats:
+    """Scores, in the order of `SCORE_COLUMNS`, from one lane's sums, its recent labels, and what
+    `Intervals.numbers` says.
 
     R² is 1 - SSE / SST, SST around the mean of the labels seen; NaN below two labels or when the
     labels do not vary.
@@ -117,6 +118,7 @@ def summary(cell: Floats, recent: Floats) -> Floats:
         *rolling,
         cell[EXPIRED],
         cell[OVERFLOWED],
+        *intervals,
         *(nan,) * len(COLUMNS),
     )
     assert len(numbers) == len(SCORE_COLUMNS)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from monitoring.answers import COLUMNS, Answers
+from monitoring.intervals import Intervals
 from monitoring.number_scores import (
     EXPIRED,
     FIELDS,
@@ -184,6 +185,7 @@ def score(
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
         told[at, out.RESIDUAL] = label - value
+        told[at, out.HALF] = np.nan
         at += 1
     return at
 
@@ -230,6 +232,11 @@ class Scorer:
         """None where all answers are numbers."""
         if self.answers is not None:
             self.blocks |= self.answers.blocks
+        self.intervals = None
+        """None where no lane has any."""
+        if any(lane.interval for lane in lanes):
+            self.intervals = Intervals(lanes, capacity, pending=pending)
+            self.blocks |= self.intervals.blocks
         self._bound = (
             device.array,
             waiting.stack,
@@ -248,7 +255,9 @@ class Scorer:
         """`call`, and what completes it where answers are more than numbers."""
         rest = []
         if self.answers is not None:
-            rest = [self.answers.call(schedule, codes, numbers, parts)]
+            rest.append(self.answers.call(schedule, codes, numbers, parts))
+        if self.intervals is not None:
+            rest.append(self.intervals.call(schedule, codes, numbers))
         return [self.call(schedule, codes, numbers), *rest]
 
     def told(self) -> list[Event]:
@@ -279,7 +288,9 @@ class Scorer:
         """float64[len(SCORE_COLUMNS)]: all scores of one lane for one device row (-1 over all)."""
         cell, recent = self.cell(row)[:, lane], self.recent(row, lane)
         if self.answers is None or self.lanes[lane].kind in ("forecast", "regression"):
-            return summary(cell, recent)
+            around = self.intervals
+            none = (np.nan, np.nan)
+            return summary(cell, recent, none if around is None else around.numbers(row, lane))
         numbers = np.full(len(SCORE_COLUMNS), np.nan)
         numbers[0] = cell[LABELS]
         counts = [SCORE_COLUMNS.index("expired"), SCORE_COLUMNS.index("overflowed")]

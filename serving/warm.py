@@ -23,7 +23,7 @@ from streamgauge.events import Events
 from streamgauge.kernels import cache_folder
 from streamgauge.output import Output
 from streamgauge.plugins import find
-from streamgauge.predictions import RESIDUAL, VERSION, Predictions
+from streamgauge.predictions import HALF, VERSION, Predictions
 from streamgauge.schedule import Schedule
 from streamgauge.signal import Kind, Signal
 from streamgauge.state import Keys
@@ -123,7 +123,7 @@ def _kafka() -> None:
 
 
 def _history() -> None:
-    nothing = Predictions(np.zeros((0, VERSION + 1), np.int64), np.zeros((0, RESIDUAL + 1)), [], [])
+    nothing = Predictions(np.zeros((0, VERSION + 1), np.int64), np.zeros((0, HALF + 1)), [], [])
     Staged([], DeviceCodes([])).records(Output(nothing), 0, 0)
 
 

@@ -26,7 +26,7 @@ from stream_processor.views import (
 from stream_processor.walk import Walk
 from streamgauge.arrays import Floats
 from streamgauge.output import SCORE_COLUMNS
-from streamgauge.predictions import answer, prediction_id
+from streamgauge.predictions import answer, interval, prediction_id
 from streamgauge.words import Flag, Status, Verdict
 
 __all__ = ["LiveBoard"]
@@ -115,7 +115,11 @@ class LiveBoard:
         now = {name: float(cell[k]) for name, k in _FIELD.items()}
         word, classes = self._stages.lanes[lane], self._stages.classify.of[lane]
         named = answer(word, classes, now["value"], parts)
-        for key in named.keys() & {"distance", "score"}:
+        around = self._stages.scorer.intervals
+        if around is not None:
+            row = self._stages.devices.row_of[device]
+            named |= interval(now["value"], around.now(row, lane))
+        for key in named.keys() & {"distance", "score", "lower", "upper"}:
             named[key] = _some(named[key])
         return PredictionView(
             **named,

@@ -164,6 +164,7 @@ def _lanes(
                 elsewhere=_elsewhere(task.label) if task.label else None,
                 kind=task.kind,
                 parts=_parts(task, settings),
+                interval=task.interval if task.kind in ("forecast", "regression") else 0.0,
                 by_itself=task.by_itself,
             )
 

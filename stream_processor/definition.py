@@ -34,6 +34,7 @@ FREE = (
     "pending",
     "ready_after",
     "before_ready",
+    "interval",
 )
 """Keys of a task that do not say what its models are, or that are said otherwise below."""
 

@@ -11,6 +11,7 @@ from streamgauge.classes import Classes
 from streamgauge.output import Output
 from streamgauge.predictions import (
     DUE,
+    HALF,
     LABEL,
     LANE,
     MADE,
@@ -78,7 +79,7 @@ class Table:
     def frame(self) -> pd.DataFrame:
         """One row per prediction, by `made_at`, then `id`; times are UTC, NaN where none is."""
         codes = np.concatenate(self._codes or [np.zeros((0, 8), np.int64)])
-        numbers = np.concatenate(self._numbers or [np.zeros((0, 4))])
+        numbers = np.concatenate(self._numbers or [np.zeros((0, HALF + 1))])
         made = codes[:, 0] == 0
         predicted, told = codes[made], codes[~made]
         outcome = _outcome_of(predicted, told)
@@ -92,7 +93,7 @@ class Table:
         status[found] = told[outcome[found], STATUS]
         came = found & (due == 0)
         due[came] = np.where(status[came] == int(Status.LABELLED), told[outcome[came], DUE], 0)
-        frame = self._columns(predicted, numbers[made, VALUE], due, label, residual, status)
+        frame = self._columns(predicted, numbers[made], due, label, residual, status)
         self._put_in_words(frame, predicted[:, LANE], made)
         return frame.sort_values(["made_at", "id"], kind="stable", ignore_index=True)
 
@@ -125,13 +126,14 @@ class Table:
                 frame[name] = pd.Series(column, frame.index, object)
 
     def _columns(
-        self, codes: Ints, value: Floats, due: Ints, label: Floats, residual: Floats, status: Ints
+        self, codes: Ints, numbers: Floats, due: Ints, label: Floats, residual: Floats, status: Ints
     ) -> pd.DataFrame:
         names = np.array([*self._devices, ""], object)[:-1]
         lanes = [self._lanes[lane] for lane in codes[:, LANE].tolist()]
         devices = names[codes[:, ROW]]
         sequences = codes[:, SEQUENCE].tolist()
         nothing = np.full(len(codes), np.nan)
+        value, half = numbers[:, VALUE], numbers[:, HALF]
         words = np.array([word.name.lower() for word in Status], object)
         return pd.DataFrame(
             {
@@ -142,8 +144,8 @@ class Table:
                 "task": [lane.task for lane in lanes],
                 "horizon": [lane.horizon for lane in lanes],
                 "prediction": value,
-                "lower": nothing,
-                "upper": nothing,
+                "lower": value - half,
+                "upper": value + half,
                 "probabilities": None,
                 "score": nothing,
                 "label": label,

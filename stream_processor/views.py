@@ -48,6 +48,9 @@ class PredictionView:
     residual: float | None
     model_version: int
     """Labels that the device's model had learned."""
+    lower: float | None = None
+    """Of a forecast or regression: ends of the interval around `prediction`, once there is one."""
+    upper: float | None = None
     predicted_class: str | None = None
     """Of a classification: the class that `prediction` is the place of, and that of the label."""
     label_class: str | None = None

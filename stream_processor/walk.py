@@ -20,7 +20,7 @@ from streamgauge.batch import Batch, Features
 from streamgauge.calls import Chain, Now
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
-from streamgauge.predictions import Predictions
+from streamgauge.predictions import HALF, Predictions
 from streamgauge.schedule import Schedule
 from streamgauge.state import reset_rows
 
@@ -68,7 +68,7 @@ class Walk:
         room = ROOM + self._schedule.capacity
         self._told: list[Event] = []
         self._codes = np.zeros((room, 8), np.int64)
-        self._numbers = np.zeros((room, 4))
+        self._numbers = np.zeros((room, HALF + 1))
         self._parts = np.zeros((room, parts))
         self._classes = stages.classify.of if stages.classify else ()
         self._now = np.zeros(len(Now), np.int64)

@@ -26,6 +26,8 @@ SCORE_COLUMNS = (
     "rolling_r2",
     "expired",
     "overflowed",
+    "interval_coverage",
+    "interval_width",
     "accuracy",
     "balanced_accuracy",
     "f1_macro",
@@ -38,7 +40,8 @@ SCORE_COLUMNS = (
 )
 """Columns of `Scores.numbers`. NaN where not defined yet. `persistence_*` is the score of the last
 value on the very same labels; `rolling_*` covers the last labels (`scores.window`). Errors are of
-forecasts and regressions; accuracies, macro F1, kappa and log loss (in nats) of classifications,
+forecasts and regressions, and so are the share of labels within their interval and its mean width;
+accuracies, macro F1, kappa and log loss (in nats) of classifications,
 beside the accuracies of the class seen most often and of the last known one; the ROC AUC of anomaly
 scores with labels."""
 

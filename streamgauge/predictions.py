@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from streamgauge.classes import Classes
 from streamgauge.schedule import Lane
 
-__all__ = ["Predictions", "answer", "prediction_id"]
+__all__ = ["Predictions", "answer", "interval", "prediction_id"]
 
 # Columns of `codes`.
 STEP, LANE, ROW, SEQUENCE, MADE, DUE, STATUS, VERSION = range(8)
 # Columns of `numbers`.
-VALUE, BASE, LABEL, RESIDUAL = range(4)
+VALUE, BASE, LABEL, RESIDUAL, HALF = range(5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,9 @@ class Predictions:
       outcome), lane, device row, sequence, made (event time when predicted), due (event time
       predicted for; in an outcome the event time of the label), status (`words.Status`), version
       (labels that the device's model had learned)
-    - `numbers float64[n, 4]`: value (what was served), base (last value of the target then: the
-      persistence forecast), label, residual = label - value
+    - `numbers float64[n, 5]`: value (what was served), base (last value of the target then: the
+      persistence forecast), label, residual = label - value, half the width of the interval around
+      the value (NaN where there is none)
 
     A prediction and its outcome share (lane, device, sequence, made). `names[row]` is the device's
     id; `lanes[lane]` the task and horizon.
@@ -52,7 +53,7 @@ class Predictions:
         code, number = self.codes[i], self.numbers[i]
         lane = self.lanes[code[LANE]]
         if lane.kind in ("forecast", "regression"):
-            return {}
+            return interval(float(number[VALUE]), float(number[HALF]))
         own = self.classes[code[LANE]] if self.classes else None
         made = bool(code[STEP] == 0)
         parts = self.parts[i, : lane.parts].tolist() if lane.parts else []
@@ -63,6 +64,11 @@ class Predictions:
     def made(self) -> NDArray[np.bool_]:
         """bool[n]: which records are predictions; the others are outcomes."""
         return np.asarray(self.codes[:, STEP] == 0)
+
+
+def interval(value: float, half: float) -> dict[str, Any]:
+    """The ends of the interval around a value; nothing where there is none."""
+    return {"lower": value - half, "upper": value + half} if half == half else {}
 
 
 def answer(

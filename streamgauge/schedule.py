@@ -65,6 +65,8 @@ class Lane:
     parts: int = 0
     """Numbers that the model answers beside its answer: the probability of each class, or the
     distance from the cluster."""
+    interval: float = 0.0
+    """Share of labels that are to be within the interval around the answer; 0: there is none."""
     by_itself: bool = False
     """The model learns each reading when it answers it; a label is for the scores, if one comes."""
 

@@ -82,7 +82,8 @@ def output(
 ) -> Output:
     """These records as one output."""
     codes = np.array([code for code, _ in records], np.int64).reshape(-1, 8)
-    numbers = np.array([number for _, number in records], np.float64).reshape(-1, 4)
+    told = np.array([number for _, number in records], np.float64).reshape(-1, 4)
+    numbers = np.column_stack([told, np.full(len(told), np.nan)])
     return Output(Predictions(codes, numbers, names, lanes), events, scores, position, more)
 
 

@@ -39,7 +39,7 @@ class Harness:
         s.n += 1
 
     def run(self) -> tuple[np.ndarray, np.ndarray]:
-        codes, numbers = np.zeros((self.schedule.n, 8), np.int64), np.zeros((self.schedule.n, 4))
+        codes, numbers = np.zeros((self.schedule.n, 8), np.int64), np.zeros((self.schedule.n, 5))
         call = self.scorer.call(self.schedule, codes, numbers)
         assert call.run(steps=self.schedule.n, at=0) == self.schedule.n
         return codes, numbers

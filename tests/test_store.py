@@ -85,7 +85,7 @@ def many(n: int, *, first: int = 0, devices: int = 3) -> Output:
     """n predictions and n outcomes in turns, of several devices."""
     place = np.arange(first, first + n)
     codes = np.zeros((2 * n, 8), np.int64)
-    numbers = np.full((2 * n, 4), np.nan)
+    numbers = np.full((2 * n, 5), np.nan)
     for half, step in ((codes[0::2], 0), (codes[1::2], 1)):
         half[:, 0] = half[:, 6] = step
         half[:, 2], half[:, 3], half[:, 7] = place % devices, place, place // 2

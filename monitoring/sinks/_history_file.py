@@ -32,7 +32,8 @@ TABLES = {
     "lanes": "lane smallint, task varchar, horizon varchar",
     "devices": "device integer, id varchar",
     "predictions": """lane smallint, device integer, sequence bigint, made bigint, due bigint,
-        value double, base double, status utinyint, version bigint, written bigint""",
+        value double, base double, status utinyint, version bigint, written bigint,
+        half double""",
     "outcomes": """lane smallint, device integer, sequence bigint, made bigint, due bigint,
         label double, residual double, status utinyint, written bigint""",
     "events": """kind utinyint, device integer, lane smallint, time bigint, before double,
@@ -60,6 +61,7 @@ ADDED = (
         )
     ),
     *(f"scores add column if not exists {name} double" for name in SCORE_COLUMNS),
+    "predictions add column if not exists half double",
 )
 """Columns that a file of an earlier version may lack."""
 

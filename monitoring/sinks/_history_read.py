@@ -9,7 +9,7 @@ from monitoring.sinks._history_file import HistoryFile
 from monitoring.sinks._messages import drift_fields
 from streamgauge.events import DRIFTS, Event, EventKind
 from streamgauge.output import SCORE_COLUMNS
-from streamgauge.predictions import prediction_id
+from streamgauge.predictions import interval, prediction_id
 from streamgauge.schedule import Lane
 from streamgauge.words import Status
 
@@ -22,7 +22,8 @@ WIDER = 4
 PREDICTIONS = """
 with p as (
   select lane, sequence, made, any_value(due) due, any_value(value) prediction,
-    any_value(base) last_value, any_value(status) status, any_value(version) model_version
+    any_value(base) last_value, any_value(status) status, any_value(version) model_version,
+    any_value(half) half
   from predictions
   where device = $device and list_contains($lanes::smallint[], lane) and written >= $since
   group by lane, sequence, made
@@ -35,7 +36,7 @@ o as (
   where device = $device and list_contains($lanes::smallint[], lane) and written >= $since
   group by lane, sequence, made)
 select lane, sequence, made, due, prediction, last_value, status, model_version,
-  came, label, residual, outcome
+  came, label, residual, outcome, half
 from p left join o using (lane, sequence, made)
 order by made desc, sequence desc, lane
 """
@@ -100,7 +101,8 @@ def predictions(
 
 
 def _prediction(lanes: Mapping[int, Lane], device: str, row: Sequence[Any]) -> dict[str, Any]:
-    code, sequence, made, due, value, base, status, version, came, label, residual, outcome = row
+    code, sequence, made, due, value, base, status, version, came, label, residual, *rest = row
+    outcome, half = rest
     lane = lanes[code]
     labelled = outcome == Status.LABELLED
     return {
@@ -116,6 +118,7 @@ def _prediction(lanes: Mapping[int, Lane], device: str, row: Sequence[Any]) -> d
         "status": Status(status if outcome is None else outcome).name.lower(),
         "model_version": version,
         **({"score": value} if lane.kind == "anomaly" else {}),
+        **({} if half is None or value is None else interval(value, half)),
     }
 
 

@@ -16,6 +16,7 @@ from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import (
     BASE,
     DUE,
+    HALF,
     LABEL,
     LANE,
     MADE,
@@ -35,7 +36,7 @@ Columns = dict[str, NDArray[Any]]
 
 PREDICTIONS, OUTCOMES = range(2)
 INTS = ("lane", "device", "sequence", "made", "due", "status", "version", "written")
-FLOATS = (("value", "base"), ("label", "residual"))
+FLOATS = (("value", "base", "half"), ("label", "residual"))
 WRITTEN = INTS.index("written")
 
 _PREDICT = int(Step.PREDICT)
@@ -53,7 +54,7 @@ def stage(
     filled: Ints,
 ) -> int:
     """Append the records from `begin` on to the columns of the two tables (`ints int64[2, 8, ROWS]`
-    by `INTS`, `floats float64[2, 2, ROWS]` by `FLOATS`); `filled int64[2]` rows are in them.
+    by `INTS`, `floats float64[2, 3, ROWS]` by `FLOATS`); `filled int64[2]` rows are in them.
 
     Returns the first record that was not taken: its table is full, or its device has no code
     (`device_codes[row]` is -1); the number of records when all were.
@@ -75,6 +76,7 @@ def stage(
         ints[table, 6, k] = codes[i, VERSION]
         floats[table, 0, k] = numbers[i, VALUE if table == 0 else LABEL]
         floats[table, 1, k] = numbers[i, BASE if table == 0 else RESIDUAL]
+        floats[table, 2, k] = numbers[i, HALF]
         filled[table] = k + 1
     return len(codes)
 
@@ -122,7 +124,7 @@ class Staged:
         self.filled = np.zeros(2, np.int64)
         self._lanes = np.array([*lane_codes, -1], np.int64)
         self._ints = np.zeros((2, len(INTS), ROWS), np.int64)
-        self._floats = np.zeros((2, 2, ROWS))
+        self._floats = np.zeros((2, 3, ROWS))
         self._events: list[tuple[Event, int, int]] = []
         self._scores: list[tuple[Scores, Ints, int]] = []
         self._answers: list[pa.Table] = []

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
-from streamgauge.predictions import BASE, LABEL, LANE, MADE, RESIDUAL, ROW, VALUE
+from streamgauge.predictions import BASE, HALF, LABEL, LANE, MADE, RESIDUAL, ROW, VALUE
 from streamgauge.schedule import Lane
 
 __all__ = ["Lines", "LinesEncoder", "tag"]
@@ -126,6 +126,11 @@ class LinesEncoder:
         ):
             fields = {name: numbers[chosen, column] for name, column in (first, second)}
             arrays.append(_lines(prefixes.take(where[chosen]), fields, codes[chosen, MADE]))
+        bounded = np.isfinite(numbers[:, HALF]) & made
+        if bounded.any():
+            value, half = numbers[bounded, VALUE], numbers[bounded, HALF]
+            ends = {"lower": value - half, "upper": value + half}
+            arrays.append(_lines(prefixes.take(where[bounded]), ends, codes[bounded, MADE]))
         for lane in np.unique(codes[:, LANE]).tolist():
             if output.predictions.lanes[lane].parts:
                 arrays += self._parts(output, lane, prefixes.take(where))

@@ -130,6 +130,8 @@ class RowsEncoder:
             "label_class": named.get("label_class"),
             "probabilities": json.dumps(chances) if chances else None,
             "distance": _known(named.get("distance", math.nan)),
+            "lower": _known(named.get("lower", math.nan)),
+            "upper": _known(named.get("upper", math.nan)),
         }
 
     def _event(self, output: Output, event: Event) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def tables(prefix: str) -> dict[str, sa.Table]:
             sa.Column("status", sa.String(16), nullable=False),
             sa.Column("model_version", sa.BigInteger, nullable=False),
             sa.Column("predicted_class", sa.String(500)), sa.Column("label_class", sa.String(500)),
-            sa.Column("probabilities", sa.Text), *numbers("distance"),
+            sa.Column("probabilities", sa.Text), *numbers("distance", "lower", "upper"),
         ),
         EVENTS: sa.Table(
             f"{start}events", metadata, *where(), key("kind", 16), key("channel", 100),

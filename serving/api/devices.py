@@ -75,6 +75,12 @@ class PredictionModel(BaseModel):
     label: Number
     residual: Number = Field(description="label - prediction")
     model_version: int = Field(description="Labels that the device's model had learned.")
+    lower: Number = Field(
+        None,
+        description="Of a forecast or regression: the interval around prediction, in which the "
+        "share `interval` of the labels is; null until 30 labels of the device have come.",
+    )
+    upper: Number = None
     predicted_class: str | None = Field(
         None, description="Of a classification: the class at the place that prediction is."
     )

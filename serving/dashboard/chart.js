@@ -81,7 +81,8 @@ export class Chart {
     let [from, to] = extent(this.points.map((one) => one.time));
     if (from === to) [from, to] = [from - 30e3, to + 30e3];
     const labels = this.task?.kind === "anomaly" ? [] : this.points.map((one) => one.label);
-    let [low, high] = extent([...this.points.map((one) => one.prediction), ...labels]);
+    const said = this.points.flatMap((one) => [one.prediction, one.lower, one.upper]);
+    let [low, high] = extent([...said, ...labels]);
     if (low > high) [low, high] = [0, 1];
     const room = (high - low || Math.abs(high) || 1) * 0.08;
     [low, high] = [low - room, high + room];
@@ -103,6 +104,7 @@ export class Chart {
     this.drawAhead(pen, scale);
     this.drawAxes(pen, scale);
     this.drawDrift(pen, scale);
+    this.drawBand(pen, scale);
     // Labels of anomalies are no scores.
     const actual = this.points.map((one) => [one.time, this.task?.kind === "anomaly" ? null : one.label]);
     this.drawLine(pen, scale, actual, this.colour("actual"), 1.8);
@@ -112,6 +114,22 @@ export class Chart {
     this.drawLine(pen, scale, served, this.colour("prediction"), 1.8);
     this.drawCursor(pen, scale);
     this.describe();
+  }
+
+  // Between the ends of the intervals, each run of points that have one.
+  drawBand(pen, scale) {
+    pen.fillStyle = this.colour("band");
+    const runs = [[]];
+    for (const one of this.points) {
+      if (one.lower !== null && one.upper !== null) runs.at(-1).push(one);
+      else if (runs.at(-1).length) runs.push([]);
+    }
+    for (const run of runs.filter((one) => one.length > 1)) {
+      pen.beginPath();
+      run.forEach((one) => pen.lineTo(scale.x(one.time), scale.y(one.upper)));
+      run.toReversed().forEach((one) => pen.lineTo(scale.x(one.time), scale.y(one.lower)));
+      pen.fill();
+    }
   }
 
   drawAhead(pen, scale) {

@@ -7,6 +7,12 @@ const name = (task, place) => task.classes[place] ?? "–";
 const most = (...values) => values.filter((one) => one !== null && one !== undefined).sort().at(-1);
 const due = (newest) => (newest && newest.time !== null ? `Prediction for ${timeOfDay(newest.time)}` : "Prediction");
 const skill = (score) => ["Skill", percent(score?.skill), verdict(score?.skill)];
+// How often the label was within the interval.
+function within(score) {
+  const found = score?.scores.interval_coverage ?? null;
+  return found === null ? [] : [["Within interval", share(found), "", "", "share of this device's labels that were within the interval around their prediction"]];
+}
+
 // Whom a mixture follows most.
 function follows(score) {
   const [first] = Object.entries(score?.follows ?? {}).sort((a, b) => b[1] - a[1]);
@@ -31,10 +37,12 @@ const NUMBER = {
     ["Model error", number(score?.scores.mae, task.unit), "", "MAE", "mean absolute error over this device's labels"],
     ["Last-value error", number(score?.scores.persistence_mae, task.unit), "", "MAE", "what predicting the last value scores on the same labels"],
     skill(score),
+    ...within(score),
     ...follows(score),
   ],
   words: (task, one) => {
     const lines = [`prediction ${number(one.prediction, task.unit)}`];
+    if (one.lower !== null) lines.push(`interval ${number(one.lower, task.unit)} to ${number(one.upper, task.unit)}`);
     if (one.label === null) return [...lines, "not known yet"];
     lines.push(`actual ${number(one.label, task.unit)}`);
     if (one.prediction !== null) lines.push(`residual ${number(one.label - one.prediction, task.unit)}`);

@@ -20,6 +20,8 @@ export class Series {
       made: instant(one.made_at),
       time: instant(one.target_time),
       prediction: one.prediction,
+      lower: one.lower ?? null,
+      upper: one.upper ?? null,
       last: one.last_value,
       label: one.label ?? null,
       status: one.status,

@@ -74,6 +74,9 @@ HTTP_LABELS = "http/labels"
 """The topic under which labels sent over HTTP arrive."""
 
 
+Coverage = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
 @dataclass(frozen=True, slots=True)
 class SelectSettings:
     """tasks.NAME.select: which features the models see, by a file of `models/selections`."""
@@ -101,6 +104,9 @@ class TaskSettings:
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
+    interval: Coverage = 0.9
+    """Share of labels that are to be within the interval around an answer; 0 = no interval. Of
+    forecasts and regressions."""
     select: SelectSettings | None = None
     scope: Scope = "device"
     label: LabelSettings | None = None

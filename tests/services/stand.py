@@ -42,6 +42,8 @@ DEVICES = sorted(["pump-1", "pump-2", EVIL, SLASHED, "pump-1/predictions", "Ölp
 START = 1_772_366_400 * 10**6
 MINUTE = 60 * 10**6
 AHEAD = 10
+HALF = 0.5
+"""Half the width of every interval."""
 LABELLED = 150
 
 
@@ -222,13 +224,13 @@ def output(
     for minute in minutes:
         made, due = START + (minute - AHEAD) * MINUTE, START + minute * MINUTE
         codes.append((Step.PREDICT, 0, row, minute, made, due, Status.PENDING, minute))
-        numbers.append((served(minute), actual(minute - AHEAD), math.nan, math.nan))
+        numbers.append((served(minute), actual(minute - AHEAD), math.nan, math.nan, HALF))
         past = minute - AHEAD
         codes.append((Step.LEARN, 0, row, past, made - AHEAD * MINUTE, made, Status.LABELLED, past))
         residual = actual(past) - served(past)
-        numbers.append((served(past), actual(past - AHEAD), actual(past), residual))
+        numbers.append((served(past), actual(past - AHEAD), actual(past), residual, HALF))
     table = Predictions(
-        np.array(codes, np.int64).reshape(-1, 8), np.array(numbers).reshape(-1, 4), names, LANES
+        np.array(codes, np.int64).reshape(-1, 8), np.array(numbers).reshape(-1, 5), names, LANES
     )
     return Output(table, events, scores)
 
