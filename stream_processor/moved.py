@@ -32,6 +32,14 @@ def layout(blocks: Mapping[str, Block]) -> dict[str, list[Any]]:
     }
 
 
+PENDING = ("labels.ring", "scores.pending", "scores.parts", "scores.halves")
+"""Blocks whose layers are the places of predictions that wait for their label."""
+MODELS_PENDING, MODELS_SLOTTED = ".waiting", ".device"
+"""How a model calls its own such block, and the one whose `slots` say how many it uses."""
+SLOTTED = ("scores.device", "scores.answers", "scores.intervals")
+"""Blocks whose `slots` say how many places are in use."""
+
+
 class Moved:
     """Where the arrays of a saved state belong now; made and checked before anything is changed.
 
@@ -61,6 +69,8 @@ class Moved:
             old = changes.operators[int(place)]
             return "" if old == NONE else f"features.{old}.{own}"
         owner = rest.rpartition(".")[0]
+        if not changes.keeps_pending and (name in PENDING or rest.endswith(MODELS_PENDING)):
+            return ""
         if kind in ("models", "selection"):
             return name if owner in changes.lane_names else ""
         if kind == "drift":
@@ -68,8 +78,6 @@ class Moved:
             return name if owner in {"all", *changes.drift, *seasons} else ""
         if kind == "clean":
             return name if owner in changes.cleaners else ""
-        if name in ("labels.ring", "scores.pending", "scores.parts") and not changes.keeps_pending:
-            return ""
         if name == "labels.elsewhere" and not changes.same_elsewhere:
             return ""
         if name == "scores.rolling" and not changes.same_scores:
@@ -130,7 +138,9 @@ class Moved:
         fields: set[str] = set()
         if name == "labels.head" and not self._changes.keeps_pending:
             fields |= set(WAITING)
-        if name in ("scores.device", "scores.answers") and not self._changes.keeps_pending:
+        if name in SLOTTED and not self._changes.keeps_pending:
+            fields.add("slots")
+        if name.endswith(MODELS_SLOTTED) and not self._changes.keeps_pending:
             fields.add("slots")
         if name in ("scores.device", "scores.fleet") and not self._changes.same_scores:
             fields |= {*SCORED, "chunks", "recent"}

@@ -79,10 +79,10 @@ RECORDINGS = (
 
 
 @pytest.mark.parametrize(
-    ("name", "target", "horizon", "tolerance"), RECORDINGS, ids=lambda one: str(one)
+    ("name", "target", "horizon", "tolerance"), RECORDINGS, ids=str
 )
 def test_recordings(name: str, target: str, horizon: str, tolerance: str) -> None:
-    """90 % hold 89 to 91 % over the recording, and 86 to 94 % in 95 of 100 windows of each device."""
+    """90 % hold 89 to 91 % over the recording, 86 to 94 % in 95 of 100 windows of each device."""
     data = pd.read_csv(recording(f"{name}.csv.gz"))
     data = data.drop(columns=[c for c in ("label", "split") if c in data])
     text = (

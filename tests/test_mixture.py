@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from models.least_squares import START, gain, packed, start, update
 from models.mixing import mixed, reweigh
 from models.mixture import EXPERTS, Mixture
+from stream_processor.changes import compare
+from stream_processor.definition import definition
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Problems, load_text
+from stream_processor.snapshot import capture, restore
 from streamgauge.state import Keys
 from streamgauge.words import Step
 from tests.contracts import learners
@@ -264,6 +267,30 @@ def test_recordings(
     assert scores["rmse"] < scores["persistence_rmse"]
     assert scores["mae"] < mae
     assert scores["rmse"] < rmse
+
+
+def test_a_shorter_waiting_list_drops_what_waits(tmp_path: Path) -> None:
+    """Predictions made before are settled by nobody; the model goes on."""
+    rng = np.random.default_rng(7)
+    time = BEGIN + pd.to_timedelta(np.arange(600), unit="min")
+    data = pd.DataFrame({"device": "d", "time": time, "a": rng.normal(size=600)})
+    text = "[channels]\na = {}\n" + task("a", "3m", "10s")
+    found = []
+    for pending in (64, 8):
+        more = text.replace("[drift]", f"pending = {pending}\n[drift]")
+        found.append(Pipeline(load_text(more, Path("p.toml"), {}, for_replay=True)))
+    old, new = found
+    old.replay(data[:300])
+    definitions = [definition(one.settings, one.walk.stages) for one in found]
+    changes = compare(*definitions)
+    restore(new.walk, capture(old.walk, definitions[0], {}), changes)
+    both = [one.walk.stages.learners[0] for one in found]
+    assert not both[1].blocks["device"].view("slots")[0]
+    was, now = (one.blocks["model"].array[0].tobytes() for one in both)
+    assert was == now
+    table = new.replay(data[300:])
+    assert table["residual"].abs().dropna().mean() < 1.2
+    assert len(changes.dropped) == 1
 
 
 def test_names_of_experts() -> None:

@@ -174,7 +174,12 @@ def test_the_output_has_the_documented_columns_order_and_forms(forecast: Path) -
         assert INSTANT.fullmatch(row["made_at"])
         assert INSTANT.fullmatch(row["target_time"])
         assert (row["label"] != "") == (row["residual"] != "") == (row["status"] == "labelled")
-        assert row["lower"] == row["upper"] == row["probabilities"] == row["score"] == ""
+        assert row["probabilities"] == row["score"] == ""
+        assert (row["lower"] == "") == (row["upper"] == "")
+    bounded = [row for row in rows if row["lower"]]
+    assert len(bounded) > len(rows) / 2
+    for row in bounded:
+        assert float(row["lower"]) <= float(row["prediction"]) <= float(row["upper"])
 
 
 def test_python_gives_what_the_command_gives(forecast: Path, beijing: Path, tmp_path: Path) -> None:

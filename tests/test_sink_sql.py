@@ -111,6 +111,7 @@ def test_a_prediction_and_its_outcome_are_one_row(target: Target) -> None:
         "sequence": 1, "prediction": 1.0, "last_value": 0.5, "label": 1.25, "residual": 0.25,
         "status": "labelled", "model_version": 2,
         "predicted_class": None, "label_class": None, "probabilities": None, "distance": None,
+        "lower": None, "upper": None,
     }  # fmt: skip
     by_reading = rows[f"power@1 reading/{DEVICES[1]}/2"]
     assert by_reading["target_time"] == moment(2 + AHEAD)
