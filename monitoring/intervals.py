@@ -17,7 +17,7 @@ from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
-from streamgauge.schedule import LANE, ROW, SEQUENCE, SLOT, STEP, Lane, Schedule
+from streamgauge.schedule import LANE, RESIDUAL, ROW, SEQUENCE, SLOT, STEP, Lane, Schedule
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Status, Step
 
@@ -29,7 +29,7 @@ FACTOR, SCALE, COUNTED, JUDGED, COVERED, WIDTH, LAST, HALF = range(len(FIELDS))
 interval was there for, those inside, mean width; count of the newest reading; its half width."""
 
 ENOUGH = 30.0
-"""Labels of a device before it has intervals."""
+"""Labels of a device's own answers before it has intervals."""
 STEP_SIZE = 0.02
 """Of the factor's logarithm. Larger ones follow sooner, and make wider intervals."""
 SOON = 50.0
@@ -71,8 +71,8 @@ def _count(cell: Floats, lane: int, lanes: int, inside: float, half: float) -> N
 
 @kernel
 def _track(
-    codes: Ints, device: Floats, waiting: Floats, fleet: Floats, wanted: Floats, made: Ints,
-    told: Floats, n: int, at: int,
+    codes: Ints, numbers: Floats, device: Floats, waiting: Floats, fleet: Floats, wanted: Floats,
+    made: Ints, told: Floats, n: int, at: int,
 ) -> None:  # fmt: skip
     """Complete steps 0 to n, whose records end before row `at`."""
     lanes = len(wanted)
@@ -95,7 +95,8 @@ def _track(
             continue
         half = waiting[slot, d, lane]
         told[r, out.HALF] = half
-        miss = abs(told[r, out.RESIDUAL])
+        # Of the model's own answers; what was served while it warmed up says nothing of it.
+        miss = abs(numbers[i, RESIDUAL])
         if codes[i, STEP] == _EXPIRE or not np.isfinite(miss):
             continue
         lag = max(1.0, (cell[LAST * lanes + lane] - codes[i, SEQUENCE]) / SOON)
@@ -136,7 +137,8 @@ class Intervals:
         """Complete the records of the schedule's STEPS, which end at row AT of the columns."""
         state = (self.blocks["intervals"].array, self.blocks["halves"].stack,
                  self.blocks["intervals.fleet"].array[0], self._wanted)  # fmt: skip
-        return Call(_track, (schedule.codes, *state, codes, numbers, Now.STEPS, Now.AT))
+        given = (schedule.codes, schedule.numbers)
+        return Call(_track, (*given, *state, codes, numbers, Now.STEPS, Now.AT))
 
     def now(self, row: int, lane: int) -> float:
         """Half the width of the interval around a device's newest prediction; NaN without one."""

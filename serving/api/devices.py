@@ -78,7 +78,7 @@ class PredictionModel(BaseModel):
     lower: Number = Field(
         None,
         description="Of a forecast or regression: the interval around prediction, in which the "
-        "share `interval` of the labels is; null until 30 labels of the device have come.",
+        "share `interval` of the labels is; null until the model's own answers have got 30 labels.",
     )
     upper: Number = None
     predicted_class: str | None = Field(
