@@ -78,9 +78,7 @@ RECORDINGS = (
 )
 
 
-@pytest.mark.parametrize(
-    ("name", "target", "horizon", "tolerance"), RECORDINGS, ids=str
-)
+@pytest.mark.parametrize(("name", "target", "horizon", "tolerance"), RECORDINGS, ids=str)
 def test_recordings(name: str, target: str, horizon: str, tolerance: str) -> None:
     """90 % hold 89 to 91 % over the recording, 86 to 94 % in 95 of 100 windows of each device."""
     data = pd.read_csv(recording(f"{name}.csv.gz"))
