@@ -65,10 +65,14 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)
 
 
-def mixture(number: int, lane: Lane, capacity: int, keys: Keys, pending: int) -> Compiled:
-    """The learner of a lane whose task names no model; `pending` predictions of a device wait."""
+def mixture(
+    number: int, lane: Lane, capacity: int, keys: Keys, pending: int, *, from_fleet: bool
+) -> Compiled:
+    """The learner of a lane whose task names no model; `pending` predictions of a device wait, and
+    with `from_fleet` a new one begins with what all of them have learned."""
     learner = Mixture(
         number, lane.inputs, capacity, keys,
         delay=lane.delay, level=not lane.change, pending=pending,
+        from_fleet=from_fleet,
     )  # fmt: skip
     return Compiled(learner, compiled=True, why=WHY)

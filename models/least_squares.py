@@ -13,6 +13,7 @@ START = 0.03
 features and target of variance 1 a ridge that keeps thirty labels from being learned by heart."""
 
 
+@kernel
 def packed(size: int) -> int:
     """Numbers that hold a symmetric matrix of so many rows."""
     return size * (size + 1) // 2

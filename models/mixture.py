@@ -22,7 +22,7 @@ from models.mixing import mixed, reweigh
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
-from streamgauge.schedule import BASE, LABEL, LANE, MADE, MODEL, ROW, SLOT, STEP, Schedule
+from streamgauge.schedule import BASE, LABEL, LANE, MADE, MODEL, ROW, SEQUENCE, SLOT, STEP, Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
 from streamgauge.words import Step
 
@@ -59,11 +59,26 @@ SETTLED = 30.0
 """Values after which a yardstick can tell what is wild."""
 
 # Columns of a model's row that are one number; see `_fields`.
-SCALE, COUNTED, MEAN_LABEL, TAUGHT = range(4)
+SCALE, COUNTED, MEAN_LABEL, TAUGHT, BORN = range(5)
+FIRST = BORN + 1
 # Columns of a device's row: the means of two lengths, then values back, slots and hours.
 QUICK, SLOW, RING = 0, 1, 2
 # Columns of the settings; those of the features in `schedule.x` follow.
-LEVEL, DELAY, INPUTS = range(3)
+LEVEL, DELAY, FROM_FLEET, INPUTS = range(4)
+
+BELIEF = 0.1
+"""Of what the fleet's experts have saved, what a new device believes: its labels soon say more."""
+SPARE = 4
+"""One label of so many teaches the fleet's model too: there are those of all devices."""
+
+
+@kernel
+def _places(f: int) -> tuple[int, int, int, int]:
+    """Where means, weights, covariances and votes begin in a model's row."""
+    means = FIRST + f
+    weights = means + 2 * f
+    covariances = weights + len(FORGETS) * (f + 1)
+    return means, weights, covariances, covariances + (f + 1) * (f + 2)
 
 
 @kernel
@@ -184,68 +199,103 @@ def _regress(
 
 
 @kernel
+def _begin(row: Floats, fleet: Floats, f: int, from_fleet: bool) -> None:
+    """A model's first row: as the fleet's is, believed as if it came from few labels, or empty."""
+    means, _, covariances, votes = _places(f)
+    half = packed(f + 1)
+    start(row[covariances : covariances + half], f + 1)
+    start(row[covariances + half : votes], f + 1)
+    row[BORN] = 1.0
+    if not from_fleet or fleet[COUNTED] < SETTLED:
+        return
+    row[SCALE], row[COUNTED] = fleet[SCALE], SETTLED
+    for j in range(f):
+        row[FIRST + j] = min(fleet[FIRST + j], SETTLED)
+    row[means:covariances] = fleet[means:covariances]
+    experts = LINEAR + len(FORGETS)
+    row[votes : votes + experts] = fleet[votes : votes + experts]
+    row[votes + experts :] = BELIEF * fleet[votes + experts :]
+
+
+@kernel
+def _say(row: Floats, raw: Floats, z: Floats, moves: Floats, said: Floats) -> float:
+    """Let a model see the features; what its experts say, and their mixture."""
+    f = len(raw)
+    means, weights, covariances, votes = _places(f)
+    spread = row[means + f : weights]
+    _observe(row[FIRST:means], row[means : means + f], spread, raw)
+    _standardise(row[means : means + f], spread, raw, z)
+    _tell(said, moves, row[weights:covariances], z, row[SCALE])
+    return float(mixed(row[votes : votes + len(said)], said))
+
+
+@kernel
+def _learn(
+    row: Floats, raw: Floats, z: Floats, direction: Floats, said: Floats, mix: float, change: float
+) -> None:
+    """Teach a model one change: who was right, how large changes are, and the regressions."""
+    f = len(raw)
+    means, weights, covariances, votes = _places(f)
+    n = len(said)
+    if row[SCALE] > 0.0:
+        regrets, squares = row[votes + n : votes + 2 * n], row[votes + 2 * n :]
+        reweigh(row[votes : votes + n], regrets, squares, said, mix, change, row[SCALE])
+    _scale(row, change)
+    if row[SCALE] > 0.0:
+        _standardise(row[means : means + f], row[means + f : weights], raw, z)
+        truth = change / row[SCALE]
+        _regress(row[weights:covariances], row[covariances:votes], z, truth, direction)
+
+
+@kernel
 def _run(
-    codes: Ints, numbers: Floats, x: Floats, answers: Floats, model: Floats, device: Floats,
-    waiting: Floats, settings: Floats, lane: int, n: int,
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats, model: Floats, fleet: Floats,
+    device: Floats, waiting: Floats, settings: Floats, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = len(settings) - INPUTS + MOVES + MORE
-    size, experts = f + 1, LINEAR + len(FORGETS)
-    raw, z, direction = np.empty(f), np.empty(size), np.empty(size)
-    means = TAUGHT + 1 + f
-    weights = means + 2 * f
-    covariances = weights + len(FORGETS) * size
-    votes = covariances + size * (size + 1)
+    experts = LINEAR + len(FORGETS)
+    raw, z, direction, others = np.empty(f), np.empty(f + 1), np.empty(f + 1), np.empty(experts)
+    from_fleet = settings[FROM_FLEET] == 1.0
     for i in range(n):
         step = codes[i, STEP]
         if codes[i, LANE] != lane or (step != PREDICT and step != LEARN):
             continue
         row, d = model[codes[i, MODEL]], codes[i, ROW]
-        held = waiting[codes[i, SLOT], d]
+        own, held = device[d], waiting[codes[i, SLOT], d]
         moves, said = held[:MOVES], held[MOVES : MOVES + experts]
         due = codes[i, MADE] + int(settings[DELAY])
-        counts = row[TAUGHT + 1 : means]
-        spread = row[means + f : weights]
-        own = row[weights:covariances]
-        share, regret, square = votes, votes + experts, votes + 2 * experts
+        if row[BORN] == 0.0:
+            _begin(row, fleet, f, from_fleet)
         if step == PREDICT:
             base = numbers[i, BASE]
             moves[:] = np.nan
-            from_label = base != base
-            if from_label:
-                base = row[MEAN_LABEL] if row[TAUGHT] > 0.0 else np.nan
-            else:
+            if base == base:
                 edge = WILD * row[SCALE] if row[COUNTED] > SETTLED else np.inf
-                _watch(device[d], base, codes[i, MADE], due, edge, moves)
-            held[MOVES + experts] = base
-            _gather(raw, x[i], settings, moves, held[MOVES + experts], due)
-            _observe(counts, row[means : means + f], spread, raw)
-            _standardise(row[means : means + f], spread, raw, z)
-            _tell(said, moves, own, z, row[SCALE])
-            found = mixed(row[share:regret], said)
-            held[MOVES + experts + 1] = found
+                _watch(own, base, codes[i, MADE], due, edge, moves)
+            else:
+                base = row[MEAN_LABEL] if row[TAUGHT] > 0.0 else np.nan
+            _gather(raw, x[i], settings, moves, base, due)
+            if from_fleet:
+                _say(fleet, raw, z, moves, others)
+            found = _say(row, raw, z, moves, said)
+            held[MOVES + experts], held[MOVES + experts + 1] = base, found
             answers[i] = found + base if settings[LEVEL] == 1.0 else found
-            device[d, len(device[d]) - 1] = max(device[d, len(device[d]) - 1], codes[i, SLOT] + 1.0)
+            own[len(own) - 1] = max(own[len(own) - 1], codes[i, SLOT] + 1.0)
             continue
-        label = numbers[i, LABEL]
+        label, mix = numbers[i, LABEL], held[MOVES + experts + 1]
         row[TAUGHT] += 1.0
         row[MEAN_LABEL] += (label - row[MEAN_LABEL]) / min(row[TAUGHT], LABELS)
         change = label - held[MOVES + experts]
         if not np.isfinite(change * change):
             continue
-        if row[COUNTED] == 0.0:
-            half = size * (size + 1) // 2
-            start(row[covariances : covariances + half], size)
-            start(row[covariances + half : votes], size)
-        if row[SCALE] > 0.0:
-            reweigh(
-                row[share:regret], row[regret:square], row[square : square + experts], said,
-                held[MOVES + experts + 1], change, row[SCALE],
-            )  # fmt: skip
-        _scale(row, change)
-        if row[SCALE] > 0.0:
-            _gather(raw, x[i], settings, moves, held[MOVES + experts], due)
-            _standardise(row[means : means + f], spread, raw, z)
-            _regress(own, row[covariances:votes], z, change / row[SCALE], direction)
+        _gather(raw, x[i], settings, moves, held[MOVES + experts], due)
+        _learn(row, raw, z, direction, said, mix, change)
+        if from_fleet and codes[i, SEQUENCE] % SPARE == 0:
+            if fleet[BORN] == 0.0:
+                _begin(fleet, fleet, f, False)
+            votes = _places(f)[3]
+            mix = mixed(fleet[votes : votes + experts], said)
+            _learn(fleet, raw, z, direction, said, mix, change)
 
 
 class Mixture:
@@ -253,23 +303,22 @@ class Mixture:
 
     def __init__(
         self, lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, delay: int,
-        level: bool, pending: int,
+        level: bool, pending: int, from_fleet: bool = False,
     ) -> None:  # fmt: skip
         """`delay` is the horizon in microseconds, 0 where it counts readings; `level`: answers are
-        values, not changes; `pending` predictions of a device may wait."""
+        values, not changes; `pending` predictions of a device may wait; `from_fleet`: a new
+        device's model begins as one that learned from all of them, else it begins empty."""
         self.lane, self.keys = lane, keys
         f = len(inputs) + MOVES + MORE
         size, experts = f + 1, len(EXPERTS)
-        model = Block(
-            [
-                Field("scale"), Field("counted"), Field("mean_label"), Field("taught"),
-                Field("count", (f,)), Field("mean", (f,)), Field("variance", (f,)),
-                Field("weight", (len(FORGETS), size)), Field("covariance", (2, packed(size))),
-                Field("share", (experts,)), Field("regret", (experts,)),
-                Field("square", (experts,)),
-            ],
-            capacity if keys is Keys.DEVICE else 1, keys=keys,
-        )  # fmt: skip
+        fields = [
+            Field("scale"), Field("counted"), Field("mean_label"), Field("taught"), Field("born"),
+            Field("count", (f,)), Field("mean", (f,)), Field("variance", (f,)),
+            Field("weight", (len(FORGETS), size)), Field("covariance", (2, packed(size))),
+            Field("share", (experts,)), Field("regret", (experts,)), Field("square", (experts,)),
+        ]  # fmt: skip
+        model = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
+        fleet = Block(fields, 1, keys=Keys.FLEET)
         nan = math.nan
         device = Block(
             [
@@ -287,9 +336,11 @@ class Mixture:
         waiting.depth = device.view("slots")
         if keys is Keys.FLEET:
             model.open(np.zeros(1, np.int64))
-        self.blocks: Mapping[str, Block] = {"model": model, "device": device, "waiting": waiting}
+        self.blocks: Mapping[str, Block] = {
+            "model": model, "fleet": fleet, "device": device, "waiting": waiting
+        }  # fmt: skip
         self.blobs: Blobs | None = None
-        self._settings = np.array([level, delay, *inputs], np.float64)
+        self._settings = np.array([level, delay, from_fleet, *inputs], np.float64)
         # Compiles now, or loads from the cache, instead of at the first reading.
         self.run(Schedule(1, 1))
 
@@ -300,8 +351,9 @@ class Mixture:
     def call(self, schedule: Schedule) -> Call:
         """:meth:`run` as one kernel call over STEPS."""
         steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers)
-        state = (self.blocks["model"].array, self.blocks["device"].array)
-        own = (*state, self.blocks["waiting"].stack, self._settings)
+        state = (self.blocks["model"].array, self.blocks["fleet"].array[0])
+        past = (self.blocks["device"].array, self.blocks["waiting"].stack)
+        own = (*state, *past, self._settings)
         return Call(_run, (*steps, *own, self.lane, Now.STEPS))
 
     def evict(self, rows: Ints) -> None:

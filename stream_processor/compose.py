@@ -181,7 +181,8 @@ def _model(
 ) -> Compiled:  # fmt: skip
     """The models of lane k."""
     if not task.model:
-        return mixture(k, lane, limit, _keys(lane), pending)
+        from_fleet = task.start != "empty" and lane.scope == "device"
+        return mixture(k, lane, limit, _keys(lane), pending, from_fleet=from_fleet)
     question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
     make = build_model(task.model, task.kind)
     return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)

@@ -35,6 +35,7 @@ FREE = (
     "ready_after",
     "before_ready",
     "interval",
+    "start",
 )
 """Keys of a task that do not say what its models are, or that are said otherwise below."""
 

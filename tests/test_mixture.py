@@ -229,6 +229,85 @@ def test_one_model_for_the_fleet() -> None:
     assert scores["rolling_mae"] < 0.1 * scores["persistence_mae"]
 
 
+def test_a_new_device_begins_with_what_the_fleet_learned() -> None:
+    """It tells its first labels nearly as well as the others tell theirs, which an empty start does
+    not; later both are alike. Pieces of the stream may be of any size."""
+    rng = np.random.default_rng(6)
+    time = BEGIN + pd.to_timedelta(np.arange(1_000), unit="min")
+    parts = [
+        told_by_another(time + pd.Timedelta(seconds=k), rng).assign(device=f"d{k}")
+        for k in range(3)
+    ]
+    parts.append(told_by_another(time + pd.Timedelta(days=1), rng).assign(device="new"))
+    data = pd.concat(parts).sort_values("time", kind="stable", ignore_index=True)
+    found = {}
+    for begins in ("fleet", "empty"):
+        text = task("a", "4m", "10s").replace(
+            "[drift]", f'start = "{begins}"\nready_after = 0\n[drift]'
+        )
+        text = "[channels]\na = {}\nb = {}\n" + text
+        tables = []
+        for size in (len(data), 313):
+            pipeline = Pipeline(load_text(text, Path("p.toml"), {}, for_replay=True))
+            pieces = [pipeline.replay(data[k : k + size]) for k in range(0, len(data), size)]
+            made = pd.concat(pieces)
+            tables.append(made["prediction"].reset_index(drop=True))
+        pd.testing.assert_series_equal(tables[0], tables[1], check_exact=True)
+        table = Pipeline(load_text(text, Path("p.toml"), {}, for_replay=True)).replay(data)
+        errors = table[table["device"] == "new"]["residual"].abs().dropna().to_numpy()
+        found[begins] = errors[:100].mean(), errors[500:].mean()
+    assert found["fleet"][0] < 0.3 * found["empty"][0]
+    assert found["fleet"][1] < 1.05 * found["empty"][1]
+
+
+def test_only_a_mixture_begins_with_the_fleet() -> None:
+    """Of a model that is named, and of one that all share, it is refused with a remedy."""
+    text = "[channels]\na = {}\n" + task("a", "4m", "10s")
+    for more in ('model = "linear_model.LinearRegression"', 'scope = "fleet"'):
+        wrong = text.replace("[drift]", f'start = "fleet"\n{more}\n[drift]')
+        with pytest.raises(Problems, match=r"tasks\.t\.start.*remove it, or write"):
+            load_text(wrong, Path("p.toml"), {}, for_replay=True)
+
+
+LEFT_OUT = (("beijing_air", "PM2.5", "1h", "10m"), ("keti_rooms", "co2", "15m", "2m"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "target", "horizon", "tolerance"), LEFT_OUT)
+def test_a_device_left_out(name: str, target: str, horizon: str, tolerance: str) -> None:
+    """When all others have been learned, it is below an empty start and the last value over its
+    first hundred labels, and within 1 % of a model of its own after two thousand; each in turn."""
+    data = pd.read_csv(recording(f"{name}.csv.gz"), dtype={"device": str})
+    data["time"] = pd.to_datetime(data["time"], utc=True)
+    span = pd.Timedelta(weeks=(data["time"].max() - data["time"].min()).days // 7 + 1)
+    columns = [c for c in data if c not in ("device", "time", "label", "split")]
+    text = "[channels]\n" + "".join(f'"{c}" = {{}}\n' for c in columns)
+    text += task(target, horizon, tolerance)
+    early, late = [], []
+    for device in data["device"].unique():
+        own = data[data["device"] == device]
+        others = data[data["device"] != device]
+        others = others.assign(time=others["time"] - span)
+        errors = []
+        for begins in ("fleet", "empty"):
+            made = text.replace("[drift]", f'start = "{begins}"\n[drift]')
+            pipeline = Pipeline(load_text(made, Path("p.toml"), {}, for_replay=True))
+            if begins == "fleet":
+                pipeline.replay(others)
+            table = pipeline.replay(own)
+            table = table[(table["device"] == device) & table["residual"].notna()]
+            errors.append(table["residual"].abs().to_numpy())
+        value = own.set_index("time")[target].ffill().reindex(table["made_at"]).to_numpy()
+        last = np.abs(table["label"].to_numpy() - value)
+        early.append([errors[0][:100].mean(), errors[1][:100].mean(), np.nanmean(last[:100])])
+        late.append([errors[0][2_000:].mean(), errors[1][2_000:].mean()])
+    begun, empty, last_value = np.nanmean(early, axis=0)
+    assert begun < empty
+    assert begun < last_value
+    after, of_its_own = np.nanmean(late, axis=0)
+    assert after < 1.01 * of_its_own
+
+
 def test_other_kinds_name_a_model() -> None:
     """A task of classes without one is a mistake, with a remedy."""
     text = '[channels]\na = {}\n[tasks.t]\nkind = "clustering"\n'

@@ -160,6 +160,13 @@ def _check_task(
         why = f"a selection learns from labels, and a task of kind {task.kind} from readings"
         findings.add((*path, "select"), why, "remove it, and choose with inputs")
     broken = any(findings.within(*path, key) for key in ("model", "kind", "classes"))
+    if task.start == "fleet" and (task.model or task.scope == "fleet"):
+        why = (
+            "a model that is named begins empty, as River's do"
+            if task.model
+            else ("all devices share one model already")
+        )
+        findings.add((*path, "start"), why, 'remove it, or write start = "empty"')
     if task.model and not broken:
         _check_model(task, channels, (*path, "model"), findings)
     elif not broken and task.kind not in MIXED:

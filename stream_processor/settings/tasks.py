@@ -104,6 +104,9 @@ class TaskSettings:
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
+    start: Literal["fleet", "empty"] | None = None
+    """How a new device's model begins: as one that learned from all devices, which is usual where
+    no model is named, or empty, as River's models do."""
     interval: Coverage = 0.9
     """Share of labels that are to be within the interval around an answer; 0 = no interval. Of
     forecasts and regressions."""
