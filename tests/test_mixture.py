@@ -24,6 +24,7 @@ from tests.contracts import learners
 from tests.contracts.invariance import cuts
 from tests.contracts.learner_subjects import INPUTS, LANE
 from tests.contracts.schedules import ROWS, SCALES, lessons, make
+from tests.known_tasks import FORECASTS, Forecast
 from tests.recordings import recording
 
 BEGIN = pd.Timestamp("2026-03-02", tz="UTC")
@@ -315,37 +316,17 @@ def test_other_kinds_name_a_model() -> None:
         load_text(text, Path("pipeline.toml"), {}, for_replay=True)
 
 
-QUALITY = (
-    ("beijing_air", "PM2.5", "1h", "10m", 11.12, 19.97),
-    ("beijing_air", "PM2.5", "6h", "40m", np.inf, np.inf),
-    ("beijing_air", "PM2.5", "24h", "2h", np.inf, np.inf),
-    ("keti_rooms", "temperature", "15m", "2m", np.inf, np.inf),
-    ("keti_rooms", "co2", "15m", "2m", 8.93, np.inf),
-    ("vic_electricity", "demand", "24h", "1h", 303.9, np.inf),
-    ("steel_energy", "Usage_kWh", "15m", "2m", 6.262, np.inf),
-    ("appliances_energy", "Appliances", "10m", "2m", 29.46, 67.6),
-    ("appliances_energy", "Appliances", "60m", "10m", 56.71, 103.1),
-    ("air_quality_uci", "C6H6(GT)", "1h", "10m", 2.362, np.inf),
-)
-"""Recording, target, horizon, tolerance; MAE and RMSE to beat, of the best known before."""
-
-
-@pytest.mark.parametrize(
-    ("name", "target", "horizon", "tolerance", "mae", "rmse"), QUALITY,
-    ids=[f"{one[0]}-{one[1]}-{one[2]}" for one in QUALITY],
-)  # fmt: skip
-def test_recordings(
-    name: str, target: str, horizon: str, tolerance: str, mae: float, rmse: float
-) -> None:
+@pytest.mark.parametrize("known", FORECASTS, ids=lambda known: known.id)
+def test_recordings(known: Forecast) -> None:
     """With nothing but the question: MAE at most 1.02 of the last value's, RMSE below it, both
     ahead of what was known."""
-    data = pd.read_csv(recording(f"{name}.csv.gz"))
+    data = pd.read_csv(recording(f"{known.recording}.csv.gz"))
     data = data.drop(columns=[c for c in ("label", "split") if c in data])
-    scores = scores_of(replayed(task(target, horizon, tolerance), data))
+    scores = scores_of(replayed(known.toml(), data))
     assert scores["mae"] < 1.02 * scores["persistence_mae"]
     assert scores["rmse"] < scores["persistence_rmse"]
-    assert scores["mae"] < mae
-    assert scores["rmse"] < rmse
+    assert scores["mae"] < known.mae
+    assert scores["rmse"] < known.rmse
 
 
 def test_a_shorter_waiting_list_drops_what_waits(tmp_path: Path) -> None:
