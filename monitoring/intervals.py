@@ -48,6 +48,17 @@ _PENDING = int(Status.PENDING)
 
 
 @kernel
+def _kept(half: float) -> float:
+    """A half width as it waits: 0, which costs nothing, where there is none."""
+    return 0.0 if half != half else half if half > 0.0 else -1.0
+
+
+@kernel
+def _half(kept: float) -> float:
+    return np.nan if kept == 0.0 else max(kept, 0.0)
+
+
+@kernel
 def _learn(cell: Floats, lane: int, lanes: int, miss: float, half: float, outside: float) -> None:
     """Let one label move the factor, if it had an interval, and the local mean. `outside` is the
     wanted share times the step, less the step where it was outside."""
@@ -88,12 +99,13 @@ def _track(
             if made[r, out.STATUS] == _PENDING and cell[COUNTED * lanes + lane] >= ENOUGH:
                 factor = wanted[lane, 1] * math.exp(cell[FACTOR * lanes + lane])
                 half = factor * cell[SCALE * lanes + lane]
-            waiting[slot, d, lane] = told[r, out.HALF] = cell[HALF * lanes + lane] = half
+            told[r, out.HALF] = cell[HALF * lanes + lane] = half
+            waiting[slot, d, lane] = _kept(half)
             cell[LAST * lanes + lane] = codes[i, SEQUENCE]
             end = len(FIELDS) * lanes
             cell[end] = max(cell[end], slot + 1.0)
             continue
-        half = waiting[slot, d, lane]
+        half = _half(waiting[slot, d, lane])
         told[r, out.HALF] = half
         # Of the model's own answers; what was served while it warmed up says nothing of it.
         miss = abs(numbers[i, RESIDUAL])
@@ -115,8 +127,7 @@ class Intervals:
         rows = [Field(name, (count,), along="lanes") for name in FIELDS]
         device = Block([*rows, Field("slots")], capacity)
         waiting = Block(
-            [Field("half", (count,), math.nan, along="lanes", later=math.nan)], capacity,
-            layers=max(2, pending),
+            [Field("half", (count,), along="lanes")], capacity, layers=max(2, pending)
         )  # fmt: skip
         waiting.depth = device.view("slots")
         fleet = Block([*rows, Field("slots")], 1, keys=Keys.FLEET)

@@ -244,8 +244,7 @@ def test_the_command_exits_with_2_until_it_is_told_to_accept(tmp_path: Path) -> 
         assert code == 2
         assert "starts anew:\n  model soon@4s (new)\ndropped:\n  model soon@3s\n" in said
         service.options = ("--accept",)
-        service.launch()
-        wait_for(service.answers, 60.0, what="the service")
+        service.start()
         service.kill()
         service.options = ()
         service.launch()
