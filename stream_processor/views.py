@@ -128,6 +128,15 @@ class ScoreView:
     is the share of settled predictions that got a label; `lag_p50` and `lag_p95` are seconds."""
     follows: Mapping[str, float] = field(default_factory=dict)
     """Of a mixture: how much it follows each of its experts, together 1."""
+    group: str | None = None
+    """The value of a tag whose devices these are the scores of; "" are those without one."""
+    of_devices: int = 0
+    """Of a group: how many devices it has."""
+    per_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Of a classification, by class: `labels`, `precision`, `recall`, `f1`."""
+    confusion: Sequence[Sequence[int]] = ()
+    """Of a classification over all devices: how often a class (by row) was told as each (by
+    column), in the order of `per_class`."""
 
 
 class Board(Protocol):
