@@ -163,6 +163,14 @@ class Board(Protocol):
         (the first one where none is named)."""
         ...
 
+    def tags(self) -> Sequence[str]:
+        """Names of the tags that are known of devices."""
+        ...
+
+    def group_scores(self, task: str, tag: str) -> list[ScoreView]:
+        """One per horizon of the task and value of the tag."""
+        ...
+
     def selections(self, task: str, device: str = "") -> list[SelectionView]:
         """One per horizon of the task; none where it has no `select`, or the device is unknown."""
         ...
