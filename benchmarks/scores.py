@@ -23,8 +23,8 @@ from streamgauge.words import Step
 
 BATCH = 1_000
 ROUNDS = 2_000
-NUMBER = Lane("power", "1 reading", 0, 0, 1, 0, False, (0,), 0, "last")
-CLASS = replace(NUMBER, kind="classification", parts=2)
+NUMBER = Lane("power", "1 reading", 0, 0, 1, 0, False, (0,), 0, "last", interval=0.9)
+CLASS = replace(NUMBER, kind="classification", parts=2, interval=0.0)
 
 
 class Judged:

@@ -169,6 +169,8 @@ def get_scores(
     require(board, name)
     if device and board.device(device) is None:
         raise Problem(404, f"no device {device!r} is known; GET /v1/devices lists those there are")
+    if by and (device or devices):
+        raise Problem(422, "by is of all devices; leave out device and devices, or by")
     found = _by_tag(board, name, by) if by else board.scores(name, device or "")
     views = [one for one in found if horizon in (None, one.horizon)]
     if devices:
