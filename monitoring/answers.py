@@ -216,7 +216,7 @@ class Answers:
             return 1.0 - counts["hits"] / counts["seen"], 1.0 - best
 
     def counts(self, rows: Sequence[int], lane: int) -> Floats:
-        """float64[3, classes]: the COUNTS of a lane for these device rows together ([-1] over all)."""
+        """float64[3, classes]: COUNTS of a lane for these device rows together ([-1] over all)."""
         block, places = self._of(rows)
         parts = self.lanes[lane].parts
         found = [block.view(name)[places, lane, :parts] for name in class_scores.COUNTS]

@@ -36,9 +36,9 @@ def tally(
     cell: Floats, first: int, stride: int, classes: int, counts: int, width: int, label: int,
     answer: int, chance: float, brier: float, base: float, keep: float,
 ) -> None:  # fmt: skip
-    """Count one label, in event order; in the decayed accuracy it weighs `keep` times as much as the
-    next one. The lane's FIELDS are `first + k * stride`, the COUNTS of
-    its classes `counts + k * width + class`."""
+    """Count one label, in event order; in the decayed accuracy it weighs `keep` times as much as
+    the next one. The lane's FIELDS are `first + k * stride`, the COUNTS of its classes
+    `counts + k * width + class`."""
     often = 0
     for k in range(1, classes):
         if cell[counts + k] > cell[counts + often]:
@@ -84,8 +84,8 @@ def per_class(counts: Floats) -> Floats:
 
 
 def _matthews(counts: Floats) -> float:
-    """Matthews' correlation coefficient, of any number of classes (Gorodkin 2004); 0 where labels or
-    answers are all of one class."""
+    """Matthews' correlation coefficient, of any number of classes (Gorodkin 2004); 0 where labels
+    or answers are all of one class."""
     seen, answered, hits = counts
     n = seen.sum()
     spread = (n * n - (answered * answered).sum()) * (n * n - (seen * seen).sum())

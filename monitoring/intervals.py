@@ -155,4 +155,6 @@ class Intervals:
             block.view(name)[places, lane] for name in ("judged", "covered", "width")
         )
         total = float(judged.sum())
-        return (covered.sum() / total, judged @ width / total) if total else (math.nan, math.nan)
+        if not total:
+            return math.nan, math.nan
+        return float(covered.sum()) / total, float((judged * width).sum()) / total

@@ -121,7 +121,7 @@ def add(
 
 
 def combined(cells: Floats) -> Floats:
-    """float64[len(FIELDS)]: the scores of several devices as one, of `cells float64[len(FIELDS), n]`.
+    """float64[len(FIELDS)]: several devices as one, of `cells float64[len(FIELDS), n]`.
 
     Means weigh each device by its labels, decayed ones by the weight of its labels; the spread of
     labels is that of all of them together (Chan, Golub and LeVeque 1979).

@@ -152,8 +152,9 @@ class Moved:
 def _padded(values: Floats, field: Field) -> Floats:
     """The values with all axes but the first as long as they are now."""
     found = np.full((*values.shape[:2], *field.shape[1:]), field.later)
-    both = tuple(map(slice, np.minimum(field.shape[1:], values.shape[2:]).tolist()))
-    found[(..., *both)] = values[(..., *both)]
+    both = np.minimum(field.shape[1:], values.shape[2:]).tolist()
+    part = (slice(None), slice(None), *(slice(size) for size in both))
+    found[part] = values[part]
     return found
 
 

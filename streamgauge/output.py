@@ -53,10 +53,10 @@ SCORE_COLUMNS = (
 """Columns of `Scores.numbers`. NaN where not defined yet. `persistence_*` is the score of the last
 value on the very same labels; `rolling_*` covers the last labels (`scores.window`), in
 `decayed_*` the weight of a label halves with every `scores.half_life` labels. Errors are of
-forecasts and regressions, MAPE and sMAPE in percent, and so are the share of labels within their interval and its mean width;
-accuracies, precision, recall, F1, kappa, MCC, Brier score and log loss (in nats) of classifications,
-beside the accuracies of the class seen most often and of the last known one; the ROC AUC and PR AUC
-(average precision) of anomaly scores with labels."""
+forecasts and regressions, MAPE and sMAPE in percent, and so are the share of labels within their
+interval and its mean width; accuracies, precision, recall, F1, kappa, MCC, Brier score and log loss
+(in nats) of classifications, beside the accuracies of the class seen most often and of the last
+known one; the ROC AUC and PR AUC (average precision) of anomaly scores with labels."""
 
 
 @dataclass(frozen=True, slots=True)

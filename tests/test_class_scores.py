@@ -41,7 +41,14 @@ def test_scores_are_rivers() -> None:
             metric.update(label, answer)
         matthews.update(label == "UP", answer == "UP")
         loss.update(label == "UP", json.loads(text)["UP"])
-    names = ["accuracy", "balanced_accuracy", "f1_macro", "kappa", "precision_macro", "recall_macro"]
+    names = [
+        "accuracy",
+        "balanced_accuracy",
+        "f1_macro",
+        "kappa",
+        "precision_macro",
+        "recall_macro",
+    ]
     names += ["f1_weighted"]
     chance = [json.loads(text)["UP"] for text in found["probabilities"]]
     brier = np.mean((np.array(chance) - (found["label"] == "UP").to_numpy()) ** 2)

@@ -7,6 +7,7 @@ import pytest
 
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
+from stream_processor.views import ScoreView
 from streamgauge.delivery import Delivery, Readings
 
 CONFIG = """
@@ -33,6 +34,13 @@ window = 1000
 half_life = 10
 """
 TABLE = "device,site\nd0,north\nd1,south\nd2,north\nd4,nowhere\n"
+
+
+def number(view: ScoreView, name: str) -> float:
+    """A score that is known."""
+    score = view.scores[name]
+    assert score is not None
+    return score
 
 
 @pytest.fixture
@@ -62,15 +70,15 @@ def test_groups_are_scored_from_their_devices(made: Pipeline) -> None:
     ]
     for k, overall in enumerate(board.scores("heat")):
         own = found[3 * k : 3 * k + 3]
-        assert sum(one.scores["labels"] or 0 for one in own) == overall.scores["labels"] > 700
+        assert sum(number(one, "labels") for one in own) == number(overall, "labels") > 700
         known = {name: score for name, score in own[2].scores.items() if score is not None}
         alone = board.scores("heat", "d1")[k].scores
         assert known == pytest.approx({name: alone[name] for name in known}, rel=1e-12)
         assert {name for name, score in alone.items() if score is not None} == set(known)
-        members = [board.scores("heat", device)[k].scores for device in ("d0", "d2")]
-        weights = [one["labels"] for one in members]
+        members = [board.scores("heat", device)[k] for device in ("d0", "d2")]
+        weights = [number(one, "labels") for one in members]
         for name in ("mae", "bias", "mape", "persistence_mae", "rolling_mae"):
-            mean = np.average([one[name] for one in members], weights=weights)
+            mean = np.average([number(one, name) for one in members], weights=weights)
             assert own[1].scores[name] == pytest.approx(mean, rel=1e-9)
 
 
@@ -83,8 +91,8 @@ def test_classes_of_a_group_are_counted_together(made: Pipeline) -> None:
         assert north.per_class[name]["labels"] == sum(
             one.per_class[name]["labels"] or 0 for one in members
         )
-    weights = [one.scores["labels"] for one in members]
-    accuracies = [one.scores["accuracy"] for one in members]
-    mean = np.average(accuracies, weights=weights)
+    weights = [number(one, "labels") for one in members]
+    accuracies = [number(one, "accuracy") for one in members]
+    mean = float(np.average(accuracies, weights=weights))
     assert north.scores["accuracy"] == pytest.approx(mean, rel=1e-12)
     assert list(north.confusion) == []

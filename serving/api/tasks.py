@@ -1,6 +1,6 @@
 """/v1/tasks: what is predicted, and how well."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Path, Query
@@ -160,7 +160,8 @@ def get_scores(
     by: Annotated[
         str | None,
         Query(
-            pattern="^tag:.+", description="tag:NAME = one score per value of that tag, not over all."
+            pattern="^tag:.+",
+            description="tag:NAME = one score per value of that tag, not over all.",
         ),
     ] = None,
 ) -> ScoreList:
