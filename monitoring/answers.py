@@ -28,9 +28,9 @@ from streamgauge.schedule import SOURCE as STEP_SOURCE
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Status, Step
 
-__all__ = ["COLUMNS", "Answers", "roc_auc"]
+__all__ = ["COLUMNS", "Answers", "pr_auc", "roc_auc"]
 
-COLUMNS = (*class_scores.COLUMNS, "rolling_accuracy", "rolling_roc_auc")
+COLUMNS = (*class_scores.COLUMNS, "rolling_accuracy", "rolling_roc_auc", "rolling_pr_auc")
 """The scores of these tasks, in the order of `SCORE_COLUMNS`."""
 
 FIELDS = ("cluster", "clusters", "known")
@@ -46,7 +46,7 @@ MOST_CLUSTERS = 50
 # What a lane's answer is, and the columns of its parameters.
 NUMBER, CLASS, SCORE, GROUP = 0.0, 1.0, 2.0, 3.0
 _MEANS = {"classification": CLASS, "anomaly": SCORE, "clustering": GROUP}
-P_MEANS, P_FIRST, P_PARTS = range(3)
+P_MEANS, P_FIRST, P_PARTS, P_KEEP = range(4)
 
 _PREDICT = int(Step.PREDICT)
 _EXPIRE = int(Step.EXPIRE)
@@ -65,6 +65,17 @@ def entered(cell: Floats, lane: int, lanes: int, group: float) -> bool:
             cell[KNOWN * lanes + lane] = float(known | bit)
             cell[CLUSTERS * lanes + lane] += 1.0
     return fresh
+
+
+@kernel
+def squared(chances: Floats, first: int, classes: int, label: int) -> float:
+    """The Brier score of one answer, whose probabilities begin at `first`."""
+    found = 0.0
+    for k in range(classes):
+        chance = chances[first + k]
+        off = (chance if chance == chance else 0.0) - (1.0 if k == label else 0.0)
+        found += off * off
+    return found / 2.0 if classes == 2 else found
 
 
 @kernel
@@ -120,9 +131,12 @@ def judge(
                     numbers[i, RESIDUAL] = wrong
                 chance = pending[slot, d, first + int(label)]
                 place = (CLASSES * total + lane, total, own, counts + first, width)
-                told_as = (int(label), int(value), chance, numbers[i, BASE])
-                tally(cell, *place, *told_as)
-                tally(fleet, *place, *told_as)
+                brier = squared(pending[slot, d], first, own, int(label))
+                told_as = (int(label), int(value), chance, brier, numbers[i, BASE])
+                tally(cell, *place, *told_as, lanes[lane, P_KEEP])
+                tally(fleet, *place, *told_as, lanes[lane, P_KEEP])
+                pair = (first + int(label)) * (width // total) + int(value)
+                fleet[now + width + 1 + pair] += 1.0
         else:
             numbers[i, RESIDUAL] = np.nan
             told[r, out.RESIDUAL] = np.nan
@@ -131,8 +145,11 @@ def judge(
 class Answers:
     """Parts and scores of the lanes that answer more than a number."""
 
-    def __init__(self, lanes: Sequence[Lane], capacity: int, *, pending: int, room: int) -> None:
-        """`room` is the most steps of a schedule: so many may be told of at a time."""
+    def __init__(
+        self, lanes: Sequence[Lane], capacity: int, *, pending: int, room: int, keep: float
+    ) -> None:
+        """`room` is the most steps of a schedule: so many may be told of at a time. A label weighs
+        `keep` times as much as the next one in what is decayed."""
         self._log, self._log_numbers = np.zeros((room, 8), np.int64), np.zeros((room, 4))
         self._logged = np.zeros(1, np.int64)
         count = len(lanes)
@@ -148,14 +165,18 @@ class Answers:
             [Field("parts", shape, along="lanes", padded=True)], capacity, layers=max(2, pending)
         )
         waiting.depth = device.view("slots")
-        fleet = Block([*rows, Field("slots")], 1, keys=Keys.FLEET)
+        pairs = Field("confusion", (count, most, most), along="lanes", padded=True)
+        fleet = Block([*rows, Field("slots"), pairs], 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {
             "answers": device, "parts": waiting, "answers.fleet": fleet
         }  # fmt: skip
         self._parameters = np.array(
-            [[_MEANS.get(lane.kind, NUMBER), k * most, lane.parts] for k, lane in enumerate(lanes)],
+            [
+                [_MEANS.get(lane.kind, NUMBER), k * most, lane.parts, keep]
+                for k, lane in enumerate(lanes)
+            ],
             np.float64,
-        ).reshape(count, 3)  # fmt: skip
+        ).reshape(count, 4)  # fmt: skip
 
     def call(self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats) -> Call:
         """Complete the records of the schedule's STEPS, which end at row AT of the columns."""
@@ -194,19 +215,40 @@ class Answers:
             )
             return 1.0 - counts["hits"] / counts["seen"], 1.0 - best
 
-    def numbers(self, row: int, lane: int, recent: Floats) -> list[float]:
-        """The scores `COLUMNS` of a lane for one device row (-1 over all); `recent float64[n, 2]`
-        are residual and label of its last labels, as numbers."""
-        block, d = self.blocks["answers.fleet" if row < 0 else "answers"], max(row, 0)
-        own = np.array([block.view(name)[d, lane] for name in class_scores.FIELDS])
+    def counts(self, rows: Sequence[int], lane: int) -> Floats:
+        """float64[3, classes]: COUNTS of a lane for these device rows together ([-1] over all)."""
+        block, places = self._of(rows)
         parts = self.lanes[lane].parts
-        counts = np.array([block.view(name)[d, lane, :parts] for name in class_scores.COUNTS])
-        kind = self.lanes[lane].kind
+        found = [block.view(name)[places, lane, :parts] for name in class_scores.COUNTS]
+        counts: Floats = np.array(found).sum(axis=1)
+        return counts
+
+    def confusion(self, lane: int) -> Floats:
+        """float64[classes, classes] over all devices: how often a class (by row) was told as each
+        (by column)."""
+        parts = self.lanes[lane].parts
+        found: Floats = self.blocks["answers.fleet"].view("confusion")[0, lane, :parts, :parts]
+        return found.copy()
+
+    def _of(self, rows: Sequence[int]) -> tuple[Block, list[int]]:
+        if list(rows) == [-1]:
+            return self.blocks["answers.fleet"], [0]
+        return self.blocks["answers"], list(rows)
+
+    def numbers(self, rows: Sequence[int], lane: int, recent: Floats) -> list[float]:
+        """The scores `COLUMNS` of a lane for these device rows together ([-1] over all);
+        `recent float64[n, 2]` are residual and label of their last labels, as numbers."""
+        block, places = self._of(rows)
+        own = np.array([block.view(name)[places, lane] for name in class_scores.FIELDS])
+        counts, kind = self.counts(rows, lane), self.lanes[lane].kind
+        is_score = kind == "anomaly"
+        judged = (recent[:, 1] - recent[:, 0], recent[:, 1])
         right = float(np.mean(recent[:, 0] == 0.0)) if len(recent) else math.nan
         return [
-            *class_scores.summary(own, counts),
+            *class_scores.summary(class_scores.combined(own), counts),
             right if kind == "classification" else math.nan,
-            roc_auc(recent[:, 1] - recent[:, 0], recent[:, 1]) if kind == "anomaly" else math.nan,
+            roc_auc(*judged) if is_score else math.nan,
+            pr_auc(*judged) if is_score else math.nan,
         ]
 
 
@@ -219,3 +261,15 @@ def roc_auc(scores: Floats, labels: Floats) -> float:
     below = np.searchsorted(good, bad, "left")
     same = np.searchsorted(good, bad, "right") - below
     return float((below.sum() + same.sum() / 2.0) / (len(bad) * len(good)))
+
+
+def pr_auc(scores: Floats, labels: Floats) -> float:
+    """Average precision: the mean, over the anomalies (label above 0), of the share of anomalies
+    among all that score at least as high; scikit-learn's `average_precision_score`. By chance it is
+    the share of anomalies. NaN where there are not both."""
+    bad = np.sort(scores[labels > 0.0])
+    if not len(bad) or len(bad) == len(scores):
+        return math.nan
+    above = len(bad) - np.searchsorted(bad, bad, "left")
+    everyone = len(scores) - np.searchsorted(np.sort(scores), bad, "left")
+    return float(np.mean(above / everyone))

@@ -158,10 +158,14 @@ class Intervals:
             return math.nan
         return float(block.view("now")[row, lane])
 
-    def numbers(self, row: int, lane: int) -> tuple[float, float]:
-        """Share of labels inside, and mean width, of one device row (-1 over all)."""
-        block = self.blocks["intervals.fleet" if row < 0 else "intervals"]
+    def numbers(self, rows: Sequence[int], lane: int) -> tuple[float, float]:
+        """Share of labels inside, and mean width, of these device rows ([-1] over all)."""
+        block = self.blocks["intervals.fleet" if list(rows) == [-1] else "intervals"]
+        places = [max(row, 0) for row in rows]
         judged, covered, width = (
-            float(block.view(name)[max(row, 0), lane]) for name in ("judged", "covered", "width")
+            block.view(name)[places, lane] for name in ("judged", "covered", "width")
         )
-        return (covered / judged, width) if judged else (math.nan, math.nan)
+        total = float(judged.sum())
+        if not total:
+            return math.nan, math.nan
+        return float(covered.sum()) / total, float((judged * width).sum()) / total

@@ -29,6 +29,7 @@ from monitoring.number_scores import (
     OVERFLOWED,
     PREDICTED,
     add,
+    combined,
     summary,
 )
 from streamgauge import predictions as out
@@ -62,7 +63,7 @@ CHUNK = 10
 FLEET_WINDOW = 1_000
 
 # Columns of the lanes' parameters.
-P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET, P_TAUGHT = range(5)
+P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET, P_TAUGHT, P_KEEP = range(6)
 
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
@@ -154,8 +155,8 @@ def score(
             value = pending[slot, d, lane]
             residual = label - value
             if np.isfinite(residual * residual):
-                add(cell, lane, lanes, label, residual, base)
-                add(fleet, lane, lanes, label, residual, base)
+                add(cell, lane, lanes, label, residual, base, parameters[lane, P_KEEP])
+                add(fleet, lane, lanes, label, residual, base, parameters[lane, P_KEEP])
                 k = int(cell[LABELS * lanes + lane] - 1.0) % (chunks * CHUNK)
                 window[k // CHUNK, d, (lane * CHUNK + k % CHUNK) * 2] = residual
                 window[k // CHUNK, d, (lane * CHUNK + k % CHUNK) * 2 + 1] = label
@@ -191,12 +192,14 @@ def score(
 
 
 class Scorer:
-    """Scores of every lane, per device and over all; `window` labels make the rolling scores."""
+    """Scores of every lane, per device and over all; `window` labels make the rolling scores, and
+    in the decayed ones the weight of a label halves with every `half_life` labels."""
 
     def __init__(
-        self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50, room: int = 1
-    ) -> None:
-        count = len(lanes)
+        self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50,
+        half_life: int = 500, room: int = 1,
+    ) -> None:  # fmt: skip
+        count, keep = len(lanes), 0.5 ** (1.0 / half_life)
         self.lanes = tuple(lanes)
         self.window = max(CHUNK, window // CHUNK * CHUNK)
         rows = [Field(name, (count,), along="lanes") for name in FIELDS]
@@ -222,15 +225,16 @@ class Scorer:
             [
                 [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet",
                  # What learns by itself has learned whatever it has answered.
-                 PREDICTED if k.by_itself else LEARNED]
+                 PREDICTED if k.by_itself else LEARNED, keep]
                 for k in lanes
             ],
             np.float64,
-        ).reshape(count, 5)  # fmt: skip
+        ).reshape(count, 6)  # fmt: skip
         several = any(lane.kind not in ("forecast", "regression") for lane in lanes)
-        self.answers = Answers(lanes, capacity, pending=pending, room=room) if several else None
+        self.answers = None
         """None where all answers are numbers."""
-        if self.answers is not None:
+        if several:
+            self.answers = Answers(lanes, capacity, pending=pending, room=room, keep=keep)
             self.blocks |= self.answers.blocks
         self.intervals = None
         """None where no lane has any."""
@@ -274,26 +278,39 @@ class Scorer:
     def recent(self, row: int, lane: int) -> Floats:
         """float64[n, 2]: residual and label of the last labels of one device row (-1 over all), in
         no particular order."""
-        if row < 0:
-            recent: Floats = self.blocks["fleet"].view("recent")[0, lane]
-        else:
-            layers = range(self.window // CHUNK)
-            rolling = self.blocks["rolling"]
-            recent = np.concatenate([rolling.view("recent", k)[row, lane] for k in layers])
-        labels = int(self.cell(row)[LABELS, lane])
-        newest: Floats = recent[: min(labels, len(recent))].copy()
+        if row >= 0:
+            return self._recent([row], lane)
+        fleet = self.blocks["fleet"]
+        newest: Floats = fleet.view("recent")[0, lane, : int(fleet.view("labels")[0, lane])].copy()
         return newest
+
+    def _recent(self, rows: Sequence[int], lane: int) -> Floats:
+        rolling, places = self.blocks["rolling"], list(rows)
+        layers = range(self.window // CHUNK)
+        all_of = np.hstack([rolling.view("recent", k)[places, lane] for k in layers])
+        labels = self.blocks["device"].view("labels")[places, lane]
+        recent: Floats = all_of[np.arange(self.window) < labels[:, None]]
+        return recent
 
     def numbers(self, row: int, lane: int) -> Floats:
         """float64[len(SCORE_COLUMNS)]: all scores of one lane for one device row (-1 over all)."""
-        cell, recent = self.cell(row)[:, lane], self.recent(row, lane)
+        return self._numbers([row], lane, self.cell(row)[:, lane], self.recent(row, lane))
+
+    def together(self, rows: Sequence[int], lane: int) -> Floats:
+        """float64[len(SCORE_COLUMNS)]: all scores of one lane over these device rows, the rolling
+        ones over the last `window` labels of each."""
+        block = self.blocks["device"].array[list(rows), : len(FIELDS) * len(self.lanes)]
+        cells = block.reshape(len(rows), len(FIELDS), len(self.lanes))[:, :, lane].T
+        return self._numbers(rows, lane, combined(cells), self._recent(rows, lane))
+
+    def _numbers(self, rows: Sequence[int], lane: int, cell: Floats, recent: Floats) -> Floats:
         if self.answers is None or self.lanes[lane].kind in ("forecast", "regression"):
             around = self.intervals
             none = (np.nan, np.nan)
-            return summary(cell, recent, none if around is None else around.numbers(row, lane))
+            return summary(cell, recent, none if around is None else around.numbers(rows, lane))
         numbers = np.full(len(SCORE_COLUMNS), np.nan)
         numbers[0] = cell[LABELS]
         counts = [SCORE_COLUMNS.index("expired"), SCORE_COLUMNS.index("overflowed")]
         numbers[counts] = cell[EXPIRED], cell[OVERFLOWED]
-        numbers[-len(COLUMNS) :] = self.answers.numbers(row, lane, recent)
+        numbers[-len(COLUMNS) :] = self.answers.numbers(rows, lane, recent)
         return numbers

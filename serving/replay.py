@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ingest.rejects import Reject, Rejects
 from ingest.sources import file
+from monitoring.skill import skill
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Settings, load, with_channels
 from stream_processor.settings.problems import Problems
@@ -219,6 +220,7 @@ OUTPUTS = (".csv", ".parquet")
 SHOWN = 50
 """Devices listed in the table of scores; the overall row covers all."""
 NUMBERS = {
+    "skill": "skill",
     "mae": "MAE",
     "rmse": "RMSE",
     "bias": "bias",
@@ -227,6 +229,7 @@ NUMBERS = {
     "persistence_rmse": "RMSE",
 }
 CLASSES = {
+    "skill": "skill",
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
     "f1_macro": "F1",
@@ -237,14 +240,18 @@ CLASSES = {
 }
 COLUMNS = {
     "classification": CLASSES,
-    "anomaly": {"rolling_roc_auc": "ROC AUC of the last labels"},
+    "anomaly": {
+        "rolling_roc_auc": "ROC AUC of the last labels",
+        "rolling_pr_auc": "PR AUC",
+    },
     "clustering": dict[str, str](),
 }
 """The scores that are shown of each kind of task, and their headings."""
-assert {*NUMBERS, *(name for of in COLUMNS.values() for name in of)} < set(SCORE_COLUMNS)
+assert {*NUMBERS, *(name for of in COLUMNS.values() for name in of)} <= {"skill", *SCORE_COLUMNS}
 
 
 def _cells(scores: Any, shown: Mapping[str, str]) -> list[str]:
     labels = f"{int(scores['labels']):,}"
-    numbers = ["–" if scores[name] is None else f"{scores[name]:,.3f}" for name in shown]
+    known = {**scores, "skill": skill(scores)}
+    numbers = ["–" if known[name] is None else f"{known[name]:,.3f}" for name in shown]
     return [labels, *numbers]

@@ -4,6 +4,7 @@ import math
 import threading
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -13,6 +14,7 @@ from ingest.rejects import Rejects
 from models.compile import Compiled
 from models.mixture import Mixture
 from models.selection import Selection
+from monitoring import class_scores
 from monitoring.number_scores import FIELDS
 from stream_processor.settings.model import Settings
 from stream_processor.views import (
@@ -223,19 +225,53 @@ class LiveBoard:
         with self._lock:
             return [self._score(lanes[0], ids[row] or "", row) for row in rows]
 
+    def tags(self) -> Sequence[str]:
+        """Names of the tags that are known of devices."""
+        return self._stages.devices.tags.names
+
+    def group_scores(self, task: str, tag: str) -> list[ScoreView]:
+        """One per horizon of the task and value of the tag, values in alphabetical order."""
+        tags, scorer = self._stages.devices.tags, self._stages.scorer
+        found = []
+        with self._lock:
+            groups: dict[str, list[int]] = {}
+            for device, row in self._stages.devices.row_of.items():
+                groups.setdefault(tags.value(tag, device), []).append(row)
+            for lane in self._lanes_of(task):
+                for group, rows in sorted(groups.items()):
+                    view = self._view(lane, scorer.together(rows, lane), rows)
+                    found.append(replace(view, group=group, of_devices=len(rows)))
+        return found
+
     def _lanes_of(self, task: str) -> list[int]:
         return [k for k, lane in enumerate(self._stages.lanes) if lane.task == task]
 
     def _score(self, lane: int, device: str, row: int) -> ScoreView:
-        word = self._stages.lanes[lane]
-        numbers = self._stages.scorer.numbers(row, lane).tolist()
-        scores = {name: _some(number) for name, number in zip(SCORE_COLUMNS, numbers, strict=True)}
+        view = self._view(lane, self._stages.scorer.numbers(row, lane), [row])
+        scores = view.scores
         labels = self._stages.join.met(lane) if row < 0 else {}
         if labels:
             met, settled = scores["labels"] or 0.0, scores["expired"] or 0.0
             labels["coverage"] = met / (met + settled) if met + settled else None
-        follows = self._follows(lane, row)
-        return ScoreView(word.task, word.horizon, device, scores, labels, follows)
+        return replace(view, device=device, labels=labels, follows=self._follows(lane, row))
+
+    def _view(self, lane: int, numbers: Floats, rows: Sequence[int]) -> ScoreView:
+        """What these device rows ([-1]: all) have in common with any others."""
+        word = self._stages.lanes[lane]
+        told = zip(SCORE_COLUMNS, map(_some, numbers.tolist()), strict=True)
+        view = ScoreView(word.task, word.horizon, "", dict(told))
+        classes, answers = self._stages.classify.of[lane], self._stages.scorer.answers
+        if classes is None or answers is None:
+            return view
+        names = classes.named()
+        counts = answers.counts(rows, lane)
+        each = np.vstack([counts[:1], class_scores.per_class(counts)]).T.tolist()
+        per_class = {
+            name: dict(zip(("labels", "precision", "recall", "f1"), map(_some, one), strict=True))
+            for name, one in zip(names, each, strict=False)
+        }
+        pairs = answers.confusion(lane)[: len(names), : len(names)] if rows == [-1] else np.empty(0)
+        return replace(view, per_class=per_class, confusion=pairs.astype(np.int64).tolist())
 
     def _follows(self, lane: int, row: int) -> dict[str, float]:
         """Whom the mixture of a device follows; over all devices the mean of theirs."""

@@ -92,7 +92,12 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         join=join,
         learners=[model.learner for model in models],
         scorer=Scorer(
-            lanes, limit, pending=pending, window=settings.scores.window, room=join.steps(PART)
+            lanes,
+            limit,
+            pending=pending,
+            window=settings.scores.window,
+            half_life=settings.scores.half_life,
+            room=join.steps(PART),
         ),
         drift=_drift(settings, lanes, join.steps(PART)),
         classify=classify,

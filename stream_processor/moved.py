@@ -145,15 +145,16 @@ class Moved:
         if name in ("scores.device", "scores.fleet") and not self._changes.same_scores:
             fields |= {*SCORED, "chunks", "recent"}
         if name.startswith("scores.answers") and not self._changes.same_scores:
-            fields |= {*class_scores.FIELDS, *class_scores.COUNTS}
+            fields |= {*class_scores.FIELDS, *class_scores.COUNTS, "confusion"}
         return fields
 
 
 def _padded(values: Floats, field: Field) -> Floats:
-    """The values with a second axis as long as it is now."""
-    found = np.full((*values.shape[:2], field.shape[1]), field.later)
-    both = min(field.shape[1], values.shape[2])
-    found[..., :both] = values[..., :both]
+    """The values with all axes but the first as long as they are now."""
+    found = np.full((*values.shape[:2], *field.shape[1:]), field.later)
+    both = np.minimum(field.shape[1:], values.shape[2:]).tolist()
+    part = (slice(None), slice(None), *(slice(size) for size in both))
+    found[part] = values[part]
     return found
 
 

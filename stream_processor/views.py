@@ -128,6 +128,15 @@ class ScoreView:
     is the share of settled predictions that got a label; `lag_p50` and `lag_p95` are seconds."""
     follows: Mapping[str, float] = field(default_factory=dict)
     """Of a mixture: how much it follows each of its experts, together 1."""
+    group: str | None = None
+    """The value of a tag whose devices these are the scores of; "" are those without one."""
+    of_devices: int = 0
+    """Of a group: how many devices it has."""
+    per_class: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Of a classification, by class: `labels`, `precision`, `recall`, `f1`."""
+    confusion: Sequence[Sequence[int]] = ()
+    """Of a classification over all devices: how often a class (by row) was told as each (by
+    column), in the order of `per_class`."""
 
 
 class Board(Protocol):
@@ -152,6 +161,14 @@ class Board(Protocol):
     def device_scores(self, task: str, limit: int = 100, horizon: str = "") -> list[ScoreView]:
         """Devices with the highest MAE relative to persistence first, at that horizon of the task
         (the first one where none is named)."""
+        ...
+
+    def tags(self) -> Sequence[str]:
+        """Names of the tags that are known of devices."""
+        ...
+
+    def group_scores(self, task: str, tag: str) -> list[ScoreView]:
+        """One per horizon of the task and value of the tag."""
         ...
 
     def selections(self, task: str, device: str = "") -> list[SelectionView]:

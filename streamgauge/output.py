@@ -24,6 +24,11 @@ SCORE_COLUMNS = (
     "rolling_rmse",
     "rolling_bias",
     "rolling_r2",
+    "mape",
+    "smape",
+    "decayed_mae",
+    "decayed_rmse",
+    "decayed_bias",
     "expired",
     "overflowed",
     "interval_coverage",
@@ -35,15 +40,23 @@ SCORE_COLUMNS = (
     "log_loss",
     "majority_accuracy",
     "persistence_accuracy",
+    "precision_macro",
+    "recall_macro",
+    "f1_weighted",
+    "mcc",
+    "brier",
+    "decayed_accuracy",
     "rolling_accuracy",
     "rolling_roc_auc",
+    "rolling_pr_auc",
 )
 """Columns of `Scores.numbers`. NaN where not defined yet. `persistence_*` is the score of the last
-value on the very same labels; `rolling_*` covers the last labels (`scores.window`). Errors are of
-forecasts and regressions, and so are the share of labels within their interval and its mean width;
-accuracies, macro F1, kappa and log loss (in nats) of classifications,
-beside the accuracies of the class seen most often and of the last known one; the ROC AUC of anomaly
-scores with labels."""
+value on the very same labels; `rolling_*` covers the last labels (`scores.window`), in
+`decayed_*` the weight of a label halves with every `scores.half_life` labels. Errors are of
+forecasts and regressions, MAPE and sMAPE in percent, and so are the share of labels within their
+interval and its mean width; accuracies, precision, recall, F1, kappa, MCC, Brier score and log loss
+(in nats) of classifications, beside the accuracies of the class seen most often and of the last
+known one; the ROC AUC and PR AUC (average precision) of anomaly scores with labels."""
 
 
 @dataclass(frozen=True, slots=True)

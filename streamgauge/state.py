@@ -39,7 +39,7 @@ class Field:
 
     `along` says what its first axis counts ("lanes", "channels", "features"), so that a changed
     configuration finds what stayed; `later` is what a row that lived before has for an addition.
-    Where `padded`, the second axis is as long as the longest of them needs, which may change.
+    Where `padded`, the other axes are as long as the longest of them needs, which may change.
     """
 
     name: str

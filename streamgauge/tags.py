@@ -50,6 +50,11 @@ class Tags:
         self._by_row.append((codes, [self.names.index(name) for name in of]))
         return codes
 
+    def value(self, name: str, device: str) -> str:
+        """The device's value of a tag; "" where it has none."""
+        place = self._table.get(device, [-1] * len(self.names))[self.names.index(name)]
+        return self.values[name][place] if place >= 0 else ""
+
     def place(self, row: int, device: str) -> None:
         """This device lives in that row now."""
         found = self._table.get(device, [-1] * len(self.names))

@@ -153,6 +153,20 @@ def test_tasks_say_what_is_compiled(client: Client) -> None:
     ]
 
 
+def test_scores_can_be_by_a_tag_of_devices(client: Client) -> None:
+    """One score per value; what is no tag is refused with those there are."""
+    path = "/v1/tasks/power/scores"
+    (found,) = client.get(path, params={"by": "tag:site", "horizon": "10m"}).json()["items"]
+    assert (found["group"], found["of_devices"], found["device"]) == ("north", 1, None)
+    assert found["skill"] == 1.0 - found["scores"]["mae"] / found["scores"]["persistence_mae"]
+    assert client.get(path).json()["items"][0]["group"] is None
+    refused = client.get(path, params={"by": "tag:sight"})
+    assert refused.status_code == 404
+    assert "site" in refused.json()["detail"]
+    assert client.get(path, params={"by": "site"}).status_code == 422
+    assert client.get(path, params={"by": "tag:site", "device": DEVICES[0]}).status_code == 422
+
+
 def test_scores_stand_beside_persistence(client: Client) -> None:
     """Overall, of one device, and of the worst devices; the skill is 1 - mae / persistence."""
     path = "/v1/tasks/power/scores"

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from river import metrics
 
-from serving.api.tasks import skill
+from monitoring import class_scores
+from monitoring.skill import skill
 from stream_processor.changes import Changes
 from stream_processor.pipeline import Pipeline
 from stream_processor.snapshot import capture, restore
@@ -28,18 +29,36 @@ def test_scores_are_rivers() -> None:
         metrics.BalancedAccuracy(),
         metrics.MacroF1(),
         metrics.CohenKappa(),
+        metrics.MacroPrecision(),
+        metrics.MacroRecall(),
+        metrics.WeightedF1(),
     ]
-    loss = metrics.LogLoss()
+    loss, matthews = metrics.LogLoss(), metrics.MCC()
     for answer, label, text in zip(
         found["prediction"], found["label"], found["probabilities"], strict=True
     ):
         for metric in theirs:
             metric.update(label, answer)
+        matthews.update(label == "UP", answer == "UP")
         loss.update(label == "UP", json.loads(text)["UP"])
-    names = ["accuracy", "balanced_accuracy", "f1_macro", "kappa"]
+    names = [
+        "accuracy",
+        "balanced_accuracy",
+        "f1_macro",
+        "kappa",
+        "precision_macro",
+        "recall_macro",
+    ]
+    names += ["f1_weighted"]
+    chance = [json.loads(text)["UP"] for text in found["probabilities"]]
+    brier = np.mean((np.array(chance) - (found["label"] == "UP").to_numpy()) ** 2)
+    right = (found["label"] == found["prediction"]).astype(float)
     for ours in scores(made):
         assert [ours[name] for name in names] == pytest.approx([m.get() for m in theirs], rel=1e-12)
         assert ours["log_loss"] == pytest.approx(loss.get(), rel=1e-9)
+        assert ours["mcc"] == pytest.approx(matthews.get(), rel=1e-9)
+        assert ours["brier"] == pytest.approx(brier, rel=1e-9)
+        assert ours["decayed_accuracy"] == pytest.approx(right.ewm(halflife=500).mean().iloc[-1])
         assert ours["labels"] == len(found) > 2_900
         assert ours["rolling_accuracy"] is not None
         assert ours["mae"] is None
@@ -55,6 +74,55 @@ def test_scores_are_rivers() -> None:
     baseline = max(best / len(labels), float(np.mean(last)))
     avoided = 1.0 - (1.0 - theirs[0].get()) / (1.0 - baseline)
     assert skill(dict(ours)) == pytest.approx(avoided)
+
+
+def test_each_class_has_its_own_scores() -> None:
+    """Precision, recall and F1 of each class are River's, and the confusion matrix is counted over
+    all devices alone."""
+    made = loaded(market("GaussianNB", COLUMN))
+    found = made.replay(rows("elec2", 1_000))
+    found = found[found["prediction"].notna() & found["label"].notna()]
+    overall = made.board.scores("price")[0]
+    device = made.board.scores("price", made.board.device_ids()[0])[0]
+    assert list(overall.per_class) == ["DOWN", "UP"]
+    for name, ours in overall.per_class.items():
+        theirs = [metrics.Precision(), metrics.Recall(), metrics.F1()]
+        for answer, label in zip(found["prediction"], found["label"], strict=True):
+            for metric in theirs:
+                metric.update(label == name, answer == name)
+        assert ours["labels"] == (found["label"] == name).sum()
+        told = [ours[key] for key in ("precision", "recall", "f1")]
+        assert told == pytest.approx([metric.get() for metric in theirs], rel=1e-12)
+    counted = pd.crosstab(found["label"], found["prediction"])
+    assert overall.confusion == counted.loc[["DOWN", "UP"], ["DOWN", "UP"]].to_numpy().tolist()
+    assert device.per_class == overall.per_class
+    assert list(device.confusion) == []
+
+
+def test_scores_of_more_than_two_classes() -> None:
+    """Of three classes, one of them never told and one never there, as River counts; Matthews'
+    coefficient of perfect answers is 1, and of one class alone 0."""
+    random = np.random.default_rng(3)
+    labels, answers = random.integers(0, 3, 500), random.integers(0, 4, 500)
+    answers[answers == 2] = 0
+    counts = np.zeros((3, 5))
+    theirs = [metrics.MacroPrecision(), metrics.MacroRecall(), metrics.WeightedF1()]
+    for label, answer in zip(labels.tolist(), answers.tolist(), strict=True):
+        counts[0, label] += 1
+        counts[1, answer] += 1
+        counts[2, label] += label == answer
+        for metric in theirs:
+            metric.update(label, answer)
+    fields = np.zeros(len(class_scores.FIELDS))
+
+    def found(counts: np.ndarray) -> dict[str, float]:
+        return dict(zip(class_scores.COLUMNS, class_scores.summary(fields, counts), strict=True))
+
+    ours = found(counts)
+    told = [ours[name] for name in ("precision_macro", "recall_macro", "f1_weighted")]
+    assert told == pytest.approx([metric.get() for metric in theirs], rel=1e-12)
+    assert found(np.array([[4.0, 3.0, 2.0]] * 3))["mcc"] == pytest.approx(1.0)
+    assert found(np.array([[4.0, 3.0], [7.0, 0.0], [4.0, 0.0]]))["mcc"] == 0.0
 
 
 MORE = """

@@ -19,7 +19,7 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from ingest.sources.simulator import Fleet, worn
-from serving.api.tasks import skill
+from monitoring.skill import skill
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
 from streamgauge.delivery import Delivery

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from stream_processor.settings import load_text
+from streamgauge.output import SCORE_COLUMNS
 from tests.services.mosquitto import certificates
 
 REST = '\n[[source]]\nuse = "mqtt"\ntopics = ["a"]\n[channels.a]\n'
@@ -35,3 +36,12 @@ def _pem(folder: Path, option: re.Match[str]) -> str:
     """The same option with a file that is there."""
     name = {"ca": "ca.pem", "cert": "client.pem", "key": "client.key"}[option[1]]
     return f'{option[1]} = "{folder / name}"'
+
+
+def test_every_score_is_explained() -> None:
+    """The page on scores names each one that there is, and no other."""
+    (page,) = (page for page in PAGES if page.stem == "scores")
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z0-9_]+)`", text))
+    others = {"confusion", "half_life", "per_class", "replay", "window"}
+    assert named - others == set(SCORE_COLUMNS)

@@ -138,14 +138,15 @@ def test_the_documented_configuration_beats_persistence_as_promised(
     assert mae <= 11.2
     assert rmse <= 20.0
     persistence = _persistence(data, known)
-    expected = [f"{len(known):,}", f"{mae:.3f}", f"{rmse:.3f}", f"{errors.mean():.3f}"]
-    shown = cells(printed, "all 8 devices")
-    assert shown[:4] == expected
     peer = [np.abs(persistence).mean(), np.sqrt((persistence**2).mean())]
-    assert shown[5:] == [f"{score:.3f}" for score in peer]
+    skill = f"{1.0 - mae / peer[0]:.3f}"
+    expected = [f"{len(known):,}", skill, f"{mae:.3f}", f"{rmse:.3f}", f"{errors.mean():.3f}"]
+    shown = cells(printed, "all 8 devices")
+    assert shown[:5] == expected
+    assert shown[6:] == [f"{score:.3f}" for score in peer]
     for device, part in known.groupby("device"):
         one = (part.label - part.prediction).abs().mean()
-        assert cells(printed, str(device))[:2] == [f"{len(part):,}", f"{one:.3f}"]
+        assert cells(printed, str(device))[:3:2] == [f"{len(part):,}", f"{one:.3f}"]
     with gzip.open(data) as source:
         rows = sum(1 for _ in source) - 1
     assert counts(printed) == {"readings": rows, "admitted": rows}

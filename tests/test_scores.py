@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from river import metrics
 
+from monitoring.number_scores import FIELDS, combined
 from monitoring.scores import CHUNK, FLEET_WINDOW, Scorer
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.predictions import RESIDUAL as TOLD
@@ -23,8 +25,8 @@ def lane(*, change: bool = False, ready_after: int = 0, before_ready: str = "las
 class Harness:
     """Feeds predictions and labels of one lane to a scorer, one schedule for all."""
 
-    def __init__(self, word: Lane, window: int = 50) -> None:
-        self.scorer = Scorer([word], 4, pending=2, window=window)
+    def __init__(self, word: Lane, window: int = 50, half_life: int = 500) -> None:
+        self.scorer = Scorer([word], 4, pending=2, window=window, half_life=half_life)
         self.schedule = Schedule(100_000, 1)
         self.count = 0
 
@@ -79,6 +81,72 @@ def test_scores_equal_rivers_metrics() -> None:
     spread = ((recent[:, 0] - recent[:, 0].mean()) ** 2).sum()
     assert found["rolling_r2"] == pytest.approx(1 - (residual**2).sum() / spread, rel=1e-12)
     assert found["bias"] == pytest.approx(np.mean([a - b for a, b in last]), rel=1e-9)
+
+
+def answered(work: Harness, count: int, seed: int = 7) -> list[tuple[int, float, float, float]]:
+    """Row, label, answer and base of so many labels of three devices, zeros among them."""
+    random = np.random.default_rng(seed)
+    found = []
+    for _ in range(count):
+        row, shift = int(random.integers(0, 3)), random.normal(size=3)
+        label = float(shift[0]) + row if random.random() < 0.9 else 0.0
+        answer = float(shift[1]) if random.random() < 0.9 else 0.0
+        base = float(shift[2]) if random.random() < 0.8 else math.nan
+        work.step(Step.PREDICT, row, answer=answer, base=base)
+        work.step(Step.LEARN, row, base=base, label=label)
+        found.append((row, label, answer, base))
+    work.run()
+    return found
+
+
+def test_percentages_are_rivers() -> None:
+    """MAPE and sMAPE per device and overall, also with labels and answers of 0."""
+    work = Harness(lane())
+    told = answered(work, 2_000)
+    for row in (-1, 0, 2):
+        theirs = {"mape": metrics.MAPE(), "smape": metrics.SMAPE()}
+        for at, label, answer, _ in told:
+            for metric in theirs.values():
+                if row in (-1, at):
+                    metric.update(label, answer)
+        found = work.scores(row)
+        for name, metric in theirs.items():
+            assert found[name] == pytest.approx(metric.get(), rel=1e-12)
+
+
+@pytest.mark.parametrize("half_life", [1, 20, 300])
+def test_decayed_scores_halve_with_the_half_life(half_life: int) -> None:
+    """Errors as pandas weighs them exponentially, per device and overall."""
+    work = Harness(lane(), half_life=half_life)
+    told = answered(work, 1_500)
+    for row in (-1, 1):
+        residual = pd.Series([label - answer for at, label, answer, _ in told if row in (-1, at)])
+        found = work.scores(row)
+        for name, values in {
+            "decayed_mae": residual.abs(), "decayed_bias": residual, "decayed_rmse": residual**2
+        }.items():  # fmt: skip
+            mean = values.ewm(halflife=half_life).mean().iloc[-1]
+            expected = math.sqrt(mean) if name == "decayed_rmse" else mean
+            assert found[name] == pytest.approx(expected, rel=1e-9)
+
+
+def test_devices_together_score_as_one() -> None:
+    """Of several devices together all but the decayed scores are those of a device that has had all
+    their labels; of all devices they are the overall ones."""
+    work, alone = Harness(lane(), window=1_000), Harness(lane(), window=1_000)
+    for row, label, answer, base in answered(work, 900):
+        if row != 1:
+            alone.step(Step.PREDICT, 0, answer=answer, base=base)
+            alone.step(Step.LEARN, 0, base=base, label=label)
+    alone.run()
+    plain = [not name.startswith("decayed") for name in SCORE_COLUMNS]
+    for rows, expected in (([0, 2], alone.scorer.numbers(0, 0)),
+                           ([0, 1, 2], work.scorer.numbers(-1, 0))):  # fmt: skip
+        found = work.scorer.together(rows, 0)
+        np.testing.assert_allclose(found[plain], expected[plain], rtol=1e-9)
+    one = work.scorer.together([1], 0)
+    np.testing.assert_allclose(one, work.scorer.numbers(1, 0), rtol=1e-12)
+    np.testing.assert_array_equal(combined(np.zeros((len(FIELDS), 2))), np.zeros(len(FIELDS)))
 
 
 def test_persistence_is_scored_on_the_very_same_labels() -> None:

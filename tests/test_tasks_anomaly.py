@@ -143,6 +143,9 @@ def test_labels_are_for_the_score_alone() -> None:
         good = mine["score"][mine["label"] == 0].to_numpy()
         area = np.mean((bad[:, None] > good) + (bad[:, None] == good) / 2) if len(bad) else None
         assert ours["rolling_roc_auc"] == (None if area is None else pytest.approx(area))
+        precision = [np.mean(mine["label"][mine["score"] >= score]) for score in bad]
+        mean = pytest.approx(np.mean(precision)) if len(bad) else None
+        assert ours["rolling_pr_auc"] == mean
         assert ours["labels"] == len(mine)
     assert every["rolling_roc_auc"] is not None
     assert every["accuracy"] is None

@@ -80,7 +80,7 @@ def test_an_anomaly_has_a_score(shown: tuple[Browser, Ran]) -> None:
     """The score, and what is usual; nothing of last values and errors."""
     page, ran = shown
     told = chosen(page, "strange")
-    assert told.keys() == {"Anomaly score", "Nine of ten are below", "ROC AUC"}
+    assert told.keys() == {"Anomaly score", "Nine of ten are below", "ROC AUC", "PR AUC"}
     score = newest(ran, "strange")["score"]
     assert float(told["Anomaly score"].replace("−", "-")) == pytest.approx(score, rel=0.01)
     assert at(page, "model-status").text == "scoring"

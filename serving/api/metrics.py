@@ -20,9 +20,9 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from monitoring.skill import skill
 from serving.api.problems import described
 from serving.api.service import Service
-from serving.api.tasks import skill
 from streamgauge import __version__
 from streamgauge.output import SCORE_COLUMNS
 

@@ -1,18 +1,19 @@
 """/v1/tasks: what is predicted, and how well."""
 
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from monitoring.skill import skill
 from serving.api.problems import Problem, described
 from serving.api.service import Read
 from serving.api.values import Instant, Number
 from stream_processor.views import Board, ScoreView
 from streamgauge.output import SCORE_COLUMNS
 
-__all__ = ["Task", "require", "routes", "skill"]
+__all__ = ["Task", "require", "routes"]
 
 routes = APIRouter(tags=["tasks"])
 
@@ -51,7 +52,19 @@ class ScoreModel(BaseModel):
     device: str | None = Field(description="null = over all devices")
     scores: dict[str, Number] = Field(
         description=f"{', '.join(SCORE_COLUMNS)}; null where not defined yet. persistence_* is "
-        "what the last value scores on the very same labels, rolling_* covers the last labels."
+        "what the last value scores on the very same labels, rolling_* covers the last labels, "
+        "in decayed_* the weight of a label halves with every scores.half_life labels."
+    )
+    group: str | None = Field(
+        description='Of scores by tag: its value, "" for devices without one. Else null.'
+    )
+    of_devices: int = Field(description="Of a group: how many devices it has, else 0.")
+    per_class: dict[str, dict[str, Number]] = Field(
+        description="Of a classification, by class: labels, precision, recall, f1. Else empty."
+    )
+    confusion: list[list[int]] = Field(
+        description="Of a classification over all devices: how often each class (by row) was told "
+        "as each (by column), in the order of per_class. Else empty."
     )
     skill: Number = Field(
         description="1 - mae / persistence_mae: above 0 beats the last value. Of a classification "
@@ -89,18 +102,6 @@ class PastScores(BaseModel):
     items: list[PastScore]
 
 
-def skill(scores: dict[str, Any]) -> float | None:
-    """The share of a baseline's error that is avoided: 1 - mae / persistence_mae, of classes
-    1 - error / error of the better of majority and last class. None where either is unknown or the
-    baseline is never wrong."""
-    mae, persistence = scores.get("mae"), scores.get("persistence_mae")
-    if scores.get("accuracy") is not None:
-        mae = 1.0 - scores["accuracy"]
-        baselines = (scores.get("majority_accuracy"), scores.get("persistence_accuracy"))
-        persistence = 1.0 - max(one for one in baselines if one is not None)
-    return 1.0 - mae / persistence if mae is not None and persistence else None
-
-
 def require(board: Board, task: str) -> None:
     """Problem 404 unless the task is configured."""
     known = sorted({view.task for view in board.tasks()})
@@ -117,10 +118,22 @@ def _model(view: ScoreView) -> ScoreModel:
         horizon=view.horizon,
         device=view.device or None,
         scores=scores,
+        group=view.group,
+        of_devices=view.of_devices,
+        per_class={name: dict(one) for name, one in view.per_class.items()},
+        confusion=[list(row) for row in view.confusion],
         skill=skill(scores),
         labels=dict(view.labels),
         follows=dict(view.follows),
     )
+
+
+def _by_tag(board: Board, task: str, by: str) -> list[ScoreView]:
+    tag = by.removeprefix("tag:")
+    if tag not in board.tags():
+        known = ", ".join(board.tags()) or "none; name a table of them in devices.tags"
+        raise Problem(404, f"no tag {tag!r} is known of devices; there are: {known}")
+    return board.group_scores(task, tag)
 
 
 @routes.get("/v1/tasks", operation_id="list_tasks", responses=described(401))
@@ -144,13 +157,23 @@ def get_scores(
     horizon: Annotated[
         str | None, Query(description="Only this horizon; without it, `devices` are of the first.")
     ] = None,
+    by: Annotated[
+        str | None,
+        Query(
+            pattern="^tag:.+",
+            description="tag:NAME = one score per value of that tag, not over all.",
+        ),
+    ] = None,
 ) -> ScoreList:
     """How well a task predicts, beside what the last value would have scored."""
     name, board = unquote(task), service.board
     require(board, name)
     if device and board.device(device) is None:
         raise Problem(404, f"no device {device!r} is known; GET /v1/devices lists those there are")
-    views = [one for one in board.scores(name, device or "") if horizon in (None, one.horizon)]
+    if by and (device or devices):
+        raise Problem(422, "by is of all devices; leave out device and devices, or by")
+    found = _by_tag(board, name, by) if by else board.scores(name, device or "")
+    views = [one for one in found if horizon in (None, one.horizon)]
     if devices:
         views = [*views, *board.device_scores(name, devices, horizon or "")]
     return ScoreList(items=[_model(view) for view in views])

@@ -34,9 +34,9 @@ const NUMBER = {
   tiles: (task, newest, points, score) => [
     [due(newest), number(newest?.prediction, task.unit)],
     ["Value when made", number(newest?.last, task.unit)],
+    skill(score),
     ["Model error", number(score?.scores.mae, task.unit), "", "MAE", "mean absolute error over this device's labels"],
     ["Last-value error", number(score?.scores.persistence_mae, task.unit), "", "MAE", "what predicting the last value scores on the same labels"],
-    skill(score),
     ...within(score),
     ...follows(score),
   ],
@@ -55,9 +55,10 @@ const CLASSES = {
   tiles: (task, newest, points, score) => [
     [due(newest), `${newest?.said ?? "–"}${chance(newest)}`],
     ["Class when made", newest ? name(task, newest.last) : "–"],
+    skill(score),
     ["Accuracy", share(score?.scores.accuracy), "", "", "share of this device's labels that were told right"],
     ["Baseline", share(most(score?.scores.majority_accuracy, score?.scores.persistence_accuracy)), "", "", "the class seen most often, or the last one: the better of the two"],
-    skill(score),
+    ["Macro F1", number(score?.scores.f1_macro), "", "", "the mean over classes of how well each is found and told"],
   ],
   words: (task, one) => {
     const lines = [`prediction ${one.said ?? "–"}${chance(one)}`];
@@ -76,6 +77,7 @@ const SCORES = {
     ["Anomaly score", number(newest?.prediction)],
     ["Nine of ten are below", number(ninth(points)), "", "", "of the scores that are shown"],
     ["ROC AUC", number(score?.scores.rolling_roc_auc), "", "", "how often a labelled anomaly scored above a labelled normal reading: 1 always, 0.5 by chance"],
+    ["PR AUC", number(score?.scores.rolling_pr_auc), "", "", "the share of labelled anomalies among what scores at least as high, averaged over the anomalies"],
   ],
   words: (task, one) => [`score ${number(one.prediction)}`, ...(one.label === null ? [] : [one.label > 0 ? "an anomaly, by its label" : "normal, by its label"])],
   row: () => ["–", "–"],

@@ -154,6 +154,8 @@ class ScoreSettings:
 
     window: AtLeastOne = 50
     """Labels that the rolling scores cover."""
+    half_life: AtLeastOne = 500
+    """Labels after which one weighs half as much in the decayed scores."""
 
 
 @dataclass(frozen=True, slots=True)

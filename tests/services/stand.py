@@ -7,7 +7,7 @@ computed by formula. Application, live push and HTTP server are the product's ow
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,12 @@ class StandBoard:
 
     def device_scores(self, task: str, limit: int = 100, horizon: str = "") -> list[ScoreView]:
         return [self._score(horizon or "10m", device) for device in reversed(self.ids)][:limit]
+
+    def tags(self) -> list[str]:
+        return ["site"]
+
+    def group_scores(self, task: str, tag: str) -> list[ScoreView]:
+        return [replace(self._score("10m", self.ids[0]), device="", group="north", of_devices=1)]
 
     def _score(self, horizon: str, device: str) -> ScoreView:
         mae = 0.9 + 0.35 * (self.ids.index(device) if device else 2)

@@ -1,0 +1,49 @@
+"""A real Prometheus reads /metrics, and answers what a dashboard asks."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.services.ports import wait_for
+from tests.services.prometheus import prometheus
+from tests.services.stand import DEVICES, Stand
+
+QUERIES = {
+    'sum by (verdict) (streamgauge_readings_total{job="streamgauge"})': {
+        "admitted": 1200,
+        "late": 3,
+    },
+    "streamgauge_rejected_total": {"not_json": 4},
+    "streamgauge_labels_total": {"": 2300},
+    "streamgauge_devices": {"": len(DEVICES)},
+    'streamgauge_task_skill_ratio{horizon="10m"}': {"power": 0.2},
+    "min by (part) (streamgauge_part_up)": {"source mqtt": 1},
+}
+"""What a dashboard asks, and what the answer is: values by the only label that is left."""
+LABELS = ("verdict", "reason", "part", "task")
+
+
+def test_a_prometheus_scrapes_the_service(tmp_path: Path) -> None:
+    """The scrape is in order, types are known, and queries give what the board has; what happens
+    between two scrapes is seen as a rate."""
+    stand = Stand()
+    with stand.served() as server, prometheus(tmp_path, server.url) as monitor:
+        wait_for(lambda: monitor.query("up == 1"), what="a scrape")
+        assert monitor.target()["lastError"] == ""
+        for query, expected in QUERIES.items():
+            found = {
+                next((one["metric"][key] for key in LABELS if key in one["metric"]), ""): float(
+                    one["value"][1]
+                )
+                for one in monitor.query(query)
+            }
+            for key, value in expected.items():
+                assert found[key] == pytest.approx(value), query
+        known = monitor.metadata()
+        # The type of a counter is under its name without _total in OpenMetrics.
+        assert known["streamgauge_readings"][0]["type"] == "counter"
+        assert known["streamgauge_devices"][0]["type"] == "gauge"
+        assert known["streamgauge_task_skill_ratio"][0]["type"] == "gauge"
+        stand.board.readings += 60
+        grown = 'increase(streamgauge_readings_total{verdict="admitted"}[1m]) > 0'
+        wait_for(lambda: monitor.query(grown), what="the new readings")
