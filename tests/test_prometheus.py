@@ -8,7 +8,7 @@ from tests.services.ports import wait_for
 from tests.services.prometheus import prometheus
 from tests.services.stand import DEVICES, Stand
 
-QUERIES = {
+QUERIES: dict[str, dict[str, float]] = {
     'sum by (verdict) (streamgauge_readings_total{job="streamgauge"})': {
         "admitted": 1200,
         "late": 3,
