@@ -404,6 +404,7 @@ class Worker:
             why = f"{behind} did not have all results within {PATIENCE:g} s; see its state"
             self.checkpoints |= {"ok": False, "why": why}
             return
+        began = time.monotonic()
         try:
             size = write(self._path, facts, self._coming(parts), self._key)
         except OSError as refused:
@@ -412,7 +413,7 @@ class Worker:
             return
         count = self.checkpoints["count"] + 1
         self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
-        self.checkpoints["time"] = self._clock()
+        self.checkpoints |= {"time": self._clock(), "write_seconds": time.monotonic() - began}
         self.journal.trim(facts["place"]["journal"])
 
     def _behind(self) -> str:

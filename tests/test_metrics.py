@@ -78,6 +78,22 @@ def test_parts_sources_and_sinks_tell_their_state() -> None:
     assert value(stand, "streamgauge_sink_written_total", name="store") == 2400
 
 
+def test_the_age_of_the_checkpoint_is_told() -> None:
+    """By the clock of the service, in seconds; nothing before there is one."""
+    stand = Stand()
+    assert value(stand, "streamgauge_checkpoint_age_seconds") == 90
+    stand.now += 10**6
+    assert value(stand, "streamgauge_checkpoint_age_seconds") == 91
+
+
+def test_what_is_compiled_is_told() -> None:
+    """Per task and horizon, as the list of tasks has it."""
+    stand = Stand()
+    for horizon, compiled in (("10m", 1), ("1 reading", 0)):
+        found = value(stand, "streamgauge_task_compiled", task="power", horizon=horizon)
+        assert found == compiled
+
+
 def test_no_metric_names_a_device() -> None:
     """The size of a scrape does not depend on the number of devices."""
     small, large = Stand(), Stand()

@@ -162,6 +162,28 @@ def _parts(service: Service) -> Iterable[Metric]:
     yield from families.values()
 
 
+def _checkpoint(service: Service) -> Iterable[Metric]:
+    """How old the newest checkpoint is: what a restart has to compute again."""
+    age = GaugeMetricFamily(
+        "streamgauge_checkpoint_age_seconds", "Since the newest checkpoint was written.", labels=[]
+    )
+    written = service.states().get("state", {}).get("checkpoint", {}).get("time")
+    if written is not None:
+        age.add_metric([], (service.clock() - written) / 1e6)
+    yield age
+
+
+def _models(service: Service) -> Iterable[Metric]:
+    compiled = GaugeMetricFamily(
+        "streamgauge_task_compiled",
+        "1 where the task's model runs compiled, 0 where it is called event by event.",
+        labels=["task", "horizon"],
+    )
+    for view in service.board.tasks():
+        compiled.add_metric([view.task, view.horizon], float(view.compiled))
+    yield compiled
+
+
 def _family(metric: str, kind: str, key: str) -> CounterMetricFamily | UnknownMetricFamily:
     words = f"{key} of each {kind}."
     if metric.endswith("_total"):
@@ -185,6 +207,8 @@ class _Walk(Collector):
         yield from _scores(self._service)
         yield from _labels(self._service)
         yield from _parts(self._service)
+        yield from _checkpoint(self._service)
+        yield from _models(self._service)
 
 
 def registry(service: Service) -> CollectorRegistry:

@@ -256,10 +256,12 @@ def dead_letters() -> Sequence[Reject]:
 
 
 def states() -> States:
-    """One source and one sink."""
+    """One source, one sink, and a checkpoint of a minute and a half before the stand's clock."""
+    written = START + LABELLED * MINUTE - 90 * 10**6
     return {
         "source": {"mqtt": {"ok": True, "why": "", "received_total": 1200, "queued": 7}},
         "sink": {"store": {"ok": True, "why": "", "written_total": 2400}},
+        "state": {"checkpoint": {"ok": True, "why": "", "time": written}},
     }
 
 
