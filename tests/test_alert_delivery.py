@@ -316,6 +316,8 @@ inhibits = ["y"]
 when = "drift"
 condition = "mae > 1"
 severity = "awful"
+[alerts.rules.w]
+when = "new_cluster"
 [alerts.receivers.r]
 use = "webhook"
 url = "x"
@@ -334,9 +336,10 @@ def test_every_mistake_is_named_with_its_remedy(tmp_path: Path) -> None:
     for said in (
         "'late' is no stretch of the day",
         "no score named 'mea'",
-        'alerts.rules.x.inhibits[0] = "y": unknown rule; choose one of: x, z',
+        'alerts.rules.x.inhibits[0] = "y": unknown rule; choose one of: x, z, w',
         'means nothing with when = "drift"; remove it',
         'alerts.rules.z.severity = "awful"',
+        'alerts.rules.w.when = "new_cluster": can never be: no task that fits is of kind clustering',
         "url = 'x' is no address",
         "no receivers named 'pigeon'; there are: apprise, email, webhook",
     ):

@@ -168,6 +168,36 @@ def test_drift_of_a_channel_has_rules_of_its_own(outbox: Outbox) -> None:
     deliver(outbox, told, START + 4 * HOUR)
 
 
+def new_cluster(minute: float, group: float) -> News:
+    """A device came into a cluster where it had not been before."""
+    at = START + round(minute * MINUTE)
+    return News([(Event(EventKind.NEW_CLUSTER, 0, 0, at, -1, 1.0, group, 3.0), "pump-1")], ())
+
+
+def test_each_new_cluster_is_an_alert_of_its_own(outbox: Outbox) -> None:
+    """No drift of the task's error; once each; over after `resolve_after`; of the rule's tasks."""
+    one = watch(
+        outbox,
+        Rule("worse", When.DRIFT),
+        Rule("mode", When.NEW_CLUSTER, tasks=("pressure",), resolve_after=HOUR),
+        Rule("other", When.NEW_CLUSTER, tasks=("flow",)),
+    )
+    told, now = Told(), START + 2 * MINUTE
+    one.take([new_cluster(1, 2.0), new_cluster(2, 4.0), new_cluster(1, 2.0)], now)
+    deliver(outbox, told, now)
+    deliver(outbox, told, now)
+    fired = [alert for group in told.groups for alert in group.alerts]
+    assert [(alert.matter.rule, alert.matter.channel) for alert in fired] == [
+        ("mode", "cluster 2"),
+        ("mode", "cluster 4"),
+    ]
+    assert fired[0].summary == "pump-1 is in a cluster where it had not been before"
+    said = "it went from cluster 1 to cluster 2 at 2026-03-01T12:01:00.000000Z. It now knows 3 clusters."
+    assert fired[0].description.endswith(said), fired[0].description
+    one.tick(now + HOUR)
+    assert outbox.standing("firing") == []
+
+
 def test_what_must_last_fires_only_once_it_has_lasted(outbox: Outbox) -> None:
     """And what was over before says nothing."""
     one, told = watch(outbox, Rule("gone", When.SILENCE, lasting=5 * MINUTE)), Told()

@@ -7,12 +7,27 @@ import pandas as pd
 import pytest
 
 from stream_processor.pipeline import Pipeline
+from stream_processor.settings.problems import Problems
 
 TASK = """
 [tasks.sum]
 kind = "regression"
 target = "y"
 model = ["preprocessing.StandardScaler", { use = "linear_model.LinearRegression" }]
+[drift]
+detector = DETECTOR
+"""
+CHANNELS = """
+[channels]
+x = {}
+y = {}
+z = { kind = "category", values = ["off", "on"] }
+"""
+CLASSES = """
+[tasks.state]
+kind = "classification"
+target = "z"
+model = ["naive_bayes.GaussianNB"]
 [drift]
 detector = DETECTOR
 """
@@ -33,6 +48,22 @@ def recording(changed: bool) -> pd.DataFrame:
     time = pd.date_range("2026-01-01", periods=3_000, freq="1min").strftime("%Y-%m-%dT%H:%M:%SZ")
     y = np.where(turned, -3.0, 3.0) * x + noise
     return pd.DataFrame({"device": "a", "time": time, "x": x, "y": y})
+
+
+@pytest.mark.parametrize("name", ["ddm", "hddm_a", "hddm_w"])
+def test_errors_in_a_unit_need_a_bound(name: str, tmp_path: Path) -> None:
+    """Of a regression or forecast; 1 may be said; a classification's errors are 0 or 1 anyway."""
+    config = tmp_path / "pipeline.toml"
+
+    def load(detector: str, task: str = TASK) -> None:
+        config.write_text(CHANNELS + task.replace("DETECTOR", detector), encoding="utf-8")
+        Pipeline.from_toml(config)
+
+    with pytest.raises(Problems, match="those of sum are in the unit of its target") as refused:
+        load(f'"{name}"')
+    assert f'{{ use = "{name}", bound = 4.0 }}' in str(refused.value)
+    load(f'{{ use = "{name}", bound = 1.0 }}')
+    load(f'"{name}"', CLASSES)
 
 
 @pytest.mark.parametrize("detector", DETECTORS)

@@ -14,7 +14,7 @@ __all__ = ["News", "Watch"]
 
 REMEMBERED = 7 * 86_400 * 10**6
 """Microseconds for which what is settled is known: longer than a journal reaches back."""
-TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT)
+TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT, When.NEW_CLUSTER)
 """Of these nobody may say when they are over."""
 
 
@@ -24,6 +24,8 @@ def _begins(event: Event) -> When | None:
         return When.CHANNEL_DRIFT
     if event.kind is EventKind.DRIFT_UP:
         return When.DRIFT
+    if event.kind is EventKind.NEW_CLUSTER:
+        return When.NEW_CLUSTER
     return When.SILENCE if event.kind is EventKind.SILENT else None
 
 
@@ -36,7 +38,9 @@ def _ends(event: Event) -> When | None:
 
 
 def _of(event: Event) -> str:
-    """The channel that an event is about; of a drift with what of it drifted."""
+    """The channel that an event is about; of a drift with what of it drifted, or the new cluster."""
+    if event.kind is EventKind.NEW_CLUSTER:
+        return f"cluster {event.after:.0f}"
     drifted = event.kind in DRIFTS and event.channel
     return f"{event.signal} of {event.channel}" if drifted else event.channel
 
@@ -97,6 +101,8 @@ class Watch:
                 self._is_over(matter, event.time, now)
 
     def _said(self, event: Event, device: str, lane: Lane | None) -> tuple[str, str]:
+        if lane is not None and event.kind is EventKind.NEW_CLUSTER:
+            return words.of_new_cluster(event, device, lane)
         if lane is not None:
             return words.of_drift(event, device, lane, self._target(lane))
         if event.kind in DRIFTS:

@@ -9,7 +9,14 @@ from streamgauge.events import Event
 from streamgauge.instants import iso
 from streamgauge.schedule import Lane
 
-__all__ = ["of_channel_drift", "of_drift", "of_score", "of_service", "of_silence"]
+__all__ = [
+    "of_channel_drift",
+    "of_drift",
+    "of_new_cluster",
+    "of_score",
+    "of_service",
+    "of_silence",
+]
 
 Said = tuple[str, str]
 """Summary, description."""
@@ -36,6 +43,15 @@ def of_channel_drift(event: Event, device: str) -> Said:
     which = f"{event.signal} of {event.channel}"
     size = f"{_number(event.magnitude)} standard deviations, found by {event.detector}"
     return f"{device}: {which} changed", f"{told}: {size}, noticed at {iso(event.time)}."
+
+
+def of_new_cluster(event: Event, device: str, lane: Lane) -> Said:
+    """A device came into a cluster where it had not been before."""
+    where = f"{lane.name}: it went from cluster {event.before:.0f} to cluster {event.after:.0f}"
+    return (
+        f"{device} is in a cluster where it had not been before",
+        f"{where} at {iso(event.time)}. It now knows {event.size:.0f} clusters.",
+    )
 
 
 def of_silence(event: Event, device: str) -> Said:

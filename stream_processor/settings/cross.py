@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from monitoring.alerts.condition import parsed
+from monitoring.alerts.rule import matches
 from stream_processor.features import calendar, rolling
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.classes import check_classes, classes_of
@@ -66,6 +67,13 @@ def _check_alerts(settings: Settings, findings: Findings) -> None:
         elif rule.condition and rule.when != "score":
             findings.add(
                 (*path, "condition"), f'means nothing with when = "{rule.when}"', "remove it"
+            )
+        clusterings = [key for key, one in settings.tasks.items() if one.kind == "clustering"]
+        if rule.when == "new_cluster" and not any(matches(rule.tasks, one) for one in clusterings):
+            findings.add(
+                (*path, "when"),
+                "can never be: no task that fits is of kind clustering",
+                'add a task with kind = "clustering", or see `tasks` of the rule',
             )
         _check_names(rule.inhibits, tuple(alerts.rules), "rule", (*path, "inhibits"), findings)
     if alerts.rules and not alerts.receivers:

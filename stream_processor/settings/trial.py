@@ -18,7 +18,7 @@ from stream_processor.settings.uses import CODECS, DETECTORS, RECEIVERS, SELECTI
 from stream_processor.settings.watching import watching
 from streamgauge.devices import Devices
 from streamgauge.plugins import UnknownPlugin, load
-from streamgauge.signal import Signal
+from streamgauge.signal import Kind, Signal
 from streamgauge.state import Keys
 
 __all__ = [
@@ -50,6 +50,25 @@ def try_detectors(settings: Settings, findings: Findings) -> None:
         if plugin is not None:
             build = partial(plugin.build, Signal(kind, "channels", [""], 1), 1)
             _attempt(build, use.options, ("drift", key), findings)
+            if kind is Kind.ERROR:
+                _refuse_no_bound(plugin, use.options, settings, ("drift", key), findings)
+
+
+def _refuse_no_bound(
+    plugin: ModuleType, given: Options, settings: Settings, path: KeyPath, findings: Findings
+) -> None:
+    """Refuse a detector of errors up to `bound`, 1 of a classification, where errors have a unit:
+    larger ones would all count as 1."""
+    if "bound" in given or "bound" not in inspect.signature(plugin.build).parameters:
+        return
+    for name, task in settings.tasks.items():
+        if task.kind in ("forecast", "regression"):
+            findings.add(
+                path,
+                f"takes errors up to 1, and those of {name} are in the unit of its target",
+                f'say the largest, as in {{ use = "{plugin.__name__.rpartition(".")[2]}", bound = 4.0 }}',
+            )
+            return
 
 
 def try_selection(
