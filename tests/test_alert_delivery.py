@@ -336,7 +336,7 @@ def test_every_mistake_is_named_with_its_remedy(tmp_path: Path) -> None:
     for said in (
         "'late' is no stretch of the day",
         "no score named 'mea'",
-        'alerts.rules.x.inhibits[0] = "y": unknown rule; choose one of: x, z, w',
+        'alerts.rules.x.inhibits[0] = "y": unknown rule; choose one of: w, x, z',
         'means nothing with when = "drift"; remove it',
         'alerts.rules.z.severity = "awful"',
         'alerts.rules.w.when = "new_cluster": can never be: no task that fits is of kind clustering',

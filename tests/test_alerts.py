@@ -192,7 +192,7 @@ def test_each_new_cluster_is_an_alert_of_its_own(outbox: Outbox) -> None:
         ("mode", "cluster 4"),
     ]
     assert fired[0].summary == "pump-1 is in a cluster where it had not been before"
-    said = "it went from cluster 1 to cluster 2 at 2026-03-01T12:01:00.000000Z. It now knows 3 clusters."
+    said = "cluster 1 to cluster 2 at 2026-03-01T12:01:00.000000Z. It now knows 3 clusters."
     assert fired[0].description.endswith(said), fired[0].description
     one.tick(now + HOUR)
     assert outbox.standing("firing") == []

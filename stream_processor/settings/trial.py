@@ -61,12 +61,13 @@ def _refuse_no_bound(
     larger ones would all count as 1."""
     if "bound" in given or "bound" not in inspect.signature(plugin.build).parameters:
         return
+    use = plugin.__name__.rpartition(".")[2]
     for name, task in settings.tasks.items():
         if task.kind in ("forecast", "regression"):
             findings.add(
                 path,
                 f"takes errors up to 1, and those of {name} are in the unit of its target",
-                f'say the largest, as in {{ use = "{plugin.__name__.rpartition(".")[2]}", bound = 4.0 }}',
+                f'say the largest, as in {{ use = "{use}", bound = 4.0 }}',
             )
             return
 
