@@ -339,7 +339,7 @@ def test_every_mistake_is_named_with_its_remedy(tmp_path: Path) -> None:
         'alerts.rules.x.inhibits[0] = "y": unknown rule; choose one of: w, x, z',
         'means nothing with when = "drift"; remove it',
         'alerts.rules.z.severity = "awful"',
-        'alerts.rules.w.when = "new_cluster": can never be: no task that fits is of kind clustering',
+        'alerts.rules.w.when = "new_cluster": can never be: no task that fits is of kind',
         "url = 'x' is no address",
         "no receivers named 'pigeon'; there are: apprise, email, webhook",
     ):

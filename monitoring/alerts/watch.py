@@ -38,7 +38,7 @@ def _ends(event: Event) -> When | None:
 
 
 def _of(event: Event) -> str:
-    """The channel that an event is about; of a drift with what of it drifted, or the new cluster."""
+    """The channel that an event is about, of a drift with what drifted; or the new cluster."""
     if event.kind is EventKind.NEW_CLUSTER:
         return f"cluster {event.after:.0f}"
     drifted = event.kind in DRIFTS and event.channel
