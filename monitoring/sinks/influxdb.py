@@ -1,4 +1,4 @@
-"""Results to InfluxDB 2, or to what understands its line protocol: InfluxDB 3, VictoriaMetrics.
+"""Results to InfluxDB 2, or to what understands its line protocol: InfluxDB 1 and 3, VictoriaMetrics.
 
 Points carry event time and fixed float fields, so whatever is sent twice overwrites itself. What is
 written, and under which tags: see `_lines.LinesEncoder`.
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.sinks._buffered import Buffered
+from monitoring.sinks._influx_1_server import Server1
 from monitoring.sinks._influx_server import Server
 from monitoring.sinks._lines import LinesEncoder
 from streamgauge import durations
@@ -28,6 +29,10 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     org: str = "",
     bucket: str = "streamgauge",
     token: str = "",
+    database: str = "",
+    retention: str = "",
+    username: str = "",
+    password: str = "",
     per_device: bool = True,
     batch: int = 5_000,
     buffer_bytes: int = 100_000_000,
@@ -36,6 +41,9 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
 ) -> Buffered[bytes]:
     """A sink that writes to a bucket. The server need not be there: what it cannot take waits.
 
+    - `bucket`, `org`, `token`: of InfluxDB 2 and 3
+    - `database`, `retention`, `username`, `password`: of InfluxDB 1, instead; the policy may be left
+      out. The database must be there.
     - `per_device`: also every device's predictions, which is a series per device, task and horizon:
       10,000 devices × 3 tasks are 30,000 series and a point per prediction. Without it only scores
       and drift over all devices are written.
@@ -50,7 +58,20 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     web_server(url, tls)
     if batch < 1:
         raise ValueError(f"batch = {batch} sends nothing; 5000 lines per request work well")
-    server = Server(url, org, bucket, token, durations.microseconds(timeout) / 1e6)
+    if database and (org or token):
+        raise ValueError(
+            "database is of InfluxDB 1, org and token of InfluxDB 2 and 3; leave one of them out"
+        )
+    if not database and (retention or username or password):
+        raise ValueError(
+            "retention, username and password are of InfluxDB 1; name its database as well"
+        )
+    seconds = durations.microseconds(timeout) / 1e6
+    server: Server | Server1
+    if database:
+        server = Server1(url, database, retention, (username, password), seconds)
+    else:
+        server = Server(url, org, bucket, token, seconds)
     encoder = LinesEncoder(lanes, stream, per_device=per_device)
     return Buffered(
         encoder.encode, server, clock, name="influxdb", batch=batch, buffer_bytes=buffer_bytes
