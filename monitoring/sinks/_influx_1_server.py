@@ -36,7 +36,7 @@ class Server1:
                 f"{self.url.rstrip('/')}/write", params=self._where, content=body
             )
         except httpx.HTTPError as unreached:
-            why = f"{self.url} is not reached: {unreached or type(unreached).__name__}"
+            why = f"{self.url} is not reached: {str(unreached) or type(unreached).__name__}"
             raise Refused(why) from None
         if not answer.is_success:
             wait = retry_after(answer.headers.get("Retry-After"), time.time())
