@@ -1,4 +1,4 @@
-"""Results to InfluxDB 2, or to what understands its line protocol: InfluxDB 1 and 3, VictoriaMetrics.
+"""Results to InfluxDB 1, 2 or 3, or to what takes their line protocol: VictoriaMetrics.
 
 Points carry event time and fixed float fields, so whatever is sent twice overwrites itself. What is
 written, and under which tags: see `_lines.LinesEncoder`.
@@ -42,8 +42,8 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     """A sink that writes to a bucket. The server need not be there: what it cannot take waits.
 
     - `bucket`, `org`, `token`: of InfluxDB 2 and 3
-    - `database`, `retention`, `username`, `password`: of InfluxDB 1, instead; the policy may be left
-      out. The database must be there.
+    - `database`, `retention`, `username`, `password`: of InfluxDB 1, instead; the policy may be
+      left out. The database must be there.
     - `per_device`: also every device's predictions, which is a series per device, task and horizon:
       10,000 devices × 3 tasks are 30,000 series and a point per prediction. Without it only scores
       and drift over all devices are written.
