@@ -75,7 +75,10 @@ RECORDINGS = (
     ("steel_energy", "Usage_kWh", "15m", "2m"),
     ("appliances_energy", "Appliances", "60m", "10m"),
     ("air_quality_uci", "C6H6(GT)", "1h", "10m"),
+    ("air_quality_uci", "CO(GT)", "", ""),
+    ("steel_energy", "Usage_kWh", "", ""),
 )
+"""Without a horizon: a regression."""
 
 
 @pytest.mark.parametrize(("name", "target", "horizon", "tolerance"), RECORDINGS, ids=str)
@@ -83,10 +86,9 @@ def test_recordings(name: str, target: str, horizon: str, tolerance: str) -> Non
     """90 % hold 89 to 91 % over the recording, 86 to 94 % in 95 of 100 windows of each device."""
     data = pd.read_csv(recording(f"{name}.csv.gz"))
     data = data.drop(columns=[c for c in ("label", "split") if c in data])
-    text = (
-        f'[tasks.t]\nkind = "forecast"\ntarget = "{target}"\nhorizons = ["{horizon}"]\n'
-        f'tolerance = "{tolerance}"\n[drift]\ndetector = "none"\n'
-    )
+    ahead = f'horizons = ["{horizon}"]\ntolerance = "{tolerance}"\n' if horizon else ""
+    kind = "forecast" if horizon else "regression"
+    text = f'[tasks.t]\nkind = "{kind}"\ntarget = "{target}"\n{ahead}[drift]\ndetector = "none"\n'
     pipeline = pipeline_of(text)
     table = pipeline.replay(data)
     assert 0.89 < inside(table).mean() < 0.91
