@@ -62,7 +62,7 @@ def _forecast(task: Forecast) -> dict[str, Any]:
     known = [f"{one:g}" for one in (task.mae, task.rmse) if np.isfinite(one)]
     return {
         "task": task.id,
-        "default": _both(ours["mae"], ours["rmse"]),
+        "default, or named model": _both(ours["mae"], ours["rmse"]),
         "River linear": _both(river["mae"], river["rmse"]),
         "last value, or class": _both(ours["persistence_mae"], ours["persistence_rmse"]),
         "day before, or majority": _both(missed.mean(), float(np.sqrt((missed**2).mean()))),
@@ -98,7 +98,7 @@ def _classes(task: Classes) -> dict[str, Any]:
             best, name = scores, model
     return {
         "task": f"{task.recording} label",
-        "default": f"{100 * best['accuracy']:.2f} % ({name})",
+        "default, or named model": f"{100 * best['accuracy']:.2f} % ({name})",
         "River linear": "",
         "last value, or class": f"{100 * best['persistence_accuracy']:.2f} %",
         "day before, or majority": f"{100 * best['majority_accuracy']:.2f} %",
