@@ -25,7 +25,7 @@ LEFT_OUT = (
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Absolute errors of one device, label by label: begun as the fleet, begun empty, last value."""
+    """Absolute errors of one device by label: begun as the fleet, begun empty, last value."""
 
     device: str
     fleet: Floats
