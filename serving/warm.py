@@ -45,6 +45,10 @@ kind = "forecast"
 target = "a"
 horizons = ["2s", { readings = 1 }]
 model = ["preprocessing.StandardScaler", "clip", "linear_model.LinearRegression"]
+[tasks.unnamed]
+kind = "forecast"
+target = "a"
+horizons = ["2s"]
 [tasks.beside]
 kind = "regression"
 target = "b"
