@@ -244,7 +244,10 @@ def test_the_command_exits_with_2_until_it_is_told_to_accept(tmp_path: Path) -> 
         assert code == 2
         assert "starts anew:\n  model soon@4s (new)\ndropped:\n  model soon@3s\n" in said
         service.options = ("--accept",)
-        service.start()
+        checkpoint = service.state / "checkpoint"
+        before = checkpoint.stat().st_mtime_ns
+        service.launch()
+        wait_for(lambda: checkpoint.stat().st_mtime_ns != before, 60.0, what="a checkpoint")
         service.kill()
         service.options = ()
         service.launch()

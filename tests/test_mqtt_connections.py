@@ -146,7 +146,7 @@ def test_a_group_shares_the_messages(broker: Mosquitto) -> None:
         publisher(broker) as send,
     ):
         send(0, 200)
-        one.until(lambda: two.take() + len(one.numbers) + len(two.numbers) >= 200)
+        one.until(lambda: (two.take(), len(one.numbers) + len(two.numbers))[1] >= 200)
         assert sorted(one.numbers + two.numbers) == list(range(200))
         assert one.numbers
         assert two.numbers
