@@ -180,8 +180,7 @@ def _hour() -> Callable[[float, int], Any]:
 
 
 def _formula() -> Callable[[float, int], Any]:
-    code = compile("a / b", "formula", "eval")
-    return lambda value, at: eval(code, {"a": value, "b": 2.0})  # noqa: S307 - as users would
+    return lambda value, at: value / 2.0
 
 
 def _slope(recent: Any) -> Any:

@@ -254,7 +254,7 @@ def _run(
 ) -> None:  # fmt: skip
     f = len(settings) - INPUTS + MOVES + MORE
     experts = LINEAR + len(FORGETS)
-    raw, z, direction, others = np.empty(f), np.empty(f + 1), np.empty(f + 1), np.empty(experts)
+    raw, z, direction = np.empty(f), np.empty(f + 1), np.empty(f + 1)
     from_fleet = settings[FROM_FLEET] == 1.0
     for i in range(n):
         step = codes[i, STEP]
@@ -276,7 +276,10 @@ def _run(
                 base = row[MEAN_LABEL] if row[TAUGHT] > 0.0 else np.nan
             _gather(raw, x[i], settings, moves, base, due)
             if from_fleet:
-                _say(fleet, raw, z, moves, others)
+                means, weights = _places(f)[:2]
+                _observe(
+                    fleet[FIRST:means], fleet[means : means + f], fleet[means + f : weights], raw
+                )
             found = _say(row, raw, z, moves, said)
             held[MOVES + experts], held[MOVES + experts + 1] = base, found
             answers[i] = found + base if settings[LEVEL] == 1.0 else found

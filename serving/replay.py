@@ -25,7 +25,7 @@ from stream_processor.table import Table
 from streamgauge.delivery import Readings
 from streamgauge.output import SCORE_COLUMNS
 
-__all__ = ["columns_of", "replay"]
+__all__ = ["columns_of", "readings_of", "replay"]
 
 
 def replay(
@@ -120,7 +120,7 @@ def _run(pipeline: Pipeline, source: Any, console: Console) -> Table:
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"))
     with Progress(*columns, TimeRemainingColumn(), console=console) as progress:
         bar = progress.add_task("replaying", total=1.0)
-        for readings in _readings(source):
+        for readings in _readable(source):
             for output in pipeline.record(readings):
                 table.add(output)
             progress.update(bar, completed=source.progress)
@@ -128,16 +128,22 @@ def _run(pipeline: Pipeline, source: Any, console: Console) -> Table:
     return table
 
 
-def _readings(source: Any) -> Iterator[Readings]:
-    """Everything in the recording, piece by piece."""
+def _readable(source: Any) -> Iterator[Readings]:
+    """As `readings_of`; what cannot be read is told apart from what the pipeline refuses."""
+    try:
+        yield from readings_of(source)
+    except (OSError, ValueError) as broken:
+        raise _Unreadable(broken) from broken
+
+
+def readings_of(source: Any) -> Iterator[Readings]:
+    """Everything in a recording, piece by piece; OSError or ValueError where it cannot be read."""
     source.start()
     try:
         while not source.finished:
             delivery = source.take(65_536, 1.0)
             if delivery is not None and delivery.readings is not None:
                 yield delivery.readings
-    except (OSError, ValueError) as broken:
-        raise _Unreadable(broken) from broken
     finally:
         source.stop()
 

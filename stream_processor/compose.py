@@ -22,7 +22,7 @@ from stream_processor.operator import FeatureOperator
 from stream_processor.retained import Retained
 from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
-from stream_processor.settings.features import build_features, choose_inputs
+from stream_processor.settings.features import build_features, choose_inputs, implied
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import Settings
 from stream_processor.settings.tasks import LabelSettings, TaskSettings
@@ -152,6 +152,7 @@ def _lanes(
 ) -> Iterator[Lane]:
     names = [name for operator in features for name in operator.names]
     channels = [used for operator in features for used in operator.channels]
+    unasked = implied(settings, features)
     for name, task in settings.tasks.items():
         for horizon in task.horizons or (AT_ONCE,):
             yield Lane(
@@ -162,7 +163,7 @@ def _lanes(
                 readings=horizon.readings,
                 tolerance=task.tolerance_of(horizon),
                 change=task.change,
-                inputs=choose_inputs(task, names, channels),
+                inputs=choose_inputs(task, names, channels, unasked),
                 ready_after=task.ready_after,
                 before_ready=task.before_ready,
                 scope=task.scope,

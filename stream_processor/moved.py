@@ -144,6 +144,8 @@ class Moved:
             fields.add("slots")
         if name in ("scores.device", "scores.fleet") and not self._changes.same_scores:
             fields |= {*SCORED, "chunks", "recent"}
+        if name.startswith("scores.intervals") and not self._changes.same_scores:
+            fields |= {"judged", "covered", "width"}
         if name.startswith("scores.answers") and not self._changes.same_scores:
             fields |= {*class_scores.FIELDS, *class_scores.COUNTS, "confusion"}
         return fields

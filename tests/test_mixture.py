@@ -291,6 +291,28 @@ def test_a_device_left_out(known: Forecast) -> None:
         assert after < 1.01 * of_its_own
 
 
+def test_a_task_without_a_model_changes_nothing_for_others() -> None:
+    """What is implied for it is no input of a task that names its model; said in words it is."""
+    channels = "[channels]\na = {}\nb = {}\n"
+    named = task("a", "4m", "10s").replace(
+        "[drift]", 'model = "linear_model.LinearRegression"\n[drift]'
+    )
+    unnamed = named.replace("[tasks.t]", "[tasks.u]").replace(
+        'model = "linear_model.LinearRegression"\n', ""
+    )
+    lanes = []
+    for text in (
+        named,
+        named + unnamed.partition("[drift]")[0],
+        "[features]\ndifferences = { of = ['b'] }\n" + named,
+    ):
+        pipeline = Pipeline(load_text(channels + text, Path("p.toml"), {}, for_replay=True))
+        lanes.append({one.task: one.inputs for one in pipeline.board.tasks()})
+    assert lanes[0] == {"t": ["a", "b"]}
+    assert lanes[1] == {"t": ["a", "b"], "u": ["a", "b", "a_diff1", "b_diff1"]}
+    assert lanes[2] == {"t": ["a", "b", "b_diff1"]}
+
+
 def test_other_kinds_name_a_model() -> None:
     """A task of classes without one is a mistake, with a remedy."""
     text = '[channels]\na = {}\n[tasks.t]\nkind = "clustering"\n'

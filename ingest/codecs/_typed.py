@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import attrgetter
+from types import GenericAlias
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -61,7 +62,7 @@ class TypedParser:
         reading, names = _struct_and_names(leaves)
         self.reading: Any = reading
         self.leaves, self._split = _getter(names), _splitter(names)
-        either: Any = reading | list[reading]  # type: ignore[valid-type]  # made at run time
+        either: Any = reading | GenericAlias(list, (reading,))
         self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(either).decode
 
     def columns(self, decoded: list[Any]) -> Columns | None:
@@ -85,7 +86,7 @@ class GroupedParser:
         inside = [(where, kind | None, None) for where, kind, _ in leaves[:shared]]
         reading, names = _struct_and_names([*inside, *leaves[shared:]])
         self._split = _splitter(names)
-        readings: Any = list[reading]  # type: ignore[valid-type]  # made at run time
+        readings: Any = GenericAlias(list, (reading,))
         message, names = _struct_and_names([*inside, (path, readings, None)])
         self._outer = _splitter(names)
         self.reading: Any = None

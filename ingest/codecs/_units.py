@@ -142,7 +142,7 @@ def _resolved(source: str, target: str) -> Linear | None:
 
 def _dimensions(registry: Any, unit: Any) -> dict[str, Any]:
     # Angles and turns are numbers to pint, so that 60 rpm would be 6.28 Hz.
-    roots = dict(registry.get_root_units(unit)[1]._units)  # noqa: SLF001  # no public way to a dict
+    roots = dict(registry.Quantity(1, unit).to_root_units().unit_items())
     roots.pop("count", None)
     return roots
 

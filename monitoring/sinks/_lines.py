@@ -120,17 +120,14 @@ class LinesEncoder:
             ]
         )
         made, arrays = output.predictions.made, []
-        for chosen, first, second in (
-            (made, ("value", VALUE), ("last_value", BASE)),
-            (~made, ("label", LABEL), ("residual", RESIDUAL)),
-        ):
-            fields = {name: numbers[chosen, column] for name, column in (first, second)}
+        value, half = numbers[:, VALUE], numbers[:, HALF]
+        told = {"value": value, "last_value": numbers[:, BASE]}
+        # A column of which nothing is there is not looked through for each line.
+        ends = {"lower": value - half, "upper": value + half} if np.isfinite(half).any() else {}
+        known = {"label": numbers[:, LABEL], "residual": numbers[:, RESIDUAL]}
+        for chosen, columns in ((made, told | ends), (~made, known)):
+            fields = {name: column[chosen] for name, column in columns.items()}
             arrays.append(_lines(prefixes.take(where[chosen]), fields, codes[chosen, MADE]))
-        bounded = np.isfinite(numbers[:, HALF]) & made
-        if bounded.any():
-            value, half = numbers[bounded, VALUE], numbers[bounded, HALF]
-            ends = {"lower": value - half, "upper": value + half}
-            arrays.append(_lines(prefixes.take(where[bounded]), ends, codes[bounded, MADE]))
         for lane in np.unique(codes[:, LANE]).tolist():
             if output.predictions.lanes[lane].parts:
                 arrays += self._parts(output, lane, prefixes.take(where))

@@ -10,7 +10,7 @@ import numpy as np
 
 from ingest.rejects import Rejects
 from ingest.sources import file
-from serving.replay import columns_of
+from serving.replay import columns_of, readings_of
 from serving.tune.score import Labels
 from stream_processor.settings import Settings, with_channels
 from stream_processor.settings.tuning import SplitSettings
@@ -61,14 +61,7 @@ class Recording:
             schema, 0, lambda: time.time_ns() // 1_000, Rejects(), path=self.path, chunk=CHUNK,
             **options,
         )  # fmt: skip
-        source.start()
-        try:
-            while not source.finished:
-                delivery = source.take(CHUNK, 0.0)
-                if delivery is not None and delivery.readings is not None:
-                    yield delivery.readings
-        finally:
-            source.stop()
+        yield from readings_of(source)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from stream_processor.features import calendar, rolling
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.classes import check_classes, classes_of
 from stream_processor.settings.document import KeyPath
-from stream_processor.settings.features import Refused, build_features, choose_inputs
+from stream_processor.settings.features import Refused, build_features, choose_inputs, implied
 from stream_processor.settings.horizons import check_horizons
 from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
@@ -293,13 +293,15 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
         findings.add(
             ("features",), f"two features are named {', '.join(twice)}", "ask for each once"
         )
+    unasked = implied(settings, operators)
     for name, task in settings.tasks.items():
         path = ("tasks", name, "inputs")
         for i, pattern in enumerate(task.inputs):
             plain = pattern not in names and not set(pattern) & set("*?[!")
             if plain:
                 findings.unknown((*path, i), "no feature of that name", names, pattern)
-        chosen = [names[column] for column in choose_inputs(task, names, used)]
+        inputs = choose_inputs(task, names, used, unasked)
+        chosen = [names[column] for column in inputs]
         if task.kind == "anomaly" and task.target and task.target not in chosen:
             findings.add(
                 ("tasks", name, "target"),
@@ -313,6 +315,4 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
                 f'widen it, for example inputs = ["*"]; features: {", ".join(names) or "none"}',
             )
         if task.select is not None and not findings.within("tasks", name):
-            try_selection(
-                task, ("tasks", name, "select"), choose_inputs(task, names, used), names, findings
-            )
+            try_selection(task, ("tasks", name, "select"), inputs, names, findings)

@@ -1,6 +1,6 @@
 """From [features] to operators, and which of their features a task may use."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from inspect import signature
 from types import ModuleType
@@ -14,7 +14,7 @@ from streamgauge.devices import Devices
 from streamgauge.plugins import load
 from streamgauge.schema import Kind, Schema
 
-__all__ = ["Refused", "build_features", "choose_inputs", "feature_options", "taken_by"]
+__all__ = ["Refused", "build_features", "choose_inputs", "feature_options", "implied", "taken_by"]
 
 PACKAGE = "stream_processor.features"
 BESIDE = ("devices", "earlier")
@@ -62,11 +62,25 @@ def feature_options(settings: Settings, schema: Schema) -> Iterator[tuple[KeyPat
     # What is made of features comes behind all those that are not.
     for key, options, _ in sorted(uses, key=lambda use: "earlier" in use[2]):
         yield key, options
-    if features == FeatureSettings() and any(not task.model for task in settings.tasks.values()):
-        # Where nothing is said at all: how every number moved, beside what it is.
+    if _implies(settings):
         numbers = tuple(one.name for one in schema.channels if one.kind is Kind.NUMBER)
-        if numbers:
-            yield ("features", "differences"), {"of": numbers}
+        yield ("features", "differences"), {"of": numbers}
+
+
+def _implies(settings: Settings) -> bool:
+    """Whether nothing is said of features, and a model that nobody named wants to see how every
+    number moved, beside what it is."""
+    return (
+        settings.features == FeatureSettings()
+        and any(not task.model for task in settings.tasks.values())
+        and any(one.kind is Kind.NUMBER for one in settings.channels.values())
+    )
+
+
+def implied(settings: Settings, built: Sequence[FeatureOperator]) -> frozenset[str]:
+    """Names of the features that nobody asked for: they come last, and are for models that nobody
+    named, so that such a task changes nothing for others."""
+    return frozenset(built[-1].names) if _implies(settings) else frozenset()
 
 
 def build_features(
@@ -107,15 +121,21 @@ def taken_by(plugin: ModuleType) -> list[str]:
 
 
 def choose_inputs(
-    task: TaskSettings, names: Sequence[str], channels: Sequence[frozenset[str]]
+    task: TaskSettings,
+    names: Sequence[str],
+    channels: Sequence[frozenset[str]],
+    implied: Collection[str] = (),
 ) -> tuple[int, ...]:
-    """Columns of the features that a task may use, in the features' order.
+    """Columns of the features that a task may use, in the features' order; those of `implied` only
+    where it names no model.
 
     Patterns apply in the order given, "!" excludes. Without a horizon, what the target was computed
     into is never an input: at that reading it would be the answer.
     """
     chosen: list[int] = []
     for column, name in enumerate(names):
+        if task.model and name in implied:
+            continue
         wanted = False
         for pattern in task.inputs:
             if fnmatchcase(name, pattern.removeprefix("!")):
