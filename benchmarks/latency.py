@@ -67,7 +67,8 @@ def watch(running: Running) -> list[float]:
     """Latencies, in milliseconds, of readings as they appear in the board's own state."""
     admit = running.pipeline.walk.stages.admit.blocks["admit"]
     sent, count = admit.view("last")[:DEVICES, 0], admit.view("count")[:DEVICES]
-    seen, found = 0.0, []
+    seen = 0.0
+    found: list[float] = []
     quiet_since = time.time()
     # The publisher's process takes a while to start.
     while time.time() - quiet_since < (3.0 if found else 60.0):

@@ -146,7 +146,7 @@ def journaled(port: int, names: list[str], topics: list[str], connections: int =
     return took
 
 
-def service(port: int, name: str) -> tuple[float, dict[str, int]]:
+def service(port: int, name: str) -> tuple[float, dict[str, Any]]:
     """Seconds in which streamgauge has drained, learned and stored it, and what it counted."""
     with tempfile.TemporaryDirectory() as folder:
         text = CONFIG.read_text(encoding="utf-8").replace(

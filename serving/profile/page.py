@@ -1,19 +1,19 @@
-"""A profile as one HTML page that needs nothing beside it: no script, no font, no other file."""
+"""A profile as one HTML page."""
 
-from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
-from string import Template
 
-from serving.profile.charts import bars, course, histogram
 from serving.profile.figures import ChannelFigures, DeviceFigures, Profile, Season
 from serving.profile.gather import STUCK
-from serving.profile.wording import findings, number, period, share, when
+from serving.profile.wording import findings
+from serving.report.charts import bars, course, histogram
+from serving.report.page import page as whole
+from serving.report.page import table
+from serving.report.wording import number, period, share, when
 
-__all__ = ["STYLE", "page", "table"]
+__all__ = ["page"]
 
-_HERE = Path(__file__).parent
-STYLE = _HERE / "report.css"
+_MAIN = Path(__file__).with_name("main.html")
 SHOWN = 500
 """Devices in the table."""
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -29,12 +29,12 @@ _DEVICE_HEADINGS = (
 
 def page(profile: Profile, config: str) -> str:
     """The whole report; `config` is the suggested pipeline.toml, or why there is none."""
-    template = Template((_HERE / "report.html").read_text(encoding="utf-8"))
     noticed = [f"<li>{escape(one)}</li>" for one in findings(profile)]
-    return template.substitute(
-        style=STYLE.read_text(encoding="utf-8"),
-        title=escape(profile.name),
-        tiles=_tiles(profile),
+    return whole(
+        "profile",
+        profile.name,
+        _facts(profile),
+        _MAIN,
         findings="".join(noticed) or "<li>Nothing unusual.</li>",
         overview=table(_CHANNEL_HEADINGS, map(_channel_cells, range(10**6), profile.channels)),
         channels="".join(_channel(k, c, profile) for k, c in enumerate(profile.channels)),
@@ -47,8 +47,8 @@ def page(profile: Profile, config: str) -> str:
     )
 
 
-def _tiles(profile: Profile) -> str:
-    facts = (
+def _facts(profile: Profile) -> tuple[tuple[str, str], ...]:
+    return (
         ("readings", f"{profile.rows:,}"),
         ("devices", f"{len(profile.devices):,}{'+' if profile.left_out else ''}"),
         ("channels", f"{len(profile.channels):,}"),
@@ -56,17 +56,6 @@ def _tiles(profile: Profile) -> str:
         ("from (UTC)", when(profile.begin)),
         ("to (UTC)", when(profile.end)),
     )
-    return "".join(f"<div><dt>{what}</dt><dd>{escape(how)}</dd></div>" for what, how in facts)
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already; the first of each row is its heading."""
-    head = "".join(f'<th scope="col">{heading}</th>' for heading in headings)
-    body = "".join(
-        f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
-        for first, *cells in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _channel_cells(k: int, channel: ChannelFigures) -> list[str]:
@@ -117,7 +106,7 @@ def _channel(k: int, channel: ChannelFigures, profile: Profile) -> str:
     lags = len(channel.autocorrelation) - 1
     hours = [f"{hour}:00" for hour in range(24)]
     charts = (
-        course(along, channel.timeline, span),
+        course(along, channel.timeline.middle, channel.timeline.low, channel.timeline.high, span),
         histogram("Values", drawn.edges, drawn.counts, drawn.below, drawn.above),
         bars(
             "Autocorrelation",

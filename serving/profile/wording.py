@@ -1,15 +1,12 @@
-"""Figures as people read them, and what is worth saying about a recording."""
+"""What is worth saying about a recording."""
 
-import math
 from collections.abc import Iterator
-
-import numpy as np
 
 from serving.profile.figures import ChannelFigures, Profile
 from serving.profile.gather import STUCK
-from serving.starter.write import about
+from serving.report.wording import period, share
 
-__all__ = ["findings", "number", "period", "share", "when"]
+__all__ = ["findings"]
 
 MUCH_MISSING = 0.05
 MANY_OUTLIERS = 0.01
@@ -17,32 +14,6 @@ STRONG = 0.1
 MOVES = 0.5
 NAMED = 8
 """Channels that one sentence names."""
-
-
-def number(value: float) -> str:
-    """To four digits; a dash where there is none."""
-    if not math.isfinite(value):
-        return "–"
-    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:.4g}"
-
-
-def share(value: float) -> str:
-    """As a percentage: small ones are told from none."""
-    if not math.isfinite(value):
-        return "–"
-    if 0.0 < value < 0.0001:
-        return "<0.01 %"
-    return f"{100 * value:.2f} %" if 0.0 < value < 0.1 else f"{100 * value:.0f} %"
-
-
-def period(microseconds: float) -> str:
-    """A duration; a dash where there is none."""
-    return about(round(microseconds)) if microseconds and math.isfinite(microseconds) else "–"
-
-
-def when(microseconds: int) -> str:
-    """A time in UTC, to the minute."""
-    return str(np.datetime64(microseconds, "us").astype("datetime64[m]")).replace("T", " ")
 
 
 def findings(profile: Profile) -> Iterator[str]:

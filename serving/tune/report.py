@@ -4,14 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from string import Template
-from typing import Any
 
 import numpy as np
 
-from serving.profile.charts import bars, lines
-from serving.profile.page import STYLE, table
-from serving.profile.wording import when
+from serving.report.charts import bars, lines
+from serving.report.page import page as whole
+from serving.report.page import table
+from serving.report.wording import when
 from serving.starter.write import toml_value
 from serving.tune.recording import Parts
 from serving.tune.space import Option
@@ -21,7 +20,7 @@ from streamgauge.arrays import Floats
 
 __all__ = ["Found", "page"]
 
-_HERE = Path(__file__).parent
+_MAIN = Path(__file__).with_name("main.html")
 SHOWN = 50
 """Trials in the table."""
 GAP = 0.15
@@ -90,10 +89,11 @@ class Found:
 
 def page(found: Found, config: str) -> str:
     """The whole report; `config` is the configuration that came out."""
-    return Template((_HERE / "report.html").read_text(encoding="utf-8")).substitute(
-        style=STYLE.read_text(encoding="utf-8"),
-        title=escape(f"{found.task} of {found.config}"),
-        tiles=_tiles(found),
+    return whole(
+        "tune",
+        f"{found.task} of {found.config}",
+        _facts(found),
+        _MAIN,
         findings="".join(f"<li>{escape(one)}</li>" for one in found.sentences()),
         course=_course(found),
         importance=_importance(found),
@@ -108,15 +108,14 @@ def page(found: Found, config: str) -> str:
     )
 
 
-def _tiles(found: Found) -> str:
-    facts: Sequence[tuple[str, Any]] = (
+def _facts(found: Found) -> tuple[tuple[str, str], ...]:
+    return (
         ("trials", f"{len(found.tried):,}"),
         ("as it was", f"{found.as_it_is.decides:.4g}"),
         ("best", f"{found.winner.decides:.4g}"),
         ("as it was, on the test", f"{found.as_it_is.tests:.4g}"),
         ("best, on the test", f"{found.winner.tests:.4g}"),
     )
-    return "".join(f"<div><dt>{what}</dt><dd>{how}</dd></div>" for what, how in facts)
 
 
 def _split(parts: Parts) -> str:

@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from serving.profile.figures import Timeline
-from serving.profile.wording import number
+from serving.report.wording import number
 from streamgauge.arrays import Floats
 
 __all__ = ["bars", "course", "histogram", "lines"]
@@ -69,6 +68,22 @@ def histogram(title: str, edges: Floats, counts: Floats, below: int, above: int)
     return bars(title, counts, (first, last), spans)
 
 
+def _runs(values: Floats) -> list[list[tuple[int, str]]]:
+    """Places of the values that are there, each stretch without a hole by itself, and where they
+    stand from left to right; one that is alone has an extent of two points."""
+    known = np.flatnonzero(np.isfinite(values))
+    step = WIDTH / max(1, len(values))
+    return [
+        [
+            (k, f"{(k + side) * step:.2f}")
+            for k in run.tolist()
+            for side in ((0.5,) if len(run) > 1 else (0.1, 0.9))
+        ]
+        for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1)
+        if len(run)
+    ]
+
+
 def lines(title: str, series: Mapping[str, Floats], labels: Sequence[str]) -> str:
     """A line for each of the series, all of one length; NaN leaves a hole."""
     every = np.concatenate(list(series.values()) or [np.zeros(0)])
@@ -76,46 +91,39 @@ def lines(title: str, series: Mapping[str, Floats], labels: Sequence[str]) -> st
     if not len(known):
         return _nothing(title, "too few values to tell")
     low, high = float(known.min()), float(known.max())
-    scale, drawn = HEIGHT / ((high - low) or 1.0), ""
-    for k, values in enumerate(series.values()):
-        step = WIDTH / max(1, len(values))
-        places = np.flatnonzero(np.isfinite(values))
-        for run in np.split(places, np.flatnonzero(np.diff(places) > 1) + 1):
-            path = " L".join(
-                f"{(at + side) * step:.2f},{HEIGHT - (values[at] - low) * scale:.2f}"
-                for at in run.tolist()
-                for side in ((0.5,) if len(run) > 1 else (0.1, 0.9))
-            )
-            drawn += f'<path class="line line-{k}" d="M{path}"/>' if path else ""
-    legend = ", ".join(
-        f'<span class="key line-{k}">{escape(one)}</span>' for k, one in enumerate(series)
+    scale = HEIGHT / ((high - low) or 1.0)
+    drawn = "".join(
+        f'<path class="line line-{k}" d="M'
+        + " L".join(f"{x},{HEIGHT - (values[at] - low) * scale:.2f}" for at, x in run)
+        + '"/>'
+        for k, values in enumerate(series.values())
+        for run in _runs(values)
     )
+    names = enumerate(series)
+    legend = ", ".join(f'<span class="key line-{k}">{escape(one)}</span>' for k, one in names)
     said = f"{title}: {', '.join(series)}, from {number(low)} to {number(high)}"
     drawing = _figure(f"{title}, {number(low)} to {number(high)}", drawn, labels, said)
     return drawing.replace("</figcaption>", f": {legend}</figcaption>", 1)
 
 
-def course(title: str, line: Timeline, labels: Sequence[str]) -> str:
+def course(
+    title: str, middle: Floats, lowest: Floats, highest: Floats, labels: Sequence[str]
+) -> str:
     """The middle value over time as a line, lowest to highest as an area around it."""
-    known = np.flatnonzero(np.isfinite(line.middle))
-    if not len(known):
+    known = np.isfinite(middle)
+    if not known.any():
         return _nothing(title, "no value")
-    low, high = float(line.low[known].min()), float(line.high[known].max())
+    low, high = float(lowest[known].min()), float(highest[known].max())
     scale = HEIGHT / ((high - low) or 1.0)
-    step = WIDTH / len(line.middle)
 
     def y(value: float) -> str:
         return f"{HEIGHT - (value - low) * scale:.2f}"
 
     area, path = [], []
-    for run in np.split(known, np.flatnonzero(np.diff(known) > 1) + 1):
-        places = [(k, f"{(k + 0.5) * step:.2f}") for k in run.tolist()]
-        if len(run) == 1:
-            # A part alone has no extent otherwise.
-            places = [(k, f"{(k + side) * step:.2f}") for k in run.tolist() for side in (0.1, 0.9)]
-        path.append("M" + " L".join(f"{x},{y(line.middle[k])}" for k, x in places))
-        above = [f"{x},{y(line.high[k])}" for k, x in places]
-        under = [f"{x},{y(line.low[k])}" for k, x in reversed(places)]
+    for places in _runs(middle):
+        path.append("M" + " L".join(f"{x},{y(middle[k])}" for k, x in places))
+        above = [f"{x},{y(highest[k])}" for k, x in places]
+        under = [f"{x},{y(lowest[k])}" for k, x in reversed(places)]
         area.append("M" + " L".join(above + under) + "Z")
     inner = f'<path class="area" d="{" ".join(area)}"/><path class="line" d="{" ".join(path)}"/>'
     said = f"{title}: from {number(low)} to {number(high)}"
