@@ -3,7 +3,7 @@
 import json
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +80,19 @@ def said(value: Any) -> str | None:
     return None if pd.isna(value) else str(value)
 
 
+def ends(row: Mapping[Any, Any]) -> list[Any]:
+    """Lower and upper end of the interval around a number, None where there is none."""
+    known = [row.get(name) for name in ("lower", "upper")]
+    return [None if one is None or pd.isna(one) else pytest.approx(one, rel=1e-12) for one in known]
+
+
+def test_some_numbers_have_an_interval(ran: Ran) -> None:
+    """Else nothing below would be told of intervals."""
+    prices = [one for one in ran.table.values() if one["task"] == "price"]
+    assert sum(ends(one) != [None, None] for one in prices) > ROWS / 4
+    assert all(ends(one) == [None, None] for one in ran.table.values() if one not in prices)
+
+
 def test_messages_name_them(ran: Ran) -> None:
     """What MQTT, Kafka and the live stream carry; an outcome repeats what was answered."""
     told = [(kind, json.loads(data)) for one in ran.outputs for kind, *_, data in encoded(one)]
@@ -101,6 +114,7 @@ def test_messages_name_them(ran: Ran) -> None:
             assert data["distance"] == expected["score"]
         else:
             assert not data.keys() & {"predicted_class", "probabilities", "score", "distance"}
+        assert [data.get("lower"), data.get("upper")] == ends(expected)
     labelled = {task for task, found in kinds.items() if "outcome" in found}
     assert labelled == {"trend", "price"}
     fresh = [data for kind, data in told if kind == "event"]
@@ -122,6 +136,7 @@ def test_the_history_keeps_them(ran: Ran, tmp_path: Path) -> None:
             for one in found:
                 expected = ran.table[one["id"]]
                 view = PredictionModel.model_validate({"task": task, **one})
+                assert [view.lower, view.upper] == ends(expected)
                 if task == "trend":
                     assert view.predicted_class == said(expected["prediction"])
                     assert view.probabilities == chances(expected["probabilities"])
@@ -144,6 +159,7 @@ def test_a_history_of_before_is_taken_over(ran: Ran, tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / store.FILE)) as file:
         file.execute("drop table answers")
         file.execute("alter table scores drop column kappa")
+        file.execute("alter table predictions drop column half")
     kept = store.open(ran.lanes, "market", tmp_path, lambda: 10**15)
     try:
         for output in ran.outputs:
@@ -168,6 +184,7 @@ def test_sql_has_columns_for_them(ran: Ran, databases: list[tuple[str, str]]) ->
         engine = database.engine(url, password)
         older = tables("streamgauge_")
         newer = {"predicted_class", "label_class", "probabilities", "distance", "kappa", "accuracy"}
+        newer |= {"lower", "upper", "interval_width"}
         with engine.begin() as connection:
             for one in older.values():
                 one.create(connection)
@@ -186,6 +203,7 @@ def test_sql_has_columns_for_them(ran: Ran, databases: list[tuple[str, str]]) ->
         assert len(found) == 4 * ROWS
         for one in found:
             expected = ran.table[one["id"]]
+            assert [one["lower"], one["upper"]] == ends(expected)
             if one["task"] == "trend":
                 assert one["predicted_class"] == said(expected["prediction"])
                 assert one["label_class"] == said(expected["label"])
@@ -207,6 +225,7 @@ def test_influxdb_has_fields_for_them(ran: Ran, tmp_path: Path) -> None:
         clusters = points(server, "mode", "iot_cluster")
     for one in ran.table.values():
         point = found[one["task"]].get(one["made_at"].timestamp(), {})
+        assert [point.get("lower"), point.get("upper")] == ends(one)
         if one["task"] == "trend":
             assert point.get("class") == said(one["prediction"])
             assert point.get("label_class") == said(one["label"])
