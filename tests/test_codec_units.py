@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ingest.codecs._by_message import by_message
 from ingest.codecs._reading import Reading
-from ingest.codecs._units import REMEMBERED, Units, linear
+from ingest.codecs._units import REMEMBERED, Units, is_unit, linear
 from ingest.codecs.json import build
 from ingest.rejects import Rejects
 from streamgauge.batch import Batch
@@ -41,6 +41,7 @@ SCHEMA = Schema(
         ("kvar", "VA", 2.0, 2000.0), ("beat/min", "1/s", 60.0, 1.0),
         ("inHg", "hPa", 1.0, 33.86388640341),
         ("Mbit/s", "kB/s", 8.0, 1000.0), ("NTU", "NTU", 3.0, 3.0),
+        ("decibel", "dB", -70.0, -70.0),
     ],
 )  # fmt: skip
 def test_units_of_sensors(source: str, target: str, value: float, wanted: float) -> None:
@@ -48,6 +49,14 @@ def test_units_of_sensors(source: str, target: str, value: float, wanted: float)
     found = linear(source, target)
     assert found is not None
     assert math.isclose(value * found[0] + found[1], wanted, rel_tol=1e-12, abs_tol=1e-12)
+
+
+@pytest.mark.parametrize("unit", ["dB", "dBm", "Np", "decade"])
+def test_logarithmic_units(unit: str) -> None:
+    """They are units, and nothing but themselves: no factor leads from decibels to a power."""
+    assert is_unit(unit)
+    assert linear(unit, unit) == (1.0, 0.0)
+    assert linear(unit, "mW") is None
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,8 @@ def _resolved(source: str, target: str) -> Linear | None:
 
 def _dimensions(registry: Any, unit: Any) -> dict[str, Any]:
     # Angles and turns are numbers to pint, so that 60 rpm would be 6.28 Hz.
-    roots = dict(registry.Quantity(1, unit).to_root_units().unit_items())
+    # The public unit_items() is of quantities, and pint makes none of decibels.
+    roots = dict(registry.get_root_units(unit)[1]._units)  # noqa: SLF001
     roots.pop("count", None)
     return roots
 

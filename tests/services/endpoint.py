@@ -57,10 +57,11 @@ class Endpoint:
                     self.send_header("Last-Modified", said.modified)
                 body = b"" if known else said.body
                 self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                # Who has the answer finds its request here.
                 outer.asked.append(asked)
                 outer.statuses.append(304 if known else said.status)
+                self.end_headers()
+                self.wfile.write(body)
 
             do_GET = do_POST = _answer  # noqa: N815  # the names that http.server calls
 
