@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from models import class_mixture
+from models import mixture as number_mixture
 from models.compiled import _pipeline
 from models.learner import Learner, Make
-from models.mixture import WHY, Mixture
 from models.river_fleet import RiverFleet
 from models.ways import Question, way_of
+from streamgauge.classes import Classes
 from streamgauge.plugins import find, options
 from streamgauge.schedule import Lane
 from streamgauge.state import Keys
@@ -66,13 +68,20 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
 
 
 def mixture(
-    number: int, lane: Lane, capacity: int, keys: Keys, pending: int, *, from_fleet: bool
-) -> Compiled:
+    number: int, lane: Lane, capacity: int, keys: Keys, pending: int, *, from_fleet: bool,
+    classes: Classes | None = None,
+) -> Compiled:  # fmt: skip
     """The learner of a lane whose task names no model; `pending` predictions of a device wait, and
     with `from_fleet` a new one begins with what all of them have learned."""
-    learner = Mixture(
+    if classes is not None:
+        learner = class_mixture.build(
+            number, lane.inputs, capacity, keys,
+            classes=classes.most, declared=bool(classes.declared), pending=pending,
+            from_fleet=from_fleet,
+        )  # fmt: skip
+        return Compiled(learner, compiled=True, why=class_mixture.WHY)
+    learner = number_mixture.build(
         number, lane.inputs, capacity, keys,
-        delay=lane.delay, level=not lane.change, pending=pending,
-        from_fleet=from_fleet,
+        delay=lane.delay, level=not lane.change, pending=pending, from_fleet=from_fleet,
     )  # fmt: skip
-    return Compiled(learner, compiled=True, why=WHY)
+    return Compiled(learner, compiled=True, why=number_mixture.WHY)

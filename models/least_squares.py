@@ -6,11 +6,20 @@ Ljung and Soderstrom (1983), "Theory and Practice of Recursive Identification", 
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["START", "gain", "packed", "start", "update"]
+__all__ = ["START", "gain", "packed", "product", "start", "update"]
 
 START = 0.03
 """Variance of a weight before it has learned, and the most that forgetting may make of it: with
 features and target of variance 1 a ridge that keeps thirty labels from being learned by heart."""
+
+
+@kernel
+def product(weights: Floats, z: Floats) -> float:
+    """What weights make of inputs; of more weights than inputs, the first."""
+    found = 0.0
+    for j in range(len(z)):
+        found += weights[j] * z[j]
+    return found
 
 
 @kernel

@@ -1,14 +1,18 @@
-"""Weights of experts by what each would have saved: a mixture no worse than the best of them.
+"""Weights of experts, so that their mixture is no worse than the best of them.
 
-Gaillard, Stoltz and van Erven (2014), "A second-order bound with excess losses": ML-Poly, with the
-gradient of the loss in place of the loss, so that it is the best fixed mixture that is matched, and
-with regrets that fade, so that another expert may be the best later.
+Of numbers by what each would have saved: Gaillard, Stoltz and van Erven (2014), "A second-order
+bound with excess losses", ML-Poly, with the gradient of the loss in place of the loss, so that it
+is the best fixed mixture that is matched, and with regrets that fade, so that another expert may be
+the best later. Of probabilities by what each has lost: Cesa-Bianchi and Lugosi (2006), "Prediction,
+Learning, and Games", section 2.2, with losses that fade.
 """
+
+import math
 
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["mixed", "reweigh"]
+__all__ = ["mixed", "outweigh", "reweigh"]
 
 FADES = 0.999
 """Of a regret, from one label to the next: a thousand labels count."""
@@ -17,6 +21,9 @@ STEEP = 3.0
 best answer is the median, without its kink at 0."""
 MOST = 5.0
 """Scales that one label may save or cost at most."""
+SHARP = 0.1
+"""Of a Brier score, which is 2 at most: an expert that is better by .01 for a thousand labels has
+e times the weight of another."""
 
 
 @kernel
@@ -49,3 +56,23 @@ def reweigh(
     for k in range(len(answers)):
         # Where nobody is better than the mixture, the first one is safe.
         weights[k] = weights[k] / total if total > 0.0 else 1.0 if k == 0 else 0.0
+
+
+@kernel
+def outweigh(weights: Floats, losses: Floats, chances: Floats, truth: int) -> None:
+    """Learn from one label, class `truth`, of which `chances float64[k, classes]` were told before
+    it: by their Brier scores. The others are state, float64[k], 0 at first; weights become 1
+    together."""
+    experts, classes = chances.shape
+    for k in range(experts):
+        lost = 0.0
+        for c in range(classes):
+            miss = chances[k, c] - (1.0 if c == truth else 0.0)
+            lost += miss * miss
+        losses[k] = FADES * losses[k] + lost
+    least, total = min(losses), 0.0
+    for k in range(experts):
+        weights[k] = math.exp(SHARP * (least - losses[k]))
+        total += weights[k]
+    for k in range(experts):
+        weights[k] /= total

@@ -11,22 +11,21 @@ said then, however late the label comes.
 """
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from models.learner import Blobs
-from models.least_squares import gain, packed, start, update
+from models.least_squares import gain, packed, product, start, update
 from models.mixing import mixed, reweigh
+from models.mixture_fleet import MixtureFleet, blocks_of
+from models.running_scale import SETTLED, WILD, observe, standardise
 from streamgauge.arrays import Floats, Ints
-from streamgauge.calls import Call, Now
 from streamgauge.kernels import kernel
-from streamgauge.schedule import BASE, LABEL, LANE, MADE, MODEL, ROW, SEQUENCE, SLOT, STEP, Schedule
-from streamgauge.state import Block, Field, Keys, reset_rows
+from streamgauge.schedule import BASE, LABEL, LANE, MADE, MODEL, ROW, SEQUENCE, SLOT, STEP
+from streamgauge.state import Field, Keys
 from streamgauge.words import Step
 
-__all__ = ["EXPERTS", "WHY", "Mixture"]
+__all__ = ["EXPERTS", "WHY", "build"]
 
 EXPERTS = ("last value", "yesterday", "last week", "linear", "quick linear", "robust linear")
 """Who is followed, in words; the first is safe."""
@@ -47,17 +46,10 @@ BACK = 6
 MOVES, MORE = 10, 5
 """Own features: what is told of the target's past, which waits with the prediction; its last value
 and the time of day."""
-FAR = 5.0
-"""Deviations beyond which a feature counts as so far."""
 FARTHEST = 20.0
 """Scales that a regression may tell at most."""
 LABELS = 1_000.0
 """That the scale is a mean of."""
-WILD = 10.0
-"""Scales, or deviations, beyond which a value moves its own yardstick no further."""
-SETTLED = 30.0
-"""Values after which a yardstick can tell what is wild."""
-
 # Columns of a model's row that are one number; see `_fields`.
 SCALE, COUNTED, MEAN_LABEL, TAUGHT, BORN = range(5)
 FIRST = BORN + 1
@@ -120,47 +112,13 @@ def _gather(raw: Floats, x: Floats, settings: Floats, moves: Floats, base: float
 
 
 @kernel
-def _observe(counts: Floats, means: Floats, variances: Floats, raw: Floats) -> None:
-    """Let the scaler see the features; a wild one moves it as far as a value at the edge would."""
-    for j in range(len(raw)):
-        v = raw[j]
-        if v == v:
-            counts[j] += 1.0
-            if counts[j] > SETTLED:
-                edge = WILD * math.sqrt(variances[j])
-                v = min(max(v, means[j] - edge), means[j] + edge)
-            old = means[j]
-            means[j] += (v - old) / counts[j]
-            variances[j] += ((v - old) * (v - means[j]) - variances[j]) / counts[j]
-
-
-@kernel
-def _standardise(means: Floats, variances: Floats, raw: Floats, z: Floats) -> None:
-    """z: deviations from the mean within FAR, 0 where there is no value; 1 at the end."""
-    for j in range(len(raw)):
-        s = math.sqrt(variances[j])
-        v = (raw[j] - means[j]) / s if s > 0.0 else 0.0
-        # NaN is neither.
-        z[j] = FAR if v > FAR else -FAR if v < -FAR else v if v == v else 0.0
-    z[len(raw)] = 1.0
-
-
-@kernel
-def _linear(weights: Floats, z: Floats) -> float:
-    found = 0.0
-    for j in range(len(z)):
-        found += weights[j] * z[j]
-    return found
-
-
-@kernel
 def _tell(said: Floats, moves: Floats, weights: Floats, z: Floats, scale: float) -> None:
     """What each expert says, as a change."""
     said[LAST] = 0.0
     said[YESTERDAY] = moves[6] if moves[6] == moves[6] else 0.0
     said[LAST_WEEK] = moves[7] if moves[7] == moves[7] else said[YESTERDAY]
     for k in range(len(FORGETS)):
-        v = scale * _linear(weights[k * len(z) : (k + 1) * len(z)], z)
+        v = scale * product(weights[k * len(z) : (k + 1) * len(z)], z)
         edge = FARTHEST * scale
         said[LINEAR + k] = edge if v > edge else -edge if v < -edge else v if v == v else 0.0
 
@@ -191,7 +149,7 @@ def _regress(
                 continue
             forget = FORGETS[k]
             own = weights[k * size : (k + 1) * size]
-            miss = truth - _linear(own, z)
+            miss = truth - product(own, z)
             miss = min(max(miss, -LIMITS[k]), LIMITS[k]) if miss == miss else 0.0
             for j in range(size):
                 own[j] += direction[j] / (forget + along) * miss
@@ -223,8 +181,8 @@ def _say(row: Floats, raw: Floats, z: Floats, moves: Floats, said: Floats) -> fl
     f = len(raw)
     means, weights, covariances, votes = _places(f)
     spread = row[means + f : weights]
-    _observe(row[FIRST:means], row[means : means + f], spread, raw)
-    _standardise(row[means : means + f], spread, raw, z)
+    observe(row[FIRST:means], row[means : means + f], spread, raw)
+    standardise(row[means : means + f], spread, raw, z)
     _tell(said, moves, row[weights:covariances], z, row[SCALE])
     return float(mixed(row[votes : votes + len(said)], said))
 
@@ -242,15 +200,15 @@ def _learn(
         reweigh(row[votes : votes + n], regrets, squares, said, mix, change, row[SCALE])
     _scale(row, change)
     if row[SCALE] > 0.0:
-        _standardise(row[means : means + f], row[means + f : weights], raw, z)
+        standardise(row[means : means + f], row[means + f : weights], raw, z)
         truth = change / row[SCALE]
         _regress(row[weights:covariances], row[covariances:votes], z, truth, direction)
 
 
 @kernel
 def _run(
-    codes: Ints, numbers: Floats, x: Floats, answers: Floats, model: Floats, fleet: Floats,
-    device: Floats, waiting: Floats, settings: Floats, lane: int, n: int,
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats, _parts: Floats, model: Floats,
+    fleet: Floats, device: Floats, waiting: Floats, settings: Floats, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = len(settings) - INPUTS + MOVES + MORE
     experts = LINEAR + len(FORGETS)
@@ -277,7 +235,7 @@ def _run(
             _gather(raw, x[i], settings, moves, base, due)
             if from_fleet:
                 means, weights = _places(f)[:2]
-                _observe(
+                observe(
                     fleet[FIRST:means], fleet[means : means + f], fleet[means + f : weights], raw
                 )
             found = _say(row, raw, z, moves, said)
@@ -301,80 +259,29 @@ def _run(
             _learn(fleet, raw, z, direction, said, mix, change)
 
 
-class Mixture:
-    """Mixtures of one lane: a model for each device or one for the fleet; see `Learner`."""
+def build(
+    lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, delay: int, level: bool,
+    pending: int, from_fleet: bool = False,
+) -> MixtureFleet:  # fmt: skip
+    """Mixtures of one lane: a model for each device or one for the fleet.
 
-    def __init__(
-        self, lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, delay: int,
-        level: bool, pending: int, from_fleet: bool = False,
-    ) -> None:  # fmt: skip
-        """`delay` is the horizon in microseconds, 0 where it counts readings; `level`: answers are
-        values, not changes; `pending` predictions of a device may wait; `from_fleet`: a new
-        device's model begins as one that learned from all of them, else it begins empty."""
-        self.lane, self.keys = lane, keys
-        f = len(inputs) + MOVES + MORE
-        size, experts = f + 1, len(EXPERTS)
-        fields = [
-            Field("scale"), Field("counted"), Field("mean_label"), Field("taught"), Field("born"),
-            Field("count", (f,)), Field("mean", (f,)), Field("variance", (f,)),
-            Field("weight", (len(FORGETS), size)), Field("covariance", (2, packed(size))),
-            Field("share", (experts,)), Field("regret", (experts,)), Field("square", (experts,)),
-        ]  # fmt: skip
-        model = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
-        fleet = Block(fields, 1, keys=Keys.FLEET)
-        nan = math.nan
-        device = Block(
-            [
-                Field("quick", (), nan), Field("slow", (), nan), Field("back", (BACK,), nan),
-                Field("slot", (SLOTS,), nan), Field("hour", (HOURS,), nan), Field("slots"),
-            ],
-            capacity,
-        )  # fmt: skip
-        waiting = Block(
-            [
-                Field("moves", (MOVES,)), Field("said", (experts,)), Field("base"), Field("mix"),
-            ],
-            capacity, layers=max(2, pending),
-        )  # fmt: skip
-        waiting.depth = device.view("slots")
-        if keys is Keys.FLEET:
-            model.open(np.zeros(1, np.int64))
-        self.blocks: Mapping[str, Block] = {
-            "model": model, "fleet": fleet, "device": device, "waiting": waiting
-        }  # fmt: skip
-        self.blobs: Blobs | None = None
-        self._settings = np.array([level, delay, from_fleet, *inputs], np.float64)
-        # Compiles now, or loads from the cache, instead of at the first reading.
-        self.run(Schedule(1, 1))
-
-    def run(self, schedule: Schedule) -> None:
-        """Predict and learn, step by step; see `models.learner.Learner`."""
-        self.call(schedule).run(steps=schedule.n)
-
-    def call(self, schedule: Schedule) -> Call:
-        """:meth:`run` as one kernel call over STEPS."""
-        steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers)
-        state = (self.blocks["model"].array, self.blocks["fleet"].array[0])
-        past = (self.blocks["device"].array, self.blocks["waiting"].stack)
-        own = (*state, *past, self._settings)
-        return Call(_run, (*steps, *own, self.lane, Now.STEPS))
-
-    def evict(self, rows: Ints) -> None:
-        """Forget these device rows."""
-        reset_rows(self.blocks, rows)
-
-    @property
-    def failures(self) -> Mapping[str, int]:
-        """None: it refuses nothing."""
-        return Counter()
-
-    def shares(self, rows: Sequence[int]) -> dict[str, float]:
-        """How much the models of these device rows follow each of EXPERTS, in the mean; together 1.
-        Empty where there is no row."""
-        if not rows:
-            return {}
-        own = [0] if self.keys is Keys.FLEET else list(rows)
-        found = self.blocks["model"].view("share")[own]
-        # Before the first label there are none: the last value is followed.
-        found[found.sum(axis=1) == 0.0, LAST] = 1.0
-        return dict(zip(EXPERTS, found.mean(axis=0).tolist(), strict=True))
+    `delay` is the horizon in microseconds, 0 where it counts readings; `level`: answers are values,
+    not changes; `pending` predictions of a device may wait; `from_fleet`: a new device's model
+    begins as one that learned from all of them, else it begins empty.
+    """
+    f = len(inputs) + MOVES + MORE
+    size, experts, nan = f + 1, len(EXPERTS), math.nan
+    model = [
+        Field("scale"), Field("counted"), Field("mean_label"), Field("taught"), Field("born"),
+        Field("count", (f,)), Field("mean", (f,)), Field("variance", (f,)),
+        Field("weight", (len(FORGETS), size)), Field("covariance", (2, packed(size))),
+        Field("share", (experts,)), Field("regret", (experts,)), Field("square", (experts,)),
+    ]  # fmt: skip
+    device = [
+        Field("quick", (), nan), Field("slow", (), nan), Field("back", (BACK,), nan),
+        Field("slot", (SLOTS,), nan), Field("hour", (HOURS,), nan), Field("slots"),
+    ]  # fmt: skip
+    waiting = [Field("moves", (MOVES,)), Field("said", (experts,)), Field("base"), Field("mix")]
+    blocks = blocks_of(model, device, waiting, capacity, keys, pending)
+    settings = np.array([level, delay, from_fleet, *inputs], np.float64)
+    return MixtureFleet(_run, EXPERTS, blocks, settings, lane, keys)

@@ -57,6 +57,10 @@ model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
 kind = "regression"
 label = { from = "column:told", delay = "5s" }
 model = ["linear_model.LinearRegression"]
+[tasks.class]
+kind = "classification"
+classes = [false, true]
+label = { from = "column:sign" }
 [tasks.sign]
 kind = "classification"
 classes = [false, true]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ingest.rejects import Rejects
 from models.compile import Compiled
-from models.mixture import Mixture
+from models.mixture_fleet import MixtureFleet
 from models.selection import Selection
 from monitoring import class_scores
 from monitoring.number_scores import FIELDS
@@ -276,7 +276,7 @@ class LiveBoard:
     def _follows(self, lane: int, row: int) -> dict[str, float]:
         """Whom the mixture of a device follows; over all devices the mean of theirs."""
         learner = self._stages.learners[lane]
-        if not isinstance(learner, Mixture):
+        if not isinstance(learner, MixtureFleet):
             return {}
         rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]
         return learner.shares(rows)

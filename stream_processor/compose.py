@@ -188,7 +188,8 @@ def _model(
     """The models of lane k."""
     if not task.model:
         from_fleet = task.start != "empty" and lane.scope == "device"
-        return mixture(k, lane, limit, _keys(lane), pending, from_fleet=from_fleet)
+        keys = _keys(lane)
+        return mixture(k, lane, limit, keys, pending, from_fleet=from_fleet, classes=classes)
     question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
     make = build_model(task.model, task.kind)
     return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)

@@ -52,10 +52,10 @@ class Classes:
     delay: str
     accuracy: float
 
-    def toml(self, classes: str, model: str) -> str:
-        """The whole configuration; `classes` are listed as in TOML."""
+    def toml(self, classes: str, more: str = "") -> str:
+        """The whole configuration; `classes` are listed as in TOML, no model is named."""
         return (
-            f'[tasks.t]\nkind = "classification"\nclasses = {classes}\nmodel = {model}\n'
+            f'[tasks.t]\nkind = "classification"\nclasses = {classes}\n{more}'
             f'label = {{ from = "column:label", delay = {self.delay} }}\n'
             '[drift]\ndetector = "none"\n'
         )

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from models.least_squares import START, gain, packed, start, update
 from models.mixing import mixed, reweigh
-from models.mixture import EXPERTS, Mixture
+from models.mixture import EXPERTS
+from models.mixture import build as mixture
+from models.mixture_fleet import MixtureFleet
 from stream_processor.changes import compare
 from stream_processor.definition import definition
 from stream_processor.pipeline import Pipeline
@@ -32,9 +34,9 @@ BEGIN = pd.Timestamp("2026-03-02", tz="UTC")
 calm = settings(deadline=None, max_examples=20, derandomize=True)
 
 
-def build(keys: Keys = Keys.DEVICE, *, level: bool = False) -> Mixture:
+def build(keys: Keys = Keys.DEVICE, *, level: bool = False) -> MixtureFleet:
     """A mixture for the steps of the contract suite."""
-    return Mixture(LANE, INPUTS, ROWS, keys, delay=60 * 10**6, level=level, pending=400)
+    return mixture(LANE, INPUTS, ROWS, keys, delay=60 * 10**6, level=level, pending=400)
 
 
 @calm
@@ -314,7 +316,7 @@ def test_a_task_without_a_model_changes_nothing_for_others() -> None:
 
 
 def test_other_kinds_name_a_model() -> None:
-    """A task of classes without one is a mistake, with a remedy."""
+    """A task of clusters without one is a mistake, with a remedy."""
     text = '[channels]\na = {}\n[tasks.t]\nkind = "clustering"\n'
     with pytest.raises(Problems, match=r"model: missing; .*model = \"cluster\.KMeans\""):
         load_text(text, Path("pipeline.toml"), {}, for_replay=True)

@@ -181,7 +181,7 @@ def _check_task(
         _miss_model(task, path, findings)
 
 
-MIXED = ("forecast", "regression")
+MIXED = ("forecast", "regression", "classification")
 """Kinds of tasks that need no model."""
 
 

@@ -98,7 +98,7 @@ class TaskSettings:
     or whatever numbers come, up to `classes_max` different ones."""
     classes_max: Annotated[int, Field(ge=2, le=100)] = 20
     model: Steps = ()
-    """None: a mixture of what is known to work, for numbers; see `models.mixture`."""
+    """None: a mixture of what is known to work; see `models.mixture` and `models.class_mixture`."""
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
