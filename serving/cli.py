@@ -222,21 +222,25 @@ def _init(chosen: argparse.Namespace) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
+    from serving.first_compile import compiling_told
     from serving.run import run
 
-    return run(chosen.pipeline, accept=chosen.accept)
+    with compiling_told():
+        return run(chosen.pipeline, accept=chosen.accept)
 
 
 def _replay(chosen: argparse.Namespace) -> int:
+    from serving.first_compile import compiling_told
     from serving.replay import replay
 
-    return replay(
-        chosen.pipeline,
-        chosen.data,
-        output=chosen.output,
-        rejects=chosen.rejects,
-        speed=chosen.speed,
-    )
+    with compiling_told():
+        return replay(
+            chosen.pipeline,
+            chosen.data,
+            output=chosen.output,
+            rejects=chosen.rejects,
+            speed=chosen.speed,
+        )
 
 
 def _profile(chosen: argparse.Namespace) -> int:
@@ -255,9 +259,11 @@ def _profile(chosen: argparse.Namespace) -> int:
 
 
 def _tune(chosen: argparse.Namespace) -> int:
+    from serving.first_compile import compiling_told
     from serving.tune.command import tune
 
-    return tune(chosen.pipeline, chosen.data, output=chosen.output, trials=chosen.trials)
+    with compiling_told():
+        return tune(chosen.pipeline, chosen.data, output=chosen.output, trials=chosen.trials)
 
 
 def _check(chosen: argparse.Namespace) -> int:

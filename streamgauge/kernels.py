@@ -11,6 +11,7 @@ Two traps of numba's own cache, both reproduced, are closed here:
 """
 
 import hashlib
+import importlib
 import os
 import platform
 import sys
@@ -24,6 +25,8 @@ import llvmlite
 import llvmlite.binding
 import numba
 import numpy as np
+
+from streamgauge.late_imports import late
 
 __all__ = ["cache_folder", "kernel", "kernel_sources"]
 
@@ -81,6 +84,9 @@ def cache_folder() -> Path:
 
 
 numba.config.CACHE_DIR = str(cache_folder())
+with late("scipy.linalg", "scipy.linalg.cython_blas"):
+    # Imported at the first kernel anyway, and with it all of scipy.linalg, which only np.dot needs.
+    importlib.import_module("numba.np.arraymath")
 
 
 def kernel(function: Callable[P, R]) -> Callable[P, R]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.services.ports import free_port, wait_for
 
 __all__ = ["Service", "command", "environment", "service"]
+
+
+COMPILING = re.compile(r"^(compiling kernels, once|\d+ kernels compiled).*\n", re.MULTILINE)
 
 
 def command(*arguments: str | Path) -> list[str]:
@@ -92,9 +96,10 @@ class Service:
 
     @property
     def errors(self) -> str:
-        """What it wrote to stderr."""
+        """What it wrote to stderr, without what it said of kernels that it had to compile."""
         path = self.folder / "err"
-        return path.read_text(encoding="utf-8") if path.exists() else ""
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        return COMPILING.sub("", text)
 
     def text(self, path: str) -> str:
         """The body of an answer; urllib.error.HTTPError where it is a refusal."""
