@@ -38,9 +38,9 @@ _COUNTLESS = 1e9
 @kernel
 def tick(rhythm: Floats, time: int) -> None:
     """A value came: learn how often they do. `rhythm` is float64[RHYTHM]."""
-    gap = time - rhythm[LAST]
+    gap = max(time - rhythm[LAST], 0.0)
     if rhythm[COUNT] > 0.0:
-        bounded = gap if rhythm[COUNT] < 2.0 else min(gap, 3.0 * rhythm[GAP])
+        bounded = gap if rhythm[GAP] == 0.0 else min(gap, 3.0 * rhythm[GAP])
         rhythm[GAP] += (bounded - rhythm[GAP]) * max(1.0 / rhythm[COUNT], 0.01)
     rhythm[LAST], rhythm[COUNT] = time, rhythm[COUNT] + 1.0
 

@@ -130,7 +130,7 @@ def windowed(
     and into how many seasons a day is divided; `rates` are the probability of a false alarm per
     comparison and how many there may be a day; `own` are the detector's own settings.
     """
-    (reference, window, every, seasons), (alpha, alarms) = sizes, rates
+    (reference, window, every, seasons), (p_value, alarms) = sizes, rates
     for name, size in (("reference", reference), ("window", window)):
         if not 10 <= size <= _LARGEST:
             raise ValueError(f"{name} is {size}; it counts values, from 10 to {_LARGEST:,}")
@@ -138,11 +138,11 @@ def windowed(
         raise ValueError(f"every is {every}; {window} values of the window must divide by it")
     if not 1 <= seasons <= 48:
         raise ValueError(f"seasons is {seasons}; it counts parts of a day, from 1 to 48")
-    if not 0.0 < alpha <= 0.1:
-        raise ValueError(f"alpha is {alpha}; it is a probability up to 0.1, such as 0.0001")
+    if not 0.0 < p_value <= 0.1:
+        raise ValueError(f"p_value is {p_value}; it is a probability up to 0.1, such as 0.0001")
     if not 0.0 <= alarms <= 1e6:
         raise ValueError(f"alarms_per_day is {alarms}; write how many, such as 0.01")
     shaped = float(signal.kind is Kind.SHAPE)
-    limits = np.concatenate([np.array([alpha, alarms, *sizes, shaped]), own])
+    limits = np.concatenate([np.array([p_value, alarms, *sizes, shaped]), own])
     season = BEGINS + window // every + reference + window
     return PerPart(detector, watch, signal, capacity, RHYTHM + seasons * season, limits)

@@ -6,6 +6,7 @@ Raab, Heusinger and Schleif (2020), "Reactive soft prototype computing for conce
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,7 @@ N, BEGUN, RING = range(3)
 # Settings; the writer's number follows.
 WINDOW, STAT, LEAST, SEED, SHAPED, OWN_WRITER = range(6)
 _SHORT = 10_000
+_BY_11: Any = np.uint64(11)
 
 
 @kernel
@@ -35,10 +37,10 @@ def draw(places: Ints, wanted: int, seed: int, n: int) -> None:
     """Bring so many places, drawn without putting back, to the front of 0 ... k - 1."""
     for k in range(len(places)):
         places[k] = k
-    state = mixed(np.uint64(seed), np.uint64(n))
+    state = mixed(seed, n)
     for k in range(wanted):
-        state = mixed(state, np.uint64(k))
-        other = k + int(state >> np.uint64(11)) % (len(places) - k)
+        state = mixed(state, k)
+        other = k + int(state >> _BY_11) % (len(places) - k)
         places[k], places[other] = places[other], places[k]
 
 

@@ -114,7 +114,7 @@ def build(
     reference: int = 1_000,
     window: int = 500,
     every: int = 100,
-    alpha: float = 1e-4,
+    p_value: float = 1e-4,
     alarms_per_day: float = 0.0,
     seasons: int = 1,
 ) -> PerPart:
@@ -125,9 +125,9 @@ def build(
     latest `window` values every `every` of them. With `seasons` a day (UTC) has so many parts, each
     with a reference and a window of its own.
 
-    `alpha` is the probability of a false alarm at one comparison. `alarms_per_day`, where it is not
-    0, is how many false alarms a day one part of one device may give: `alpha` is then lowered to
-    what follows from it and from how often values come.
+    `p_value` is the probability of a false alarm at one comparison. `alarms_per_day`, where it is
+    not 0, is how many false alarms a day one part of one device may give: `p_value` is then lowered
+    to what follows from it and from how often values come.
 
     Of a shape an event's `after` is the index, `before` the one that chance brings about,
     `magnitude` by how many deviations it is beyond that; of other signals `before` and `after` are
@@ -140,5 +140,9 @@ def build(
             f"window is {window} and reference {reference}; each bin needs 5 values of both, "
             f"{5 * bins} in all"
         )
-    sizes, rates, own = (reference, window, every, seasons), (alpha, alarms_per_day), [float(bins)]
+    sizes, rates, own = (
+        (reference, window, every, seasons),
+        (p_value, alarms_per_day),
+        [float(bins)],
+    )
     return windowed(("psi", VERSION), _watch, signal, capacity, sizes, rates, np.array(own))

@@ -70,8 +70,8 @@ class Subject:
 SMALL = {"delta": 0.9, "clock": 3, "max_buckets": 2, "min_window_length": 1}
 EAGER = {"drift_confidence": 0.2, "warning_confidence": 0.4, "two_sided_test": True}
 CHUNKS = {"chunk": 25, "reference": 6, "deviations": 3.0}
-WINDOWS = {"reference": 20, "window": 20, "every": 5, "alpha": 0.05}
-TRENDS = {"block": 20.0, "blocks": 10, "alpha": 0.1}
+WINDOWS = {"reference": 20, "window": 20, "every": 5, "p_value": 0.05}
+TRENDS = {"block": 20.0, "blocks": 10, "p_value": 0.1}
 SUBJECTS = (
     Subject("adwin", "as River's", Kind.ERROR),
     Subject("adwin", "quick", Kind.ERROR, {"delta": 0.3, "clock": 1, "grace_period": 0}),
@@ -114,7 +114,7 @@ SUBJECTS = (
     Subject("window_ks", "by seasons", Kind.SHAPE, {**WINDOWS, "seasons": 3}, frozenset({CHANGED})),
     Subject("psi", "quick", Kind.LEVEL, {**WINDOWS, "bins": 2}),
     Subject("psi", "of shapes", Kind.SHAPE, {**WINDOWS, "bins": 4}, frozenset({CHANGED})),
-    Subject("mann_kendall", "quick", Kind.ERROR, {"block": 5.0, "blocks": 8, "alpha": 0.1}),
+    Subject("mann_kendall", "quick", Kind.ERROR, {"block": 5.0, "blocks": 8, "p_value": 0.1}),
     Subject("mann_kendall", "by days", Kind.LEVEL, {**TRENDS, "alarms_per_day": 2_000.0}),
 )
 
