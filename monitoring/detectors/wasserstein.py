@@ -1,7 +1,6 @@
-"""Wasserstein distance of whole chunks: says how far values moved, on the average, to get where
-they are.
+"""Wasserstein distance of chunks: says how far values moved, on the average, from where they were.
 
-It sees a far outlying tenth that Kolmogorov-Smirnov's largest difference hardly notices.
+It sees few values that lie far off, which the largest difference of two distributions hardly does.
 """
 
 from monitoring.detectors._chunks import (
