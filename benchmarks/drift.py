@@ -65,6 +65,16 @@ UNSEEN = (
     ),
     Stretch("beijing_air.csv.gz", ("WSPM",), "Asia/Shanghai", ("2013-03-01", "2017-02-28")),
 )  # fmt: skip
+OTHERS: Sequence[Mapping[str, tuple[str, Mapping[str, Any]]]] = (
+    {"shape": ("window_ks", {})},
+    {"shape": ("psi", {})},
+    {"shape": ("hellinger", {})},
+    {"shape": ("wasserstein", {})},
+    {"shape": ("kswin", {})},
+    {"level": ("page_hinkley", {})},
+    {"level": ("mann_kendall", {})},
+)
+"""What is there beside the usual detectors: signal, detector and options."""
 RIVER: Mapping[str, Callable[[], Any]] = {
     "River ADWIN": drift.ADWIN,
     "River PageHinkley": drift.PageHinkley,
@@ -91,18 +101,21 @@ def _row(detector: str, on: str, values: int, alarms: float, *delays: str) -> di
 
 
 def _made_up(name: str) -> list[dict[str, Any]]:
-    quiet = fleet(columns(name, QUIET))
     changes = ({"shift": 0.5}, {"shift": 1.0}, {"scale": 1.5}, {"skewed": 1.0})
-    changed = [fleet(columns(name, CHANGE + AFTER, **change)) for change in changes]
-    rows = [
-        _row(
-            f"{signal} by {detector}", name, quiet.values, quiet.per_100k(signal),
-            *(_delay(found, signal) for found in changed),
-        )
-        for signal, (detector, _) in USUAL.items()
-    ]  # fmt: skip
+    tables = [columns(name, CHANGE + AFTER, **change) for change in changes]
+    quiet, rows = columns(name, QUIET), []
+    for detectors in (USUAL, *OTHERS):
+        calm = fleet(quiet, detectors)
+        changed = [fleet(table, detectors) for table in tables]
+        rows += [
+            _row(
+                f"{signal} by {detector}", name, calm.values, calm.per_100k(signal),
+                *(_delay(found, signal) for found in changed),
+            )
+            for signal, (detector, _) in detectors.items()
+        ]  # fmt: skip
     for title, made in RIVER.items():
-        rows.append(_row(title, name, QUIET * DEVICES, _river(made, columns(name, QUIET))))
+        rows.append(_row(title, name, QUIET * DEVICES, _river(made, quiet)))
     return rows
 
 
@@ -126,13 +139,17 @@ def _real(stretch: Stretch, seen: str) -> list[dict[str, Any]]:
     if not (DATA / stretch.file).exists():
         return []
     row, time, values = _table(stretch)
-    each = [watch(row, time, column.reshape(-1, 1), zone=stretch.zone) for column in values.T]
-    given = sum(found.values for found in each)
     on = f"{stretch.file.removesuffix('.csv.gz')} {' '.join(stretch.channels[:3])}, {seen}"
     rows = []
-    for signal, (detector, _) in USUAL.items():
-        alarms = sum(len(found.of(signal)) for found in each) * 1e5 / given
-        rows.append(_row(f"{signal} by {detector}", on, given, alarms))
+    for detectors in (USUAL, *OTHERS):
+        each = [
+            watch(row, time, column.reshape(-1, 1), detectors, zone=stretch.zone)
+            for column in values.T
+        ]
+        given = sum(found.values for found in each)
+        for signal, (detector, _) in detectors.items():
+            alarms = sum(len(found.of(signal)) for found in each) * 1e5 / given
+            rows.append(_row(f"{signal} by {detector}", on, given, alarms))
     raw = [
         column[(row == k) & np.isfinite(column)]
         for column in values.T

@@ -26,7 +26,7 @@ from stream_processor.settings.features import build_features, choose_inputs, im
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import Settings
 from stream_processor.settings.tasks import LabelSettings, TaskSettings
-from stream_processor.settings.watching import watching
+from stream_processor.settings.watching import THRESHOLDS, watching
 from stream_processor.silence import Silence
 from stream_processor.stages import Stages
 from stream_processor.walk import PART
@@ -42,8 +42,6 @@ __all__ = ["AT_ONCE", "compose", "most_pending"]
 
 AT_ONCE = Span("", 0, 0)
 """The horizon of a regression: its label belongs to the same reading."""
-THRESHOLDS = ("h", "alarms_per_day")
-"""Options of detectors that state does not depend on."""
 
 
 def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:

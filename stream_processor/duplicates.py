@@ -18,6 +18,7 @@ import numpy as np
 
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
+from streamgauge.splitmix import mixed
 
 __all__ = ["LONGEST_MEMORY", "Policy", "by_time", "key_of", "recognise", "remembered"]
 
@@ -45,32 +46,18 @@ def remembered(policy: Policy, asked: int | None) -> int:
 
 _word: Any = np.uint64
 _whole: Any = np.int64
-# splitmix64, Steele, Lea and Flood 2014.
-_STEP = _word(0x9E3779B97F4A7C15)
-_FIRST = _word(0xBF58476D1CE4E5B9)
-_SECOND = _word(0x94D049BB133111EB)
-_BY_27, _BY_30, _BY_31 = _word(27), _word(30), _word(31)
 _TO_53_BITS = _word(11)
 _ABSENT = _word(0x7FF8000000000000)
 """Every NaN is the same absence."""
 
 
 @kernel
-def _mixed(state: int, word: int) -> int:
-    z = (_word(state) ^ _word(word)) + _STEP
-    z = (z ^ (z >> _BY_30)) * _FIRST
-    z = (z ^ (z >> _BY_27)) * _SECOND
-    mixed: int = z ^ (z >> _BY_31)
-    return mixed
-
-
-@kernel
 def _content_key(time: int, values: Floats) -> int:
     """Of event time and the bits of the k values."""
     words = values.view(np.uint64)
-    state = _mixed(_word(0), _word(time))
+    state = mixed(_word(0), _word(time))
     for c in range(len(values)):
-        state = _mixed(state, words[c] if values[c] == values[c] else _ABSENT)
+        state = mixed(state, words[c] if values[c] == values[c] else _ABSENT)
     key: int = _whole(state >> _TO_53_BITS)
     return key
 
@@ -84,8 +71,8 @@ def _sequence_key(time: int, received: int, sequence: int) -> int:
     count (-1) are told by their time.
     """
     dated = time != received or sequence < 0
-    state = _mixed(_word(1), _word(sequence))
-    key: int = _whole(_mixed(state, _word(time) if dated else _word(0)) >> _TO_53_BITS)
+    state = mixed(_word(1), _word(sequence))
+    key: int = _whole(mixed(state, _word(time) if dated else _word(0)) >> _TO_53_BITS)
     return key
 
 

@@ -142,3 +142,25 @@ def test_the_budget_is_shared_and_what_is_given_itself_stays() -> None:
     )
     assert own.uses[Kind.LEVEL][1].options == {"alarms_per_day": 8.0 / (2 * 2)}
     assert own.uses[Kind.NOISE][1].options == {"h": 50.0}
+
+
+def test_every_detector_that_takes_a_budget_shares_it() -> None:
+    """By its signature; not one that has none, one with a threshold of its own, or of errors."""
+    drift = """
+[drift]
+detector = "window_ks"
+level = "mann_kendall"
+noise = { use = "window_ks", p_value = 1e-6 }
+shape = "psi"
+"""
+    uses = watching(loaded(CONFIG + drift)).uses
+    shared = {"alarms_per_day": 2.0 / (2 * 2 * 2)}
+    assert {kind: use.options for kind, (_, use) in uses.items()} == {
+        Kind.ERROR: {},
+        Kind.LEVEL: shared,
+        Kind.NOISE: {"p_value": 1e-6},
+        Kind.SHAPE: shared,
+    }
+    alone = watching(loaded(CONFIG + '[drift]\nlevel = "page_hinkley"\nshape = "kswin"\n')).uses
+    assert alone[Kind.NOISE][1].options == {"alarms_per_day": 2.0 / (2 * 2)}
+    assert {} == alone[Kind.LEVEL][1].options == alone[Kind.SHAPE][1].options

@@ -6,7 +6,7 @@ That moment is a mark: every new best moves it. One mark is for a rise, one for 
 
 import math
 
-from monitoring.detectors._per_part import tell
+from monitoring.detectors._per_part import deviations, tell
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
@@ -36,8 +36,6 @@ RISE, FALL = 5, 9
 USUAL, SINCE_N, SINCE_SUM, SINCE = range(4)
 # Where the fields of a detector itself begin.
 OWN = 13
-# A change by so many deviations is that of values which did not vary at all.
-_COUNTLESS = 1e9
 
 
 @kernel
@@ -83,10 +81,10 @@ def say(
     before, lasted = own[at + USUAL], max(own[at + SINCE_N], 1.0)
     after = own[at + SINCE_SUM] / lasted
     spread = math.sqrt(max(own[SQUARES], 0.0) / own[N])
-    step, unit = abs(after - before), numbers[i, UNIT]
+    unit = numbers[i, UNIT]
     tell(
         log, log_numbers, count, codes, i, writer, UP if after > before else DOWN, own[at + SINCE],
-        before * unit, after * unit, lasted, step / spread if step < _COUNTLESS * spread else 0.0,
+        before * unit, after * unit, lasted, deviations(before, after, spread),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from monitoring.detectors._evidence import refuse
-from monitoring.detectors._per_part import tell
+from monitoring.detectors._per_part import deviations, tell
 from streamgauge import adwin
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call
@@ -57,11 +57,11 @@ def _watch(
         spread = math.sqrt(max(head[VARIANCE], 0.0) / kept)
         # Where a histogram forgot the times of its values, these are taken for regular.
         lasted = (codes[i, TIME] - heads[own, BEGUN]) * ((kept - 1.0) / (width - 1.0))
-        step, unit = abs(after - before), numbers[i, UNIT]
+        unit = numbers[i, UNIT]
         tell(
             log, log_numbers, count, codes, i, limits[OWN_WRITER], UP if after > before else DOWN,
             codes[i, TIME] - int(lasted), before * unit, after * unit, kept,
-            step / spread if step < 1e9 * spread else 0.0,
+            deviations(before, after, spread),
         )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from monitoring.detectors._per_part import PerPart, tell
+from monitoring.detectors._per_part import DAY, RHYTHM, PerPart, tell, tick
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
@@ -24,14 +24,13 @@ UP, DOWN = int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN)
 # Fields of a part: what a residual is around, and a level around its usual one, since the last
 # alarm, and how many values ago that was; how often values come; and how much more their means
 # scatter than those of independent values.
-CENTRE, SHIFT, AGE, COUNT, LAST, GAP, BLOCK_SUM, BLOCK_COUNT, BLOCKS, EXCESS = range(10)
+CENTRE, SHIFT, AGE, COUNT, _, GAP, BLOCK_SUM, BLOCK_COUNT, BLOCKS, EXCESS = range(10)
 # Then for either side: the sum, and since it was last low what it was then, how many values, seen,
 # usual, since when.
 RISE, FALL, FIELDS = 10, 16, 22
 SUM, BASE, N, SEEN_SUM, USUAL_SUM, SINCE_WHEN = range(6)
 # Settings.
 K, H, ALARMS, VARIANCE, KNOWN, HOLD, OWN_WRITER = range(7)
-_DAY = 86_400e6
 # Values that the centre looks back on; values of a block mean, and blocks that their scatter does.
 _MEMORY, _BLOCK, _BLOCKS = 5_000.0, 100.0, 100.0
 # Of each kind of signal the variance, if values were independent and normal; and for how many
@@ -92,13 +91,9 @@ def _watch(
         time = codes[i, TIME]
         own = state[codes[i, ROW], codes[i, PART]]
         seen, usual = numbers[i, SEEN], numbers[i, USUAL]
-        gap = time - own[LAST]
-        if own[COUNT] > 0.0:
-            bounded = gap if own[COUNT] < 2.0 else min(gap, 3.0 * own[GAP])
-            own[GAP] += (bounded - own[GAP]) * max(1.0 / own[COUNT], 0.01)
-        else:
+        if own[COUNT] == 0.0:
             own[AGE] = limits[KNOWN]
-        own[LAST], own[COUNT] = time, own[COUNT] + 1.0
+        tick(own[COUNT : COUNT + RHYTHM], time)
         own[AGE] = min(own[AGE] + 1.0, _MEMORY)
         value = numbers[i, VALUE] - own[CENTRE]
         own[CENTRE] += value / own[AGE]
@@ -114,7 +109,7 @@ def _watch(
             continue
         h = limits[H]
         if limits[ALARMS] > 0.0:
-            h = max(h, threshold(k, _DAY / max(own[GAP], 1.0) / limits[ALARMS]))
+            h = max(h, threshold(k, DAY / max(own[GAP], 1.0) / limits[ALARMS]))
         if own[at + SUM] <= h:
             continue
         lasted = own[at + N]

@@ -14,8 +14,8 @@ from stream_processor.settings.fields import PluginUse
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.tasks import TaskSettings
-from stream_processor.settings.uses import CODECS, DETECTORS, RECEIVERS, SELECTIONS, SINKS, SOURCES
-from stream_processor.settings.watching import watching
+from stream_processor.settings.uses import CODECS, RECEIVERS, SELECTIONS, SINKS, SOURCES
+from stream_processor.settings.watching import DETECTORS, watching
 from streamgauge.devices import Devices
 from streamgauge.plugins import UnknownPlugin, load
 from streamgauge.signal import Kind, Signal

@@ -15,7 +15,7 @@ from stream_processor.settings.model import FeatureSettings, Settings, SourceSet
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
 from stream_processor.settings.tasks import SelectSettings, TaskSettings
-from stream_processor.settings.watching import AUTO
+from stream_processor.settings.watching import AUTO, DETECTORS
 from streamgauge import plugins
 
 __all__ = ["check_uses"]
@@ -26,7 +26,6 @@ CODECS = "ingest.codecs"
 SOURCES = "ingest.sources"
 SINKS = "monitoring.sinks"
 RECEIVERS = "monitoring.receivers"
-DETECTORS = "monitoring.detectors"
 SELECTIONS = "models.selections"
 FEATURES = "stream_processor.features"
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 
 from stream_processor.settings.fields import PluginUse
 from stream_processor.settings.model import Settings
+from streamgauge import plugins
 from streamgauge.schema import Kind as ChannelKind
 from streamgauge.signal import Kind
 
-__all__ = ["AUTO", "FEW", "Watching", "watching"]
+__all__ = ["AUTO", "DETECTORS", "FEW", "THRESHOLDS", "Watching", "watching"]
 
 FEW = 10_000
 """Devices up to which channels are watched unless something else is said: what watches them takes
@@ -16,6 +17,9 @@ FEW = 10_000
 USUAL = {Kind.LEVEL: "cusum", Kind.NOISE: "cusum", Kind.SHAPE: "chunk_ks"}
 AUTO = "auto"
 """What stands for the usual detector."""
+DETECTORS, BUDGET = "monitoring.detectors", "alarms_per_day"
+THRESHOLDS = ("h", "p_value", BUDGET)
+"""Options of which a detector's state knows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +56,16 @@ def watching(settings: Settings) -> Watching:
             use = PluginUse(usual) if devices <= FEW else None
         if use is not None and channels:
             uses[kind] = kind.value, use
-    sharing = [kind for kind, (_, use) in uses.items() if _shares(use)]
+    sharing = [kind for kind, (_, use) in uses.items() if kind is not Kind.ERROR and _shares(use)]
     each = drift.alarms_per_day / (devices * max(len(channels) * len(sharing), 1))
     for kind in sharing:
         key, use = uses[kind]
-        uses[kind] = key, replace(use, options={**use.options, "alarms_per_day": each})
+        uses[kind] = key, replace(use, options={**use.options, BUDGET: each})
     return Watching(uses, channels, each, devices, len(sharing))
 
 
 def _shares(use: PluginUse) -> bool:
     """Whether its threshold follows from the false alarms of all, since none is given itself."""
-    return use.use == "cusum" and not {"h", "alarms_per_day"} & use.options.keys()
+    known = plugins.names(DETECTORS)
+    takes = use.use in known and BUDGET in plugins.options(plugins.load(DETECTORS, use.use))
+    return takes and not {*THRESHOLDS} & use.options.keys()

@@ -69,6 +69,9 @@ class Subject:
 
 SMALL = {"delta": 0.9, "clock": 3, "max_buckets": 2, "min_window_length": 1}
 EAGER = {"drift_confidence": 0.2, "warning_confidence": 0.4, "two_sided_test": True}
+CHUNKS = {"chunk": 25, "reference": 6, "deviations": 3.0}
+WINDOWS = {"reference": 20, "window": 20, "every": 5, "p_value": 0.05}
+TRENDS = {"block": 20.0, "blocks": 10, "p_value": 0.1}
 SUBJECTS = (
     Subject("adwin", "as River's", Kind.ERROR),
     Subject("adwin", "quick", Kind.ERROR, {"delta": 0.3, "clock": 1, "grace_period": 0}),
@@ -101,6 +104,18 @@ SUBJECTS = (
         {"chunk": 10, "reference": 4, "deviations": 1.0, "in_a_row": 1},
         frozenset({CHANGED}),
     ),
+    Subject("hellinger", "small", Kind.SHAPE, CHUNKS, frozenset({CHANGED})),
+    Subject("wasserstein", "small", Kind.SHAPE, CHUNKS, frozenset({CHANGED})),
+    Subject("kswin", "as River's", Kind.ERROR),
+    Subject("kswin", "quick", Kind.LEVEL, {"window_size": 20, "stat_size": 8, "alpha": 0.05}),
+    Subject("kswin", "of shapes", Kind.SHAPE, {"seed": 7}, frozenset({CHANGED})),
+    Subject("window_ks", "quick", Kind.ERROR, {**WINDOWS, "window": 10}),
+    Subject("window_ks", "by days", Kind.NOISE, {**WINDOWS, "alarms_per_day": 100.0}),
+    Subject("window_ks", "by seasons", Kind.SHAPE, {**WINDOWS, "seasons": 3}, frozenset({CHANGED})),
+    Subject("psi", "quick", Kind.LEVEL, {**WINDOWS, "bins": 2}),
+    Subject("psi", "of shapes", Kind.SHAPE, {**WINDOWS, "bins": 4}, frozenset({CHANGED})),
+    Subject("mann_kendall", "quick", Kind.ERROR, {"block": 5.0, "blocks": 8, "p_value": 0.1}),
+    Subject("mann_kendall", "by days", Kind.LEVEL, {**TRENDS, "alarms_per_day": 2_000.0}),
 )
 
 

@@ -1,0 +1,66 @@
+"""Hellinger distance of whole chunks: says when values are distributed in another way.
+
+It compares share by share, so that it sees gaps and peaks which cancel out in the sums that others
+compare. Ditzler and Polikar (2011), "Hellinger distance based drift detection for nonstationary
+environments".
+"""
+
+import math
+
+from monitoring.detectors._chunks import BINS, CHUNKS, by_chunk, counts, judge, put, say, totals
+from monitoring.detectors._per_part import PerPart
+from streamgauge.arrays import Floats, Ints
+from streamgauge.kernels import kernel
+from streamgauge.signal import PART, ROW, Signal
+
+__all__ = ["VERSION", "build"]
+
+VERSION = 1
+
+
+@kernel
+def _distance(own: Floats) -> float:
+    """Between 0 and 1, by the shares of the 32 bins."""
+    old, new = totals(own)
+    common = 0.0
+    for b in range(BINS):
+        reference, this = counts(own, b)
+        common += math.sqrt(reference * this)
+    return math.sqrt(max(1.0 - common / math.sqrt(old * new), 0.0))
+
+
+@kernel
+def _watch(
+    codes: Ints, numbers: Floats, n: Ints, log: Ints, log_numbers: Floats, count: Ints,
+    state: Floats, limits: Floats,
+) -> None:  # fmt: skip
+    for i in range(n[0]):
+        own = state[codes[i, ROW], codes[i, PART]]
+        if not put(own, codes, numbers, i, limits):
+            continue
+        distance = _distance(own) if own[CHUNKS] > 0.0 else 0.0
+        usual, beyond = judge(own, limits, distance)
+        if beyond > 0.0:
+            say(codes, i, log, log_numbers, count, own, limits, usual, distance, beyond)
+
+
+def build(
+    signal: Signal,
+    capacity: int,
+    *,
+    chunk: int = 500,
+    reference: int = 20,
+    deviations: float = 4.0,
+    in_a_row: int = 2,
+) -> PerPart:
+    """A detector for the shape of the values of up to `capacity` devices.
+
+    The first `reference` chunks of `chunk` values are the reference; an alarm is when the distance
+    from it is more than its mean so far and `deviations` standard deviations, `in_a_row` times.
+
+    An event's `after` is the distance of the last chunk from the reference, between 0 and 1,
+    `before` what it usually is, `magnitude` by how many deviations it is beyond that, `since` when
+    the first chunk began that was too far.
+    """
+    limits = (chunk, reference, deviations, in_a_row)
+    return by_chunk(("hellinger", VERSION), _watch, signal, capacity, limits)

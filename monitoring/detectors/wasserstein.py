@@ -1,0 +1,77 @@
+"""Wasserstein distance of chunks: says how far values moved, on the average, from where they were.
+
+It sees few values that lie far off, which the largest difference of two distributions hardly does.
+"""
+
+from monitoring.detectors._chunks import (
+    BINS,
+    CHUNKS,
+    WIDTH,
+    by_chunk,
+    counts,
+    judge,
+    put,
+    say,
+    totals,
+)
+from monitoring.detectors._per_part import PerPart
+from streamgauge.arrays import Floats, Ints
+from streamgauge.kernels import kernel
+from streamgauge.signal import PART, ROW, UNIT, Signal
+
+__all__ = ["VERSION", "build"]
+
+VERSION = 1
+
+
+@kernel
+def _distance(own: Floats) -> float:
+    """The area between the two distributions, in standard deviations; exact for values at the
+    middle of their bins."""
+    old, new = totals(own)
+    apart, ours, theirs = 0.0, 0.0, 0.0
+    for b in range(BINS):
+        reference, this = counts(own, b)
+        theirs += reference
+        ours += this
+        apart += abs(ours / new - theirs / old)
+    return apart * WIDTH
+
+
+@kernel
+def _watch(
+    codes: Ints, numbers: Floats, n: Ints, log: Ints, log_numbers: Floats, count: Ints,
+    state: Floats, limits: Floats,
+) -> None:  # fmt: skip
+    for i in range(n[0]):
+        own = state[codes[i, ROW], codes[i, PART]]
+        if not put(own, codes, numbers, i, limits):
+            continue
+        distance = _distance(own) if own[CHUNKS] > 0.0 else 0.0
+        usual, beyond = judge(own, limits, distance)
+        if beyond > 0.0:
+            unit = numbers[i, UNIT]
+            usual, distance = usual * unit, distance * unit
+            say(codes, i, log, log_numbers, count, own, limits, usual, distance, beyond)
+
+
+def build(
+    signal: Signal,
+    capacity: int,
+    *,
+    chunk: int = 500,
+    reference: int = 20,
+    deviations: float = 4.0,
+    in_a_row: int = 2,
+) -> PerPart:
+    """A detector for the shape of the values of up to `capacity` devices.
+
+    The first `reference` chunks of `chunk` values are the reference; an alarm is when the distance
+    from it is more than its mean so far and `deviations` standard deviations, `in_a_row` times.
+
+    An event's `after` is the distance of the last chunk from the reference, in the channel's unit,
+    `before` what it usually is, `magnitude` by how many deviations it is beyond that, `since` when
+    the first chunk began that was too far.
+    """
+    limits = (chunk, reference, deviations, in_a_row)
+    return by_chunk(("wasserstein", VERSION), _watch, signal, capacity, limits)
