@@ -139,9 +139,9 @@ class Running:
             self._intake.taking = False
         self.server.start()
         self.worker.recover(accept=accept)
-        self.history.resume(self.worker.place)
-        if self.quarantine is not None:
-            self.quarantine.resume(self.worker.place)
+        for sink in self.sinks:
+            if hasattr(sink, "resume"):
+                sink.resume(self.worker.place)
         self.worker.start()
         if self._intake is not None:
             self._intake.taking = True

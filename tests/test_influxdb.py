@@ -1,6 +1,8 @@
 """The InfluxDB sink: right points, none lost while the server is away, the worker never waits."""
 
+import json
 import math
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,19 +44,26 @@ SLOW = 60.0
 
 @contextmanager
 def opened(url: str, **options: Any) -> Iterator[Buffered[bytes]]:
-    """A sink to that address."""
-    sink = influxdb.open(LANES, "pumps", Path("unused"), lambda: START, url=url, **options)
-    try:
-        yield sink
-    finally:
-        sink.close()
+    """A sink to that address, whose folder goes with it."""
+    with tempfile.TemporaryDirectory() as folder:
+        sink = influxdb.open(LANES, "pumps", Path(folder), lambda: START, url=url, **options)
+        try:
+            yield sink
+        finally:
+            sink.close()
+
+
+def arrived(sink: Buffered[bytes]) -> None:
+    """Wait until the server has all: what is on the disk is safe, but not there yet."""
+    assert sink.flush(SLOW), sink.state()
+    wait_for(lambda: not sink.state().get("spilled_bytes"), SLOW)
 
 
 def delivered(sink: Buffered[bytes], *outputs: Output) -> None:
     """Write and wait until the server has it."""
     for one in outputs:
         sink.write(one)
-    assert sink.flush(SLOW), sink.state()
+    arrived(sink)
 
 
 def expected(records: list[Record], names: tuple[str, ...] = DEVICES) -> Points:
@@ -141,7 +150,10 @@ def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
 
 def test_nothing_is_lost_while_the_server_is_not_there_yet(tmp_path: Path) -> None:
     """Started before its server, the sink says why it waits and delivers in the end."""
-    with victoria_metrics(tmp_path, running=False) as server, opened(server.url) as sink:
+    with (
+        victoria_metrics(tmp_path, running=False) as server,
+        opened(server.url, spill_bytes=0) as sink,
+    ):
         for minute in range(30):
             sink.write(output(minutes(minute, minute + 1)))
         assert not sink.flush(0.2)
@@ -150,7 +162,7 @@ def test_nothing_is_lost_while_the_server_is_not_there_yet(tmp_path: Path) -> No
         assert server.url in state["why"]
         assert (state["backlog"], state["dropped_total"]) == (30 * 18, 0)
         server.start()
-        assert sink.flush(SLOW)
+        arrived(sink)
         assert sink.state()["ok"]
         assert sink.state()["retries_total"] > 0
         wanted = without_db(expected(minutes(0, 30)))
@@ -168,7 +180,7 @@ def test_nothing_is_lost_when_the_server_restarts(tmp_path: Path) -> None:
             if minute == 40:
                 wait_for(lambda: not sink.state()["ok"])
                 server.start()
-        assert sink.flush(SLOW)
+        arrived(sink)
         wanted = without_db(expected(minutes(0, 60)))
         wait_for(lambda: without_db(server.points("iot_prediction.*")) == wanted)
 
@@ -326,6 +338,10 @@ def test_malformed_lines_are_found_and_set_aside() -> None:
         assert (state["dead_total"], state["sent_total"], state["ok"]) == (3, 97, True)
         assert [int(line.rpartition(" ")[2]) for line, _ in sink.delivery.dead] == sorted(bad)
         assert "as the test wants" in sink.delivery.dead[0][1]
+        assert sink._dead is not None
+        letters = [json.loads(one) for one in sink._dead.path.read_text().splitlines()]
+        assert [one["letter"] for one in letters] == [line for line, _ in sink.delivery.dead]
+        assert [one["why"] for one in letters] == [why for _, why in sink.delivery.dead]
 
 
 def test_a_server_that_refuses_every_line_is_not_asked_for_ever() -> None:
@@ -334,6 +350,11 @@ def test_a_server_that_refuses_every_line_is_not_asked_for_ever() -> None:
         delivered(sink, output([predicted(m) for m in range(5000)]))
         assert sink.state()["dead_total"] == 5000
         assert len(server.sizes) < 300
+        assert sink._dead is not None
+        letters = [json.loads(one)["letter"] for one in sink._dead.path.read_text().splitlines()]
+        assert sorted(int(one.rpartition(" ")[2]) for one in letters) == list(
+            map(made, range(5000))
+        )
 
 
 @pytest.mark.parametrize("status", [401, 404, 429, 500, 502, 503])
@@ -354,7 +375,7 @@ def test_what_an_operator_can_mend_is_tried_again(status: int) -> None:
         if status != 502:
             assert f"answered {status}: as the test wants" in state["why"]
         broken.clear()
-        assert sink.flush(SLOW)
+        arrived(sink)
         assert len(server.taken) == 1
 
 
@@ -375,7 +396,7 @@ def test_a_server_that_does_not_answer_stops_nobody() -> None:
         assert hanging.wait(SLOW)
         for minute in range(1, 200):
             sink.write(output([predicted(minute)]))
-        assert sink.flush(SLOW)
+        arrived(sink)
         ended.set()
         assert {int(line.rpartition(" ")[2]) for line in server.taken} == set(map(made, range(200)))
 
@@ -384,7 +405,7 @@ def test_a_full_buffer_drops_the_oldest() -> None:
     """What waits is bounded; the newest survive and the loss is counted and reported."""
     with picky(lambda lines: (204 if open_gate.is_set() else 503, {})) as server:
         open_gate = threading.Event()
-        with opened(server.url, buffer_bytes=30_000) as sink:
+        with opened(server.url, buffer_bytes=30_000, spill_bytes=0) as sink:
             sink.write(output([predicted(0)]))
             wait_for(lambda: not sink.state()["ok"])
             for minute in range(1, 101):
@@ -393,7 +414,7 @@ def test_a_full_buffer_drops_the_oldest() -> None:
             assert state["backlog_bytes"] <= 30_000
             assert state["dropped_total"] == 101 - state["backlog"] > 50
             open_gate.set()
-            assert sink.flush(SLOW)
+            arrived(sink)
             times = [int(line.rpartition(" ")[2]) for line in server.taken]
             assert times[0] == made(0)
             assert times[1:] == [made(m) for m in range(state["dropped_total"] + 1, 101)]
@@ -413,7 +434,7 @@ def test_closing_delivers_what_waits() -> None:
 
 def test_closing_without_a_server_ends_and_counts() -> None:
     """Waits are cut short; what was not delivered is said."""
-    with opened(f"http://127.0.0.1:{free_port()}") as sink:
+    with opened(f"http://127.0.0.1:{free_port()}", spill_bytes=0) as sink:
         sink.write(output([predicted(1), predicted(2)]))
         wait_for(lambda: not sink.state()["ok"])
         sink.close()
@@ -476,7 +497,7 @@ def test_lines_are_those_of_a_plain_encoder() -> None:
         numbers[rng.random(4) < 0.2] = math.nan
         numbers[rng.random(4) < 0.05] = math.inf
         records.append((code, tuple(numbers.tolist())))
-    encoder = LinesEncoder(LANES, "pumps", per_device=True)
+    encoder = LinesEncoder("pumps", per_device=True)
     lines = encoder.encode([output(records[:11]), output([]), output(records[11:])])
     text = lines.part(0, len(lines)).decode()
     assert text.endswith("\n")
@@ -490,7 +511,7 @@ def test_lines_are_those_of_a_plain_encoder() -> None:
 
 def test_without_devices_only_the_fleet_is_written() -> None:
     """Scores and drift over all devices: the number of series does not grow with the fleet."""
-    encoder = LinesEncoder(LANES, "pumps", per_device=False)
+    encoder = LinesEncoder("pumps", per_device=False)
     event = Event(EventKind.DRIFT_UP, 1, 0, made(3), 0, 0.5, 2.25, 30.0)
     one = output(minutes(0, 9), events=[event], scores=[scores(7, (-1, 0, 1))])
     lines = encoder.encode([one])

@@ -1,6 +1,7 @@
 """The InfluxDB sink and a real InfluxDB 1: its own write endpoint, its own rules."""
 
 import json
+import tempfile
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -15,25 +16,26 @@ from monitoring.sinks._buffered import Buffered
 from tests.outputs import LANES, START, Record, made, output, predicted
 from tests.services.influxdb import InfluxDB1, influxdb_1
 from tests.services.ports import wait_for
-
-SLOW = 60.0
-"""Seconds that a loaded machine may take."""
+from tests.test_influxdb import SLOW, arrived
 
 
 @contextmanager
 def opened(url: str, **options: Any) -> Iterator[Buffered[bytes]]:
     """A sink to the database `plant` at that address."""
     chosen: dict[str, Any] = {"database": "plant"} | options
-    sink = influxdb.open(LANES, "pumps", Path("unused"), lambda: START, url=url, **chosen)
-    try:
-        yield sink
-    finally:
-        sink.close()
+    with tempfile.TemporaryDirectory() as folder:
+        sink = influxdb.open(LANES, "pumps", Path(folder), lambda: START, url=url, **chosen)
+        try:
+            yield sink
+        finally:
+            sink.close()
 
 
-def held(server: InfluxDB1, source: str = "iot_prediction", **login: str) -> dict[int, float | str]:
+def held(
+    server: InfluxDB1, source: str = "iot_prediction", field: str = "value", **login: str
+) -> dict[int, float | str]:
     """Time in microseconds and value of each of its points."""
-    asked = {"db": "plant", "epoch": "u", "q": f"SELECT value FROM {source}"} | login
+    asked = {"db": "plant", "epoch": "u", "q": f"SELECT {field} FROM {source}"} | login
     where = f"{server.url}/query?{urllib.parse.urlencode(asked)}"
     with urllib.request.urlopen(where, timeout=10) as answer:
         found = json.load(answer)["results"][0].get("series", [])
@@ -58,7 +60,7 @@ def test_nothing_is_lost_when_the_server_restarts(tmp_path: Path) -> None:
                 wait_for(lambda: "is not reached" in sink.state()["why"])
                 server.start()
         sink.write(output(numbered(0, 60)))
-        assert sink.flush(SLOW), sink.state()
+        arrived(sink)
         assert held(server) == {made(minute): float(minute) for minute in range(60)}
         state = sink.state()
         assert (state["ok"], state["dead_total"], state["dropped_total"]) == (True, 0, 0)
@@ -70,7 +72,7 @@ def test_a_database_that_is_made_later(tmp_path: Path) -> None:
         sink.write(output(numbered(0, 3)))
         wait_for(lambda: "database not found" in sink.state()["why"])
         server.does("CREATE DATABASE plant")
-        assert sink.flush(SLOW), sink.state()
+        arrived(sink)
         assert len(held(server)) == 3
 
 
@@ -89,6 +91,15 @@ def test_points_that_the_server_drops_are_set_aside_alone(tmp_path: Path) -> Non
             line, why = sink.delivery.dead[0]
             assert line.endswith(str(made(1)))
             assert "field type conflict" in why
+            # A letter is a line: with another field in place of that of text it is taken.
+            assert sink._dead is not None
+            letters = [json.loads(one) for one in sink._dead.path.read_text().splitlines()]
+            assert [one["letter"].rpartition(" ")[2] for one in letters] == [
+                str(made(m)) for m in (1, 2, 3)
+            ]
+            mended = [one["letter"].replace(" value=", " mended=") + "000" for one in letters]
+            server.write("\n".join(mended))
+            assert len(held(server, "iot_prediction", field="mended")) == 3
         numbers = {time: one for time, one in held(server).items() if isinstance(one, float | int)}
         assert numbers == {made(m): float(m) for m in range(3 * week, 3 * week + 20)}
 

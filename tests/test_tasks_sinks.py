@@ -218,7 +218,7 @@ def test_influxdb_has_fields_for_them(ran: Ran, tmp_path: Path) -> None:
     """Class names as text, each probability and the distance as numbers, at the points' times."""
     with influxdb_1(tmp_path) as server:
         server.does("CREATE DATABASE plant")
-        lines = LinesEncoder(ran.lanes, "market", per_device=True).encode(ran.outputs)
+        lines = LinesEncoder("market", per_device=True).encode(ran.outputs)
         # What it takes without being told is nanoseconds.
         server.write(lines.part(0, len(lines)).decode().replace("\n", "000\n"))
         found = {task: points(server, task) for task in ("trend", "mode", "strange", "price")}

@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["MALFORMED", "Delivery", "GaveUp", "Lot", "Refused"]
@@ -45,7 +45,7 @@ class Lot(Protocol[Cut_co]):
         ...
 
     def shown(self, k: int) -> str:
-        """One of them, for people to read."""
+        """One of them as text, whole."""
         ...
 
 
@@ -53,7 +53,8 @@ class Delivery(Generic[Part]):
     """Sends what there is in batches until each is taken or found to be unacceptable.
 
     `sleep(seconds)` waits and returns True when told to stop meanwhile; `chance()` gives numbers in
-    [0, 1), by which waits differ between services that lost the same server.
+    [0, 1), by which waits differ between services that lost the same server. `aside(letters, why)`
+    gets all that no try will deliver.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class Delivery(Generic[Part]):
         batch: int,
         sleep: Callable[[float], bool],
         chance: Callable[[], float] = random.random,
+        aside: Callable[[Iterable[str], str], None] | None = None,
     ) -> None:
         self.batch = batch
         """How many per request; smaller once the server said that a request was too large."""
@@ -73,6 +75,7 @@ class Delivery(Generic[Part]):
         self._post = post
         self._sleep = sleep
         self._chance = chance
+        self._aside = aside
 
     def send(self, lot: Lot[Part]) -> None:
         """Deliver all of them; GaveUp when told to stop before."""
@@ -124,3 +127,5 @@ class Delivery(Generic[Part]):
         self.counts["dead_total"] += stop - start
         for k in range(max(start, stop - KEPT), stop):
             self.dead.append((lot.shown(k), why))
+        if self._aside is not None:
+            self._aside(map(lot.shown, range(start, stop)), why)

@@ -18,7 +18,6 @@ from streamgauge.arrays import Floats, Ints
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import BASE, HALF, LABEL, LANE, MADE, RESIDUAL, ROW, VALUE
-from streamgauge.schedule import Lane
 
 __all__ = ["Lines", "LinesEncoder", "tag"]
 
@@ -81,12 +80,9 @@ class LinesEncoder:
     Without `per_device` there are no single predictions, silences, values and no tag `device`.
     """
 
-    def __init__(self, lanes: Sequence[Lane], stream: str, *, per_device: bool) -> None:
+    def __init__(self, stream: str, *, per_device: bool) -> None:
         self._per_device = per_device
-        horizons = [f",horizon={tag(lane.horizon)}" if lane.horizon else "" for lane in lanes]
         self._stream = f",stream={tag(stream)}"
-        rest = [f"{self._stream},task={tag(lane.task)}" for lane in lanes]
-        self._tags = [f"{horizon}{more}" for horizon, more in zip(horizons, rest, strict=True)]
 
     def encode(self, outputs: Sequence[Output]) -> Lines:
         """All lines of these outputs."""
@@ -202,7 +198,9 @@ class LinesEncoder:
         name = tag(output.device(row)) if self._per_device else ""
         device = f",device={name}" if name else ""
         way = f",direction={direction}" if direction else ""
-        return f"{measurement}{device}{way}{self._tags[lane]}"
+        of = output.predictions.lanes[lane]
+        horizon = f",horizon={tag(of.horizon)}" if of.horizon else ""
+        return f"{measurement}{device}{way}{horizon}{self._stream},task={tag(of.task)}"
 
 
 def _lines(

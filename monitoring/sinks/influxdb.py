@@ -7,16 +7,22 @@ written, and under which tags: see `_lines.LinesEncoder`.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from monitoring.sinks._buffered import Buffered
+from monitoring.sinks._dead_letters import DeadLetters
 from monitoring.sinks._influx_1_server import Server1
 from monitoring.sinks._influx_server import Server
 from monitoring.sinks._lines import LinesEncoder
+from monitoring.sinks._spill import Spill, place_of
 from streamgauge import durations
 from streamgauge.hosts import unencrypted, web_server
 from streamgauge.schedule import Lane
 
 __all__ = ["notes", "open"]
+
+LEAST_SPILL = 10_000_000
+"""Bytes on the disk below which files of some thousand records would push each other out."""
 
 
 def open(  # noqa: A001 - what opens a plug-in has one name in every folder
@@ -36,6 +42,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     per_device: bool = True,
     batch: int = 5_000,
     buffer_bytes: int = 100_000_000,
+    spill_bytes: int = 1_000_000_000,
     timeout: str = "10s",
     tls: bool | None = None,
 ) -> Buffered[bytes]:
@@ -48,12 +55,15 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
       10,000 devices × 3 tasks are 30,000 series and a point per prediction. Without it only scores
       and drift over all devices are written.
     - `batch`: lines per request
-    - `buffer_bytes`: what may wait, at about 100 bytes per record; beyond it the oldest is dropped
-      and counted
+    - `buffer_bytes`: what may wait in memory, at about 100 bytes per record; from half of it on the
+      oldest goes to the disk
+    - `spill_bytes`: what may wait on the disk, at about 40 bytes per record; beyond it the oldest
+      is dropped and counted. 0 keeps everything in memory.
     - `timeout`: of one request
     - `tls`: left out, https is expected except on this machine; false allows http
 
-    ValueError for an address or duration that is none.
+    What the server refuses for good is appended to `dead.jsonl`, beside what waits on the disk.
+    ValueError for an address or duration that is none, and for sizes that hold nothing.
     """
     web_server(url, tls)
     if batch < 1:
@@ -66,16 +76,29 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
         raise ValueError(
             "retention, username and password are of InfluxDB 1; name its database as well"
         )
+    if buffer_bytes < 1:
+        raise ValueError(f"buffer_bytes = {buffer_bytes} holds nothing; 100000000 work well")
+    if spill_bytes and spill_bytes < LEAST_SPILL:
+        raise ValueError(
+            f"spill_bytes = {spill_bytes} holds next to nothing; write at least {LEAST_SPILL}, "
+            "or 0 to keep what waits in memory alone"
+        )
     seconds = durations.microseconds(timeout) / 1e6
     server: Server | Server1
     if database:
         server = Server1(url, database, retention, (username, password), seconds)
     else:
         server = Server(url, org, bucket, token, seconds)
-    encoder = LinesEncoder(lanes, stream, per_device=per_device)
+    encoder = LinesEncoder(stream, per_device=per_device)
+    # Of the address neither a user nor a password: it becomes the name of a folder.
+    host, port, path = (where := urlsplit(url)).hostname or "", str(where.port or ""), where.path
+    name = place_of(host, port, path, org, database or bucket, retention)
+    place = folder / "influxdb" / name
     return Buffered(
-        encoder.encode, server, clock, name="influxdb", batch=batch, buffer_bytes=buffer_bytes
-    )
+        encoder.encode, server, clock, name="influxdb", batch=batch, buffer_bytes=buffer_bytes,
+        spill=Spill(place, spill_bytes) if spill_bytes else None,
+        dead=DeadLetters(place / "dead.jsonl", clock),
+    )  # fmt: skip
 
 
 def notes(options: Mapping[str, Any]) -> list[str]:
