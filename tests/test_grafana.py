@@ -1,0 +1,262 @@
+"""The dashboards of deploy/grafana: each query runs against the real databases and finds rows."""
+
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations as pairs
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from httpx import Client
+
+from serving.compose import Running
+from stream_processor.settings import load_text
+from tests.drifting import MINUTE, START, stream
+from tests.grafana import BOARDS, FOLDER, Question, combinations, filled, questions, span
+from tests.services.influxdb import InfluxDB1, influxdb_1
+from tests.services.ports import free_port, wait_for
+from tests.services.prometheus import Prometheus, prometheus
+
+ODD = "pump (2)/a+b"
+"""A device whose name means something else in a regular expression."""
+N, CHANGE, PART = 6_500, 5_500, 500
+CONFIG = """
+[stream]
+name = "plant.1"
+[state]
+dir = "state"
+[serve]
+port = {port}
+[devices]
+limit = 10
+silent_after = "90s"
+[[source]]
+use = "http"
+time = "field:ts"
+partial = true
+[channels.heat]
+range = [-50, 100]
+[channels.flow]
+[channels.running]
+kind = "boolean"
+[tasks.heat_soon]
+kind = "forecast"
+target = "heat"
+horizons = ["10m", {{ readings = 1 }}]
+model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
+[tasks.runs]
+kind = "classification"
+target = "running"
+horizons = ["10m"]
+model = ["preprocessing.StandardScaler", "linear_model.LogisticRegression"]
+[tasks.strange]
+kind = "anomaly"
+ready_after = 100
+model = ["preprocessing.MinMaxScaler", "anomaly.HalfSpaceTrees"]
+label = {{ from = "http", match = {{ time_within = "10s" }} }}
+[tasks.mode]
+kind = "clustering"
+ready_after = 100
+model = ["preprocessing.StandardScaler", {{ use = "cluster.KMeans", n_clusters = 4, halflife = 0.2 }}]
+[[sink]]
+use = "influxdb"
+url = "{url}"
+database = "plant"
+"""
+FUNCTIONS = {"abs", "bottom", "count", "last", "max", "mean", "min", "non_negative_difference"}
+FUNCTIONS |= {"top", "time", "fill"}
+"""Of InfluxQL, those that version 3 has too (InfluxDB 3 Core, "InfluxQL feature support")."""
+
+
+@dataclass
+class Plant:
+    """A service that two devices post to, with a clock of the test's own."""
+
+    running: Running
+    client: Client
+    influx: InfluxDB1
+    monitor: Prometheus
+    hands: list[int]
+
+    @property
+    def now(self) -> int:
+        """What its clock says, microseconds UTC."""
+        return self.hands[0]
+
+    def post(self, device: str, first: int, last: int) -> None:
+        """Readings and labels of these minutes; the clock goes with them."""
+        heat = 20.0 + 2.0 * stream("AR(1) .9", N, 1, change=CHANGE, shift=6.0)
+        flow = stream("AR(1) .9", N, 2)
+        times = [START // 10**6 + 60 * k for k in range(N)]
+        self.hands[0] = times[last - 1] * 10**6 + MINUTE // 60
+        rows = [
+            {"device": device, "ts": times[k], "heat": 999.0 if k % 100 == 7 else heat[k],
+             "flow": flow[k], "running": bool(heat[k] > 20.0)}
+            for k in range(first, last)
+        ]  # fmt: skip
+        self._send("/v1/readings", [*rows, {"device": device, "ts": "never"}])
+        told = [
+            {"device": device, "time": times[k], "label": bool(abs(flow[k]) > 2.0)}
+            for k in range(first, last)
+        ]
+        self._send("/v1/labels", told)
+
+    def _send(self, path: str, body: Any) -> None:
+        answer = self.client.post(path, json=body)
+        assert answer.status_code == 202, answer.text
+
+    def scored(self, times: int) -> None:
+        """Let a minute pass, and wait until scores were written so many times."""
+        self.hands[0] += MINUTE
+        asked = 'SELECT count("labels") FROM "iot_model" WHERE "task" = \'runs\''
+        wait_for(lambda: (self.ask(asked) or [[0, 0]])[0][1] >= times, 60.0, what="scores")
+
+    def ask(self, query: str) -> list[list[Any]]:
+        """The rows that InfluxDB answers, of all series."""
+        asked = urllib.parse.urlencode({"db": "plant", "epoch": "ms", "q": query})
+        try:
+            with urllib.request.urlopen(f"{self.influx.url}/query?{asked}", timeout=60) as answer:
+                (found,) = json.load(answer)["results"]
+        except urllib.error.HTTPError as refused:
+            pytest.fail(f"{query}: {refused.read().decode()}")
+        assert "error" not in found, (query, found)
+        return [row for series in found.get("series", []) for row in series["values"]]
+
+    def rows(self, question: Question, chosen: dict[str, str]) -> list[Any]:
+        """What a question finds over all that was posted, with these values of the variables."""
+        end = self.now // 1_000
+        begin = end - question.back if question.back else START // 1_000
+        text = filled(question.text, chosen | span(begin, end))
+        if question.kind == "prometheus":
+            return self.monitor.query(text)
+        # A row that says nothing but its time is none.
+        return [row for row in self.ask(text) if any(value is not None for value in row[1:])]
+
+    def choices(self, board: str) -> list[dict[str, str]]:
+        """What a user may choose in a dashboard."""
+        found: dict[str, Any] = {}
+        for variable in BOARDS[board]["templating"]["list"]:
+            known = {name: values[0] for name, (_, values) in found.items()}
+            if variable["datasource"]["type"] == "influxdb":
+                values = [value for _, value in self.ask(filled(variable["query"], known))]
+            else:
+                asked = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])
+                assert asked is not None
+                values = [one["metric"][asked[2]] for one in self.monitor.query(asked[1])]
+            assert values, (board, variable["name"])
+            found[variable["name"]] = (variable, values)
+        chosen: list[dict[str, str]] = combinations(found)
+        return chosen
+
+
+@contextmanager
+def planted(folder: Path) -> Iterator[Plant]:
+    """That service between a real InfluxDB and a real Prometheus, before anything is posted."""
+    with influxdb_1(folder / "influxdb") as influx:
+        influx.does("CREATE DATABASE plant")
+        env = {"STREAMGAUGE_KEY_FILE": str(folder / "key")}
+        text = CONFIG.format(port=free_port(), url=influx.url)
+        settings = load_text(text, folder / "pipeline.toml", env)
+        hands = [START]
+        running = Running(settings, env, lambda: hands[0])
+        url = running.server.url
+        try:
+            with prometheus(folder, url) as monitor, Client(base_url=url, timeout=60) as client:
+                plant = Plant(running, client, influx, monitor, hands)
+                running.start()
+                wait_for(lambda: monitor.query("up == 1"), what="a scrape")
+                yield plant
+        finally:
+            running.stop()
+
+
+@pytest.fixture(scope="module")
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """The service after four and a half days: a level that rose, a device that was silent."""
+    with planted(tmp_path_factory.mktemp("plant")) as plant:
+        for first in range(0, N - PART, PART):
+            plant.post("pump-1", first, first + PART)
+        plant.scored(2)
+        plant.post("pump-1", N - PART, N)
+        plant.post(ODD, N - 300, N)
+        plant.scored(3)
+        yield plant
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_every_query_finds_rows(board: str, plant: Plant) -> None:
+    """With its variables filled in as Grafana does; of variables without "All", with some value."""
+    choices = plant.choices(board)
+    for one in questions(board):
+        wait_for(
+            lambda one=one: any([plant.rows(one, chosen) for chosen in choices]),  # noqa: C419 - each must be taken
+            what=f"rows of {one}",
+        )
+
+
+def test_a_device_of_any_name_is_found_alone(plant: Plant) -> None:
+    """Its name stands in regular expressions: it is escaped, and finds no other."""
+    chosen = {"stream": "plant.1", "device": ODD, "task": "heat_soon"}
+    (asked,) = (one for one in questions("device") if one.where == "Predictions and labels, how many A")
+    found = plant.rows(asked, chosen)
+    assert sum(row[1] for row in found) == 2 * 300
+    other = plant.rows(asked, chosen | {"device": "pump-1"})
+    assert sum(row[1] for row in other) == 2 * N
+
+
+def test_a_dashboard_says_what_the_service_says(plant: Plant) -> None:
+    """Errors that InfluxDB reckons from single predictions, and those of the page."""
+    chosen = {"stream": "plant.1", "device": ODD, "task": "heat_soon"}
+    (asked,) = (one for one in questions("device") if one.where.startswith("Error beside"))
+    text = filled(asked.text, chosen | span(START // 1_000, plant.now // 1_000))
+    whole = text.replace("time(10m), ", "").replace(" fill(none)", "")
+    [(_, near, _), (_, far, _)] = plant.ask(whole)
+    own = plant.client.get("/v1/tasks/heat_soon/scores", params={"device": ODD}).json()["items"]
+    by_horizon = {one["horizon"]: one["scores"]["mae"] for one in own}
+    assert near == pytest.approx(by_horizon["1 reading"], rel=1e-9)
+    assert far == pytest.approx(by_horizon["10m"], rel=1e-9)
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_a_dashboard_can_be_loaded(board: str) -> None:
+    """Its file is named in its uid, its panels have numbers of their own and do not overlap, and
+    whom they ask is provisioned."""
+    content = BOARDS[board]
+    assert content["uid"] == f"streamgauge-{board}"
+    panels = content["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    places = [panel["gridPos"] for panel in panels]
+    assert all(place["x"] + place["w"] <= 24 for place in places)
+    assert not [both for both in pairs(places, 2) if _overlap(*both)]
+    known = {
+        (one["type"], one["uid"])
+        for path in (FOLDER / "datasources").glob("*.yaml")
+        for one in yaml.safe_load(path.read_text(encoding="utf-8"))["datasources"]
+    }
+    asked = [*content["templating"]["list"], *content.get("annotations", {}).get("list", [])]
+    asked += [one for panel in panels for one in (panel, *panel["targets"])]
+    assert {(one["datasource"]["type"], one["datasource"]["uid"]) for one in asked} <= known
+
+
+def _overlap(one: dict[str, int], other: dict[str, int]) -> bool:
+    return all(
+        one[at] < other[at] + other[size] and other[at] < one[at] + one[size]
+        for at, size in (("x", "w"), ("y", "h"))
+    )
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_queries_use_what_every_version_has(board: str) -> None:
+    """No function of InfluxQL that version 3 lacks, and no clause (SLIMIT, INTO)."""
+    texts = [one.text for one in questions(board) if one.kind == "influxdb"]
+    used = {name for text in texts for name in re.findall(r"([a-z_]+)\(", text)}
+    assert used <= FUNCTIONS
+    assert not [text for text in texts if re.search(r"\b(SLIMIT|SOFFSET|INTO)\b", text)]
