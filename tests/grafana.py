@@ -18,7 +18,6 @@ BOARDS: Mapping[str, dict[str, Any]] = {
 _PLACE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)")
 _SPECIAL = re.compile(r"[\\^$*+?.()|[\]{}/]")
 _HOUR = 3_600_000
-ALL = "$__all"
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def span(begin: int, end: int) -> dict[str, str]:
 def filled(text: str, values: Mapping[str, str]) -> str:
     """A query with the values of the variables in their places, escaped as its places say.
 
-    The format `regex` puts a backslash before \\ ^ $ * + ? . ( ) | [ ] { } and /; the value that
+    The format `regex` escapes what means something in a regular expression, and /; the value that
     stands for "All" is put in as it is. KeyError for a variable that nobody knows.
     """
 

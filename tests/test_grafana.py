@@ -8,11 +8,11 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations as pairs
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import yaml
 from httpx import Client
@@ -28,6 +28,8 @@ from tests.services.prometheus import Prometheus, prometheus
 ODD = "pump (2)/a+b"
 """A device whose name means something else in a regular expression."""
 N, CHANGE, PART = 6_500, 5_500, 500
+QUIET = range(N - 100, N - 90)
+"""Minutes in which one channel sends nothing."""
 CONFIG = """
 [stream]
 name = "plant.1"
@@ -45,6 +47,7 @@ partial = true
 [channels.heat]
 range = [-50, 100]
 [channels.flow]
+silent_after = "3m"
 [channels.running]
 kind = "boolean"
 [tasks.heat_soon]
@@ -65,7 +68,7 @@ label = {{ from = "http", match = {{ time_within = "10s" }} }}
 [tasks.mode]
 kind = "clustering"
 ready_after = 100
-model = ["preprocessing.StandardScaler", {{ use = "cluster.KMeans", n_clusters = 4, halflife = 0.2 }}]
+model = ["preprocessing.StandardScaler", {{ use = "cluster.KMeans", halflife = 0.2 }}]
 [[sink]]
 use = "influxdb"
 url = "{url}"
@@ -99,7 +102,7 @@ class Plant:
         self.hands[0] = times[last - 1] * 10**6 + MINUTE // 60
         rows = [
             {"device": device, "ts": times[k], "heat": 999.0 if k % 100 == 7 else heat[k],
-             "flow": flow[k], "running": bool(heat[k] > 20.0)}
+             "flow": None if k in QUIET else flow[k], "running": bool(heat[k] > 20.0)}
             for k in range(first, last)
         ]  # fmt: skip
         self._send("/v1/readings", [*rows, {"device": device, "ts": "never"}])
@@ -113,14 +116,14 @@ class Plant:
         answer = self.client.post(path, json=body)
         assert answer.status_code == 202, answer.text
 
-    def scored(self, times: int) -> None:
-        """Let a minute pass, and wait until scores were written so many times."""
+    def settle(self) -> None:
+        """Let a minute pass, and wait for its scores: they come behind all that was posted."""
         self.hands[0] += MINUTE
-        asked = 'SELECT count("labels") FROM "iot_model" WHERE "task" = \'runs\''
-        wait_for(lambda: (self.ask(asked) or [[0, 0]])[0][1] >= times, 60.0, what="scores")
+        newest = f'SELECT count("labels") FROM "iot_model" WHERE time >= {self.now}u'
+        wait_for(lambda: self.ask(newest), 60.0, what="scores")
 
-    def ask(self, query: str) -> list[list[Any]]:
-        """The rows that InfluxDB answers, of all series."""
+    def ask(self, query: str) -> list[dict[str, Any]]:
+        """The rows that InfluxDB answers, of all series, by column."""
         asked = urllib.parse.urlencode({"db": "plant", "epoch": "ms", "q": query})
         try:
             with urllib.request.urlopen(f"{self.influx.url}/query?{asked}", timeout=60) as answer:
@@ -128,17 +131,31 @@ class Plant:
         except urllib.error.HTTPError as refused:
             pytest.fail(f"{query}: {refused.read().decode()}")
         assert "error" not in found, (query, found)
-        return [row for series in found.get("series", []) for row in series["values"]]
+        return [
+            dict(zip(series["columns"], row, strict=True))
+            for series in found.get("series", [])
+            for row in series["values"]
+        ]
 
-    def rows(self, question: Question, chosen: dict[str, str]) -> list[Any]:
+    def rows(self, question: Question, chosen: dict[str, str]) -> list[dict[str, Any]]:
         """What a question finds over all that was posted, with these values of the variables."""
         end = self.now // 1_000
         begin = end - question.back if question.back else START // 1_000
         text = filled(question.text, chosen | span(begin, end))
         if question.kind == "prometheus":
             return self.monitor.query(text)
-        # A row that says nothing but its time is none.
-        return [row for row in self.ask(text) if any(value is not None for value in row[1:])]
+        return self.ask(text)
+
+    def found(self, question: Question, choices: list[dict[str, str]]) -> list[dict[str, Any]]:
+        """What it finds with each of these choices, together."""
+        return [row for chosen in choices for row in self.rows(question, chosen)]
+
+    def lacking(self, question: Question, choices: list[dict[str, str]]) -> set[str]:
+        """Columns in which a question finds nothing, whatever is chosen; "rows" where it finds no
+        row at all."""
+        found = self.found(question, choices)
+        known = {name for row in found for name, value in row.items() if value is not None}
+        return {name for row in found for name in row} - known if found else {"rows"}
 
     def choices(self, board: str) -> list[dict[str, str]]:
         """What a user may choose in a dashboard."""
@@ -146,11 +163,11 @@ class Plant:
         for variable in BOARDS[board]["templating"]["list"]:
             known = {name: values[0] for name, (_, values) in found.items()}
             if variable["datasource"]["type"] == "influxdb":
-                values = [value for _, value in self.ask(filled(variable["query"], known))]
+                values = [row["value"] for row in self.ask(filled(variable["query"], known))]
             else:
                 asked = re.fullmatch(r"label_values\((\w+), (\w+)\)", variable["query"]["query"])
                 assert asked is not None
-                values = [one["metric"][asked[2]] for one in self.monitor.query(asked[1])]
+                values = self.monitor.label_values(asked[1], asked[2])
             assert values, (board, variable["name"])
             found[variable["name"]] = (variable, values)
         chosen: list[dict[str, str]] = combinations(found)
@@ -184,32 +201,35 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
     with planted(tmp_path_factory.mktemp("plant")) as plant:
         for first in range(0, N - PART, PART):
             plant.post("pump-1", first, first + PART)
-        plant.scored(2)
+        plant.settle()
         plant.post("pump-1", N - PART, N)
         plant.post(ODD, N - 300, N)
-        plant.scored(3)
+        plant.settle()
         yield plant
 
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_every_query_finds_rows(board: str, plant: Plant) -> None:
-    """With its variables filled in as Grafana does; of variables without "All", with some value."""
+    """And something in each of their columns, with its variables filled in as Grafana does; of
+    variables without "All", with some value."""
     choices = plant.choices(board)
     for one in questions(board):
-        wait_for(
-            lambda one=one: any([plant.rows(one, chosen) for chosen in choices]),  # noqa: C419 - each must be taken
-            what=f"rows of {one}",
-        )
+        if one.kind == "prometheus":
+            wait_for(partial(plant.found, one, choices), what=f"an answer to {one}")
+        else:
+            assert plant.lacking(one, choices) == set(), one
 
 
 def test_a_device_of_any_name_is_found_alone(plant: Plant) -> None:
     """Its name stands in regular expressions: it is escaped, and finds no other."""
     chosen = {"stream": "plant.1", "device": ODD, "task": "heat_soon"}
-    (asked,) = (one for one in questions("device") if one.where == "Predictions and labels, how many A")
+    (asked,) = (
+        one for one in questions("device") if one.where == "Predictions and labels, how many A"
+    )
     found = plant.rows(asked, chosen)
-    assert sum(row[1] for row in found) == 2 * 300
+    assert sum(row["predictions"] for row in found) == 2 * 300
     other = plant.rows(asked, chosen | {"device": "pump-1"})
-    assert sum(row[1] for row in other) == 2 * N
+    assert sum(row["predictions"] for row in other) == 2 * N
 
 
 def test_a_dashboard_says_what_the_service_says(plant: Plant) -> None:
@@ -218,7 +238,7 @@ def test_a_dashboard_says_what_the_service_says(plant: Plant) -> None:
     (asked,) = (one for one in questions("device") if one.where.startswith("Error beside"))
     text = filled(asked.text, chosen | span(START // 1_000, plant.now // 1_000))
     whole = text.replace("time(10m), ", "").replace(" fill(none)", "")
-    [(_, near, _), (_, far, _)] = plant.ask(whole)
+    near, far = (row["model"] for row in plant.ask(whole))
     own = plant.client.get("/v1/tasks/heat_soon/scores", params={"device": ODD}).json()["items"]
     by_horizon = {one["horizon"]: one["scores"]["mae"] for one in own}
     assert near == pytest.approx(by_horizon["1 reading"], rel=1e-9)
@@ -260,3 +280,16 @@ def test_queries_use_what_every_version_has(board: str) -> None:
     used = {name for text in texts for name in re.findall(r"([a-z_]+)\(", text)}
     assert used <= FUNCTIONS
     assert not [text for text in texts if re.search(r"\b(SLIMIT|SOFFSET|INTO)\b", text)]
+
+
+def test_the_page_tells_what_there_is() -> None:
+    """Each dashboard has its line, with whom it asks, and the data sources shown fit them."""
+    page = (FOLDER.parents[1] / "docs" / "how-to" / "grafana.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| `(\w+)` \|.*\| (\w+) \|$", page, re.MULTILINE))
+    both = {"influxdb": "InfluxDB", "prometheus": "Prometheus"}
+    for board in BOARDS:
+        kinds = {one.kind for one in questions(board)}
+        assert told.pop(board) == ("both" if len(kinds) == 2 else both[kinds.pop()])
+    assert not told
+    shown = [yaml.safe_load(text) for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert [one["datasources"][0]["uid"] for one in shown] == ["streamgauge-influxdb"] * 2

@@ -126,7 +126,7 @@ def test_messages_name_them(ran: Ran) -> None:
 def in_one(outputs: Sequence[Output]) -> list[Output]:
     """The records of all these outputs as one: predictions and outcomes in turns."""
     every = [one.predictions for one in outputs]
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(one, name) for one in every])
         for name in ("codes", "numbers", "parts")
     }
