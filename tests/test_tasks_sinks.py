@@ -23,6 +23,7 @@ from stream_processor.pipeline import Pipeline
 from streamgauge import database
 from streamgauge.output import Output
 from tests.kinds import live, loaded, rows, table
+from tests.payloads import checked
 from tests.services.influxdb import InfluxDB1, influxdb_1
 from tests.services.postgresql import postgresql
 
@@ -96,8 +97,8 @@ def test_some_numbers_have_an_interval(ran: Ran) -> None:
 
 
 def test_messages_name_them(ran: Ran) -> None:
-    """What MQTT, Kafka and the live stream carry; an outcome repeats what was answered."""
-    told = [(kind, json.loads(data)) for one in ran.outputs for kind, *_, data in encoded(one)]
+    """What MQTT, Kafka and the live stream carry, by its schema; an outcome repeats the answer."""
+    told = [(kind, checked(data)) for one in ran.outputs for kind, *_, data in encoded(one)]
     kinds = {"trend": set[str](), "strange": set[str](), "mode": set[str](), "price": set[str]()}
     for kind, data in told:
         if kind == "event":
