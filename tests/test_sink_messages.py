@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,8 +70,11 @@ def test_the_schema_refuses_what_is_something_else() -> None:
     """A wrong type, a missing property, one that is not described, and a mixture."""
     [(*_, payload)] = encoded(output([told(1)]))
     content = checked(payload)
-    wrong = [{"label": "12"}, {"made_at": "yesterday"}, {"more": 1}, {"status": "pending"}]
-    changed = [content | one for one in wrong] + [{"lower": 1.0, **content}]
+    wrong: list[dict[str, Any]] = [
+        {"label": "12"}, {"made_at": "yesterday"}, {"more": 1}, {"status": "pending"},
+        {"lower": 1.0},
+    ]  # fmt: skip
+    changed = [content | one for one in wrong]
     for one in [*changed, {k: v for k, v in content.items() if k != "residual"}]:
         with pytest.raises(ValidationError):
             checked(json.dumps(one).encode())
@@ -86,8 +90,10 @@ def test_the_schema_knows_every_word_and_explains_it() -> None:
     ]
     named = [name for one in kinds for name in one.get("enum", [one.get("const")])]
     assert sorted(named) == sorted(kind.name.lower() for kind in EventKind)
-    statuses = [forms[form]["properties"]["status"]["enum"] for form in ("prediction", "outcome")]
-    assert sorted(sum(statuses, [])) == sorted(status.name.lower() for status in Status)
+    of = {form: forms[form]["properties"]["status"]["enum"] for form in ("prediction", "outcome")}
+    assert sorted(of["prediction"] + of["outcome"]) == sorted(
+        status.name.lower() for status in Status
+    )
     assert forms["drift"]["properties"]["signal"]["enum"] == [kind.value for kind in Kind]
     for form in forms.values():
         assert all(one["description"] for one in form.get("properties", {}).values())
