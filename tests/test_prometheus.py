@@ -20,7 +20,6 @@ QUERIES: dict[str, dict[str, float]] = {
     "min by (part) (streamgauge_part_up)": {"source mqtt": 1},
 }
 """What a dashboard asks, and what the answer is: values by the only label that is left."""
-DEPLOYED = Path(__file__).resolve().parents[1] / "deploy" / "prometheus.yml"
 LABELS = ("verdict", "reason", "part", "task")
 
 
@@ -53,7 +52,8 @@ def test_a_prometheus_scrapes_the_service(tmp_path: Path) -> None:
 def test_the_configuration_of_compose_scrapes_with_the_key(tmp_path: Path) -> None:
     """With another address, another file of the key and less patience, it is what compose runs."""
     key = tmp_path / "key"
-    text = DEPLOYED.read_text(encoding="utf-8")
+    deployed = Path(__file__).resolve().parents[1] / "deploy" / "prometheus.yml"
+    text = deployed.read_text(encoding="utf-8")
     for ours, here in (
         ("streamgauge:8000", "{target}"),
         ("/run/secrets/streamgauge_api_key", str(key)),
