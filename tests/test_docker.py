@@ -52,15 +52,16 @@ def _settings() -> Settings:
 
 
 def test_compose_has_every_service_pinned_and_checked() -> None:
-    """Each of the five services has a health check, and each image names its exact version."""
+    """Each of the six services has a health check, and each image names its exact version."""
     services = _compose()["services"]
-    assert set(services) == {"mosquitto", "kafka", "influxdb", "grafana", "streamgauge"}
+    others = {"mosquitto", "kafka", "influxdb", "prometheus", "grafana"}
+    assert set(services) == {*others, "streamgauge"}
     for name, service in services.items():
         if name == "streamgauge":
             assert service["build"] == "."
             assert _one("HEALTHCHECK")
         else:
-            assert re.search(r":\d+\.\d+\.\d+$", service["image"]), service["image"]
+            assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), service["image"]
             assert service["healthcheck"]["test"][0] == "CMD"
 
 
@@ -147,10 +148,43 @@ def test_sink_writes_where_compose_sets_influxdb_up() -> None:
     place = (influx["DOCKER_INFLUXDB_INIT_ORG"], influx["DOCKER_INFLUXDB_INIT_BUCKET"])
     (sink,) = _settings().sinks
     assert (sink.options["org"], sink.options["bucket"]) == place
-    text = (ROOT / "deploy/grafana/datasources/influxdb.yaml").read_text()
-    (source,) = yaml.safe_load(text)["datasources"]
-    assert (source["jsonData"]["organization"], source["jsonData"]["defaultBucket"]) == place
+    source = _data_source("influxdb")
+    # In InfluxQL a bucket is a database of its name; the token says which organisation it is in.
+    assert source["jsonData"]["dbName"] == place[1]
+    assert source["jsonData"]["version"] == "InfluxQL"
+    assert source["jsonData"]["httpHeaderName1"] == "Authorization"
+    assert source["secureJsonData"]["httpHeaderValue1"] == "Token $INFLUXDB_TOKEN"
+    assert "INFLUXDB_TOKEN" in _compose()["services"]["grafana"]["environment"]
     assert source["url"] == sink.options["url"]
+
+
+def _data_source(name: str) -> dict[str, Any]:
+    text = (ROOT / f"deploy/grafana/datasources/{name}.yaml").read_text()
+    (source,) = yaml.safe_load(text)["datasources"]
+    return dict(source)
+
+
+def test_grafana_asks_the_prometheus_that_scrapes_the_service() -> None:
+    """Addresses are those of the services, and the key is a secret from the environment."""
+    compose = _compose()
+    services = compose["services"]
+    asked = urlsplit(_data_source("prometheus")["url"])
+    assert services[asked.hostname]["ports"] == [f"127.0.0.1:{asked.port}:{asked.port}"]
+    (job,) = yaml.safe_load((ROOT / "deploy/prometheus.yml").read_text())["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"streamgauge:{_settings().serve.port}"]}]
+    assert job.get("metrics_path", "/metrics") == "/metrics"
+    (name,) = services[asked.hostname]["secrets"]
+    assert job["authorization"]["credentials_file"] == f"/run/secrets/{name}"
+    assert compose["secrets"][name] == {"environment": "STREAMGAUGE_API_KEY"}
+
+
+def test_grafana_finds_its_dashboards() -> None:
+    """They are looked for where compose mounts them."""
+    text = (ROOT / "deploy/grafana/dashboards/streamgauge.yaml").read_text()
+    (provider,) = yaml.safe_load(text)["providers"]
+    mounts = dict(m.split(":")[:2] for m in _compose()["services"]["grafana"]["volumes"])
+    assert mounts["./deploy/grafana/dashboards"] == provider["options"]["path"]
+    assert list((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 
 
 def test_health_check_asks_the_port_that_is_served() -> None:

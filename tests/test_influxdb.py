@@ -124,7 +124,7 @@ def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
         delivered(sink, output([], events=events, scores=[scores(7, (-1, 0))]))
         common = ("stream=pumps", "task=power")
         scored = 2 * 3 * (len(SCORE_COLUMNS) - 1)
-        wait_for(lambda: len(server.points("iot_.*")) == scored + 5 + 3 + 2)
+        wait_for(lambda: len(server.points("iot_.*")) == scored + 7 + 5 + 2)
         silences = without_db(server.points("iot_silence_.*"))
         who = ("iot_silence_seconds", "device=pump 2, hall=3")
         assert silences == {
@@ -145,7 +145,9 @@ def test_scores_drift_and_silences_arrive(tmp_path: Path) -> None:
         assert drifts["iot_drift_size", *down] == {made(4) // 1000: 32.0}
         level = ("channel=flow", "device=pump-1", "direction=down", "signal=level", "stream=pumps")
         assert drifts["iot_drift_before", *level] == {made(5) // 1000: 20.5}
-        assert len(drifts) == 5 + 3
+        assert drifts["iot_drift_magnitude", *level] == {made(5) // 1000: 3.0}
+        assert drifts["iot_drift_since", *level] == {made(5) // 1000: made(2) / 1000}
+        assert len(drifts) == 7 + 5
 
 
 def test_nothing_is_lost_while_the_server_is_not_there_yet(tmp_path: Path) -> None:

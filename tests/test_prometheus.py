@@ -47,3 +47,26 @@ def test_a_prometheus_scrapes_the_service(tmp_path: Path) -> None:
         stand.board.readings += 60
         grown = 'increase(streamgauge_readings_total{verdict="admitted"}[1m]) > 0'
         wait_for(lambda: monitor.query(grown), what="the new readings")
+
+
+def test_the_configuration_of_compose_scrapes_with_the_key(tmp_path: Path) -> None:
+    """With another address, another file of the key and less patience, it is what compose runs."""
+    key = tmp_path / "key"
+    deployed = Path(__file__).resolve().parents[1] / "deploy" / "prometheus.yml"
+    text = deployed.read_text(encoding="utf-8")
+    for ours, here in (
+        ("streamgauge:8000", "{target}"),
+        ("/run/secrets/streamgauge_api_key", str(key)),
+        ("15s", "200ms\n  scrape_timeout: 200ms"),
+    ):
+        assert text.count(ours) == 1
+        text = text.replace(ours, here)
+    key.write_text("the wrong key")
+    with (
+        Stand(keys=["the right key"]).served() as server,
+        prometheus(tmp_path, server.url, text) as monitor,
+    ):
+        wait_for(lambda: monitor.query("up == 0"), what="a refusal")
+        assert "401" in monitor.target()["lastError"]
+        key.write_text("the right key")
+        wait_for(lambda: monitor.query("streamgauge_devices"), what="a scrape")

@@ -17,6 +17,7 @@ from stream_processor.settings import Problems, load_text
 from streamgauge.events import Event, EventKind
 from streamgauge.output import Output
 from tests.outputs import LANES, START, output, predicted, told
+from tests.payloads import checked
 from tests.services.kafka import kafka, new_topic, shared
 from tests.services.ports import wait_for
 
@@ -59,6 +60,7 @@ def test_every_result_is_written_under_its_device() -> None:
         assert sink.state()["ok"]
     records = written(bootstrap, topic)
     said = list(encoded(piece))
+    assert [checked(record.value)["id"] for record in records] == [one[3] for one in said]
     assert [record.value for record in records] == [payload for *_, payload in said]
     assert [(record.key or b"").decode() for record in records] == [
         device for _, device, *_ in said

@@ -17,6 +17,7 @@ from monitoring.sinks._messages import encoded
 from stream_processor.settings import Problems, load_text
 from streamgauge.events import Event, EventKind
 from tests.outputs import LANES, START, output, predicted, told
+from tests.payloads import checked
 from tests.services.mosquitto import Mosquitto, mosquitto
 from tests.services.ports import wait_for
 from tests.services.proxy import proxy
@@ -80,7 +81,8 @@ def test_every_result_reaches_its_topic(broker: Mosquitto) -> None:
             "streamgauge/pumps/hall%2F%2B 2%23/_/event",
         ]
         assert [text for _, text, _ in heard] == [text for *_, text in encoded(piece)]
-        assert json.loads(heard[0][1])["id"] == json.loads(heard[1][1])["id"]
+        assert checked(heard[0][1])["id"] == checked(heard[1][1])["id"]
+        assert all(checked(text)["id"] for _, text, _ in heard)
         assert not any(retained for *_, retained in heard)
         assert sink.state()["sent_total"] == 5
         assert sink.state()["ok"]

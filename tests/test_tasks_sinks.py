@@ -3,10 +3,12 @@
 import json
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
@@ -21,6 +23,7 @@ from stream_processor.pipeline import Pipeline
 from streamgauge import database
 from streamgauge.output import Output
 from tests.kinds import live, loaded, rows, table
+from tests.payloads import checked
 from tests.services.influxdb import InfluxDB1, influxdb_1
 from tests.services.postgresql import postgresql
 
@@ -94,8 +97,8 @@ def test_some_numbers_have_an_interval(ran: Ran) -> None:
 
 
 def test_messages_name_them(ran: Ran) -> None:
-    """What MQTT, Kafka and the live stream carry; an outcome repeats what was answered."""
-    told = [(kind, json.loads(data)) for one in ran.outputs for kind, *_, data in encoded(one)]
+    """What MQTT, Kafka and the live stream carry, by its schema; an outcome repeats the answer."""
+    told = [(kind, checked(data)) for one in ran.outputs for kind, *_, data in encoded(one)]
     kinds = {"trend": set[str](), "strange": set[str](), "mode": set[str](), "price": set[str]()}
     for kind, data in told:
         if kind == "event":
@@ -121,10 +124,24 @@ def test_messages_name_them(ran: Ran) -> None:
     assert {one["kind"] for one in fresh} == {"new_cluster"}
 
 
-def test_the_history_keeps_them(ran: Ran, tmp_path: Path) -> None:
-    """By name, in a file that is opened again; the API takes them as they are."""
+def in_one(outputs: Sequence[Output]) -> list[Output]:
+    """The records of all these outputs as one: predictions and outcomes in turns."""
+    every = [one.predictions for one in outputs]
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(one, name) for one in every])
+        for name in ("codes", "numbers", "parts")
+    }
+    return [replace(outputs[-1], predictions=replace(every[-1], **columns))]
+
+
+@pytest.mark.parametrize("pieces", [list, in_one])
+def test_the_history_keeps_them(
+    pieces: Callable[[Sequence[Output]], list[Output]], ran: Ran, tmp_path: Path
+) -> None:
+    """By name, in a file that is opened again, in whatever pieces they came; the API takes them as
+    they are."""
     kept = store.open(ran.lanes, "market", tmp_path, lambda: 10**15)
-    for output in ran.outputs:
+    for output in pieces(ran.outputs):
         kept.write(output)
     assert kept.flush(20)
     kept.close()

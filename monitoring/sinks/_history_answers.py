@@ -66,9 +66,11 @@ def _chances(names: Sequence[str], parts: Floats, made: Bools) -> pa.Array:
     missing = ~made | np.isnan(parts[:, :count]).any(axis=1)
     if not count:
         return pa.nulls(n, CHANCES)
-    offsets = pa.array(np.arange(n + 1, dtype=np.int32) * count, mask=np.append(missing, False))
-    keys = pa.array(np.tile(np.array(names, object), n), pa.string())
-    return pa.MapArray.from_arrays(offsets, keys, pa.array(parts[:, :count].ravel()))
+    # Arrow ends a row where the next one that is there begins: what is missing has no places.
+    ends = np.append(0, np.cumsum(np.where(missing, 0, count))).astype(np.int32)
+    offsets = pa.array(ends, mask=np.append(missing, False))
+    keys = pa.array(np.tile(np.array(names, object), n - missing.sum()), pa.string())
+    return pa.MapArray.from_arrays(offsets, keys, pa.array(parts[~missing, :count].ravel()))
 
 
 def words_of(

@@ -71,8 +71,9 @@ class LinesEncoder:
       `value` is the place of a class, also `class`, `label_class`, and the probability of each
       class as `p_CLASS`; of a clustering `distance`
     - `iot_model`: the scores over all devices, and those of single devices
-    - `iot_drift`: `before`, `after`, `size`, by `direction`; of a channel also by `channel` and
-      `signal`, in place of the task
+    - `iot_drift`: `before`, `after`, `size`, `magnitude` and, where that is known, `since`
+      (milliseconds since 1970), by `direction`; of a channel also by `channel` and `signal`, in
+      place of the task
     - `iot_cluster` per device that came into a new one: `before`, `after`, and how many it knows
     - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
     - `iot_recovered` per device and channel: a `value` that was refused once and is right
@@ -93,11 +94,11 @@ class LinesEncoder:
             arrays += [self._scores(output, scores) for scores in output.scores]
             drifts = [event for event in output.events if event.kind in DIRECTIONS]
             if drifts:
-                arrays.append(self._changes([self._drift(output, one) for one in drifts], drifts))
+                arrays.append(self._drifts(output, drifts))
             clusters = [one for one in output.events if one.kind is EventKind.NEW_CLUSTER]
             if clusters and self._per_device:
                 series = [self._series("iot_cluster", output, k.lane, k.row) for k in clusters]
-                arrays.append(self._changes(series, clusters))
+                arrays.append(_changes(series, clusters, {}))
             silences = [event for event in output.events if event.kind in SILENCES]
             if silences and self._per_device:
                 arrays.append(self._silences(output, silences))
@@ -156,13 +157,10 @@ class LinesEncoder:
         fields = dict(zip(SCORE_COLUMNS, scores.numbers[wanted].T, strict=True))
         return _lines(prefixes, fields, np.full(len(wanted), scores.time))
 
-    def _changes(self, prefixes: Sequence[str], events: Sequence[Event]) -> pa.Array:
-        fields = {
-            "before": np.array([one.before for one in events]),
-            "after": np.array([one.after for one in events]),
-            "size": np.array([one.size for one in events]),
-        }
-        return _lines(pa.array(prefixes), fields, np.array([one.time for one in events]))
+    def _drifts(self, output: Output, drifts: Sequence[Event]) -> pa.Array:
+        since = [one.since / 1_000 if one.since else np.nan for one in drifts]
+        more = {"magnitude": [one.magnitude for one in drifts], "since": since}
+        return _changes([self._drift(output, one) for one in drifts], drifts, more)
 
     def _drift(self, output: Output, one: Event) -> str:
         way = DIRECTIONS[one.kind]
@@ -201,6 +199,20 @@ class LinesEncoder:
         of = output.predictions.lanes[lane]
         horizon = f",horizon={tag(of.horizon)}" if of.horizon else ""
         return f"{measurement}{device}{way}{horizon}{self._stream},task={tag(of.task)}"
+
+
+def _changes(
+    prefixes: Sequence[str], events: Sequence[Event], more: Mapping[str, Sequence[float]]
+) -> pa.Array:
+    """A line per event: what was before and is after, how many that rests on, and more."""
+    told = {
+        "before": [one.before for one in events],
+        "after": [one.after for one in events],
+        "size": [one.size for one in events],
+        **more,
+    }
+    fields = {name: np.array(column, np.float64) for name, column in told.items()}
+    return _lines(pa.array(prefixes), fields, np.array([one.time for one in events]))
 
 
 def _lines(

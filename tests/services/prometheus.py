@@ -46,6 +46,10 @@ class Prometheus:
         found: list[dict[str, Any]] = self._ask("query", query=query)["result"]
         return found
 
+    def label_values(self, metric: str, label: str) -> list[str]:
+        """The values that a label of a metric has had."""
+        return list(self._ask(f"label/{label}/values", **{"match[]": metric}))
+
     def target(self) -> dict[str, Any]:
         """The address that is scraped: its `health` and `lastError`."""
         (found,) = self._ask("targets")["activeTargets"]
@@ -62,11 +66,12 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, scrapes: str) -> Iterator[Prometheus]:
-    """One that scrapes `/metrics` of that url; skips the test where it is not installed."""
+def prometheus(folder: Path, scrapes: str, text: str = CONFIG) -> Iterator[Prometheus]:
+    """One that scrapes `/metrics` of that url, in the place of `{target}` in the text of its
+    configuration; skips the test where it is not installed."""
     port, path = free_port(), program("prometheus", "prometheus")
     config = folder / "prometheus.yml"
-    config.write_text(CONFIG.format(target=urlsplit(scrapes).netloc), encoding="utf-8")
+    config.write_text(text.replace("{target}", urlsplit(scrapes).netloc), encoding="utf-8")
     command = [
         path,
         f"--config.file={config}",
