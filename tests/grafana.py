@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BOARDS", "FOLDER", "Question", "combinations", "filled", "questions", "span"]
+__all__ = ["BOARDS", "FOLDER", "Question", "combinations", "filled", "panels", "questions", "span"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "grafana"
 BOARDS: Mapping[str, dict[str, Any]] = {
@@ -18,6 +18,15 @@ BOARDS: Mapping[str, dict[str, Any]] = {
 _PLACE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)")
 _SPECIAL = re.compile(r"[\\^$*+?.()|[\]{}/]")
 _HOUR = 3_600_000
+
+
+def panels(board: str) -> Iterator[dict[str, Any]]:
+    """Every panel of a dashboard, those of closed rows among them."""
+    for one in BOARDS[board]["panels"]:
+        if one["type"] == "row":
+            yield from one["panels"]
+        else:
+            yield one
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,7 @@ def questions(board: str) -> Iterator[Question]:
     content = BOARDS[board]
     for one in content.get("annotations", {}).get("list", []):
         yield Question(board, one["name"], one["datasource"]["type"], one["target"]["query"])
-    for panel in content["panels"]:
+    for panel in panels(board):
         back = {"": 0, "1h": _HOUR}[panel.get("timeFrom", "")]
         for target in panel["targets"]:
             kind = target["datasource"]["type"]

@@ -10,7 +10,7 @@ import yaml
 
 from streamgauge.output import SCORE_COLUMNS
 from tests.drifting import START
-from tests.grafana import BOARDS, FOLDER, filled, questions, span
+from tests.grafana import BOARDS, FOLDER, filled, panels, questions, span
 from tests.plant import MINUTES, ODD, PART, Plant, planted
 from tests.services.ports import wait_for
 
@@ -100,9 +100,10 @@ def test_a_dashboard_can_be_loaded(board: str) -> None:
     whom they ask is provisioned."""
     content = BOARDS[board]
     assert content["uid"] == f"streamgauge-{board}"
-    panels = content["panels"]
-    assert len({panel["id"] for panel in panels}) == len(panels)
-    places = [panel["gridPos"] for panel in panels]
+    rows = [one for one in content["panels"] if one["type"] == "row"]
+    every = [*panels(board), *rows]
+    assert len({one["id"] for one in every}) == len(every)
+    places = [one["gridPos"] for one in every]
     assert all(place["x"] + place["w"] <= 24 for place in places)
     assert not [both for both in pairs(places, 2) if _overlap(*both)]
     known = {
@@ -111,7 +112,7 @@ def test_a_dashboard_can_be_loaded(board: str) -> None:
         for one in yaml.safe_load(path.read_text(encoding="utf-8"))["datasources"]
     }
     asked = [*content["templating"]["list"], *content.get("annotations", {}).get("list", [])]
-    asked += [one for panel in panels for one in (panel, *panel["targets"])]
+    asked += [one for panel in panels(board) for one in (panel, *panel["targets"])]
     assert {(one["datasource"]["type"], one["datasource"]["uid"]) for one in asked} <= known
 
 
