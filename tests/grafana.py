@@ -3,18 +3,29 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BOARDS", "FOLDER", "Question", "combinations", "filled", "panels", "questions", "span"]
+__all__ = [
+    "BOARDS",
+    "FOLDER",
+    "Question",
+    "by_name",
+    "combinations",
+    "filled",
+    "panels",
+    "questions",
+    "span",
+]
 
 FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "grafana"
 BOARDS: Mapping[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((FOLDER / "dashboards").glob("*.json"))
 }
+_NAMES = re.compile(r'__name__=~"(\w+)\(([\w|]+)\)(\w*)"')
 _PLACE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)")
 _SPECIAL = re.compile(r"[\\^$*+?.()|[\]{}/]")
 _HOUR = 3_600_000
@@ -52,6 +63,16 @@ def questions(board: str) -> Iterator[Question]:
             kind = target["datasource"]["type"]
             text = target["query"] if kind == "influxdb" else target["expr"]
             yield Question(board, f"{panel['title']} {target['refId']}", kind, text, back)
+
+
+def by_name(question: Question) -> list[Question]:
+    """The same question for each of the metrics that it asks for in one."""
+    found = _NAMES.search(question.text)
+    if found is None:
+        return [question]
+    begin, middles, end = found.groups()
+    names = [f'__name__="{begin}{middle}{end}"' for middle in middles.split("|")]
+    return [replace(question, text=_NAMES.sub(name, question.text)) for name in names]
 
 
 def combinations(variables: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]]) -> Any:
