@@ -73,6 +73,19 @@ def test_a_dashboard_says_what_the_service_says(plant: Plant) -> None:
     assert far == pytest.approx(by_horizon["10m"], rel=1e-9)
 
 
+def test_drifts_of_errors_and_of_channels_are_told_apart(plant: Plant) -> None:
+    """By what they are tagged with; none is counted twice or left out."""
+    every = plant.ask('SELECT "signal", "after" FROM "iot_drift"')
+    of_channels = sum(row["signal"] is not None for row in every)
+    asked = {one.where: one for one in questions("drift")}
+    for where, count in (
+        ("Drifts of errors A", len(every) - of_channels),
+        ("Drifts of channels A", of_channels),
+    ):
+        (row,) = plant.rows(asked[where], {"stream": "plant.1"})
+        assert row["drifts"] == count > 0
+
+
 def test_every_part_works_meanwhile(plant: Plant) -> None:
     """Sinks, history and checkpoint take results of tasks of every kind."""
     said = plant.client.get("/readyz").json()
