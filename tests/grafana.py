@@ -3,21 +3,41 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-__all__ = ["BOARDS", "FOLDER", "Question", "combinations", "filled", "questions", "span"]
+__all__ = [
+    "BOARDS",
+    "FOLDER",
+    "Question",
+    "by_name",
+    "combinations",
+    "filled",
+    "panels",
+    "questions",
+    "span",
+]
 
 FOLDER = Path(__file__).resolve().parents[1] / "deploy" / "grafana"
 BOARDS: Mapping[str, dict[str, Any]] = {
     path.stem: json.loads(path.read_text(encoding="utf-8"))
     for path in sorted((FOLDER / "dashboards").glob("*.json"))
 }
+_NAMES = re.compile(r'__name__=~"(\w+)\(([\w|]+)\)(\w*)"')
 _PLACE = re.compile(r"\$\{(\w+)(?::(\w+))?\}|\$(\w+)")
 _SPECIAL = re.compile(r"[\\^$*+?.()|[\]{}/]")
 _HOUR = 3_600_000
+
+
+def panels(board: str) -> Iterator[dict[str, Any]]:
+    """Every panel of a dashboard, those of closed rows among them."""
+    for one in BOARDS[board]["panels"]:
+        if one["type"] == "row":
+            yield from one["panels"]
+        else:
+            yield one
 
 
 @dataclass(frozen=True)
@@ -37,12 +57,22 @@ def questions(board: str) -> Iterator[Question]:
     content = BOARDS[board]
     for one in content.get("annotations", {}).get("list", []):
         yield Question(board, one["name"], one["datasource"]["type"], one["target"]["query"])
-    for panel in content["panels"]:
+    for panel in panels(board):
         back = {"": 0, "1h": _HOUR}[panel.get("timeFrom", "")]
         for target in panel["targets"]:
             kind = target["datasource"]["type"]
             text = target["query"] if kind == "influxdb" else target["expr"]
             yield Question(board, f"{panel['title']} {target['refId']}", kind, text, back)
+
+
+def by_name(question: Question) -> list[Question]:
+    """The same question for each of the metrics that it asks for in one."""
+    found = _NAMES.search(question.text)
+    if found is None:
+        return [question]
+    begin, middles, end = found.groups()
+    names = [f'__name__="{begin}{middle}{end}"' for middle in middles.split("|")]
+    return [replace(question, text=_NAMES.sub(name, question.text)) for name in names]
 
 
 def combinations(variables: Mapping[str, tuple[Mapping[str, Any], Sequence[str]]]) -> Any:
