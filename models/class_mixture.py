@@ -17,9 +17,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.kernel_fleet import KernelFleet, mixture_blocks
 from models.least_squares import gain, packed, product, start, update
 from models.mixing import outweigh
-from models.mixture_fleet import MixtureFleet, blocks_of
 from models.running_scale import SETTLED, observe, standardise
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
@@ -296,9 +296,11 @@ def _answer(row: Floats, f: int, told: Floats, declared: bool, chances: Floats) 
 
 @kernel
 def _run(
-    codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, model: Floats,
-    fleet: Floats, device: Floats, waiting: Floats, settings: Floats, lane: int, n: int,
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, _causes: Floats,
+    model: Floats, fleets: Floats, device: Floats, waiting: Floats, settings: Floats, lane: int,
+    n: int,
 ) -> None:  # fmt: skip
+    fleet = fleets[0]
     f, classes = len(settings) - INPUTS, int(settings[CLASSES])
     experts, most = len(FORGETS) + 1, _size(CURVED, f, classes)
     raw, z, direction, chances = np.empty(f), np.empty(most), np.empty(most), np.empty(classes)
@@ -338,7 +340,7 @@ def _run(
 def build(
     lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, classes: int, declared: bool,
     pending: int, from_fleet: bool = False,
-) -> MixtureFleet:  # fmt: skip
+) -> KernelFleet:  # fmt: skip
     """Mixtures of one lane: a model for each device or one for the fleet.
 
     There are `classes`, or at most so many where they are not `declared`: targets are their places,
@@ -356,6 +358,8 @@ def build(
         Field("covariance", (sum(packed(size) for size in sizes),)),
     ]  # fmt: skip
     waiting = [Field("last"), Field("chance", (experts, classes))]
-    blocks = blocks_of(model, [Field("last"), Field("slots")], waiting, capacity, keys, pending)
+    blocks = mixture_blocks(
+        model, [Field("last"), Field("slots")], waiting, capacity, keys, pending
+    )
     settings = np.array([classes, declared, from_fleet, *inputs], np.float64)
-    return MixtureFleet(_run, EXPERTS, blocks, settings, lane, keys)
+    return KernelFleet(_run, blocks, settings, lane, keys, EXPERTS)

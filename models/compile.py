@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from models import class_mixture
+from models import class_mixture, novelty
 from models import mixture as number_mixture
 from models.compiled import _pipeline
 from models.learner import Learner, Make
@@ -14,7 +14,7 @@ from streamgauge.plugins import find, options
 from streamgauge.schedule import Lane
 from streamgauge.state import Keys
 
-__all__ = ["Compiled", "compile", "mixture"]
+__all__ = ["Compiled", "compile", "unnamed"]
 
 NUMBER = Question()
 
@@ -67,12 +67,16 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)
 
 
-def mixture(
+def unnamed(
     number: int, lane: Lane, capacity: int, keys: Keys, pending: int, *, from_fleet: bool,
-    classes: Classes | None = None,
+    learn_after: int, classes: Classes | None = None,
 ) -> Compiled:  # fmt: skip
     """The learner of a lane whose task names no model; `pending` predictions of a device wait, and
-    with `from_fleet` a new one begins with what all of them have learned."""
+    with `from_fleet` a new one begins with what all of them have learned. An anomaly that lasts for
+    `learn_after` microseconds is learned."""
+    if lane.kind == "anomaly":
+        learner = novelty.build(number, lane.inputs, capacity, keys, learn_after=learn_after)
+        return Compiled(learner, compiled=True, why=novelty.WHY)
     if classes is not None:
         learner = class_mixture.build(
             number, lane.inputs, capacity, keys,

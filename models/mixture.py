@@ -15,9 +15,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from models.kernel_fleet import KernelFleet, mixture_blocks
 from models.least_squares import gain, packed, product, start, update
 from models.mixing import mixed, reweigh
-from models.mixture_fleet import MixtureFleet, blocks_of
 from models.running_scale import SETTLED, WILD, observe, standardise
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
@@ -207,9 +207,11 @@ def _learn(
 
 @kernel
 def _run(
-    codes: Ints, numbers: Floats, x: Floats, answers: Floats, _parts: Floats, model: Floats,
-    fleet: Floats, device: Floats, waiting: Floats, settings: Floats, lane: int, n: int,
+    codes: Ints, numbers: Floats, x: Floats, answers: Floats, _parts: Floats, _causes: Floats,
+    model: Floats, fleets: Floats, device: Floats, waiting: Floats, settings: Floats, lane: int,
+    n: int,
 ) -> None:  # fmt: skip
+    fleet = fleets[0]
     f = len(settings) - INPUTS + MOVES + MORE
     experts = LINEAR + len(FORGETS)
     raw, z, direction = np.empty(f), np.empty(f + 1), np.empty(f + 1)
@@ -262,7 +264,7 @@ def _run(
 def build(
     lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, delay: int, level: bool,
     pending: int, from_fleet: bool = False,
-) -> MixtureFleet:  # fmt: skip
+) -> KernelFleet:  # fmt: skip
     """Mixtures of one lane: a model for each device or one for the fleet.
 
     `delay` is the horizon in microseconds, 0 where it counts readings; `level`: answers are values,
@@ -282,6 +284,6 @@ def build(
         Field("slot", (SLOTS,), nan), Field("hour", (HOURS,), nan), Field("slots"),
     ]  # fmt: skip
     waiting = [Field("moves", (MOVES,)), Field("said", (experts,)), Field("base"), Field("mix")]
-    blocks = blocks_of(model, device, waiting, capacity, keys, pending)
+    blocks = mixture_blocks(model, device, waiting, capacity, keys, pending)
     settings = np.array([level, delay, from_fleet, *inputs], np.float64)
-    return MixtureFleet(_run, EXPERTS, blocks, settings, lane, keys)
+    return KernelFleet(_run, blocks, settings, lane, keys, EXPERTS)

@@ -6,9 +6,11 @@ prediction of every device stays in the state: that is what the board reads.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
+from monitoring.alarms import Alarms
 from monitoring.answers import COLUMNS, Answers
 from monitoring.intervals import Intervals
 from monitoring.number_scores import (
@@ -241,6 +243,11 @@ class Scorer:
         if any(lane.interval for lane in lanes):
             self.intervals = Intervals(lanes, capacity, pending=pending)
             self.blocks |= self.intervals.blocks
+        self.alarms = None
+        """None where no lane has a budget of them."""
+        if any(lane.alarm_every for lane in lanes):
+            self.alarms = Alarms(lanes, capacity, room=room)
+            self.blocks |= self.alarms.blocks
         self._bound = (
             device.array,
             waiting.stack,
@@ -262,11 +269,14 @@ class Scorer:
             rest.append(self.answers.call(schedule, codes, numbers, parts))
         if self.intervals is not None:
             rest.append(self.intervals.call(schedule, codes, numbers))
+        if self.alarms is not None:
+            rest.append(self.alarms.call(schedule, codes, numbers))
         return [self.call(schedule, codes, numbers), *rest]
 
     def told(self) -> list[Event]:
         """Take out what answers brought since the last call."""
-        return [] if self.answers is None else self.answers.told()
+        both = [stage.told() for stage in (self.answers, self.alarms) if stage is not None]
+        return sorted(chain.from_iterable(both), key=lambda event: event.source)
 
     def cell(self, row: int) -> Floats:
         """float64[len(FIELDS), lanes]: a copy of the scores of one device row, -1 for over all."""

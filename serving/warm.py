@@ -61,6 +61,8 @@ model = ["linear_model.LinearRegression"]
 kind = "classification"
 classes = [false, true]
 label = { from = "column:sign" }
+[tasks.strange]
+kind = "anomaly"
 [tasks.sign]
 kind = "classification"
 classes = [false, true]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ingest.rejects import Rejects
 from models.compile import Compiled
-from models.mixture_fleet import MixtureFleet
+from models.kernel_fleet import KernelFleet
 from models.selection import Selection
 from monitoring import class_scores
 from monitoring.number_scores import FIELDS
@@ -121,7 +121,11 @@ class LiveBoard:
         if around is not None:
             row = self._stages.devices.row_of[device]
             named |= interval(now["value"], around.now(row, lane))
-        for key in named.keys() & {"distance", "score", "lower", "upper"}:
+        alarms = self._stages.scorer.alarms
+        if alarms is not None and word.alarm_every:
+            row = self._stages.devices.row_of[device]
+            named["threshold"] = alarms.threshold(row, lane)
+        for key in named.keys() & {"distance", "score", "threshold", "lower", "upper"}:
             named[key] = _some(named[key])
         return PredictionView(
             **named,
@@ -276,7 +280,7 @@ class LiveBoard:
     def _follows(self, lane: int, row: int) -> dict[str, float]:
         """Whom the mixture of a device follows; over all devices the mean of theirs."""
         learner = self._stages.learners[lane]
-        if not isinstance(learner, MixtureFleet):
+        if not isinstance(learner, KernelFleet):
             return {}
         rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]
         return learner.shares(rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from models.compile import Compiled, mixture
+from models.compile import Compiled, unnamed
 from models.compile import compile as compile_model
 from models.selection import Selection
 from models.spec import build as build_model
@@ -25,7 +25,7 @@ from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs, implied
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import Settings
-from stream_processor.settings.tasks import LabelSettings, TaskSettings
+from stream_processor.settings.tasks import LEARN_AFTER, LabelSettings, TaskSettings
 from stream_processor.settings.watching import THRESHOLDS, watching
 from stream_processor.silence import Silence
 from stream_processor.stages import Stages
@@ -153,6 +153,7 @@ def _lanes(
     unasked = implied(settings, features)
     for name, task in settings.tasks.items():
         for horizon in task.horizons or (AT_ONCE,):
+            inputs = choose_inputs(task, names, channels, unasked)
             yield Lane(
                 task=name,
                 horizon=horizon.text,
@@ -161,7 +162,7 @@ def _lanes(
                 readings=horizon.readings,
                 tolerance=task.tolerance_of(horizon),
                 change=task.change,
-                inputs=choose_inputs(task, names, channels, unasked),
+                inputs=inputs,
                 ready_after=task.ready_after,
                 before_ready=task.before_ready,
                 scope=task.scope,
@@ -170,7 +171,20 @@ def _lanes(
                 parts=_parts(task, settings),
                 interval=task.interval if task.kind in ("forecast", "regression") else 0.0,
                 by_itself=task.by_itself,
+                alarm_every=task.alarm_every,
+                causes=_causes(task, inputs, names, channels),
             )
+
+
+def _causes(
+    task: TaskSettings, inputs: Sequence[int], names: Sequence[str],
+    channels: Sequence[frozenset[str]],
+) -> tuple[str, ...]:  # fmt: skip
+    """Of each input the channel that it is made of, or its own name where that is several."""
+    if task.kind != "anomaly" or task.model:
+        return ()
+    own = ((names[k], sorted(channels[k])) for k in inputs)
+    return tuple(of[0] if len(of) == 1 else name for name, of in own)
 
 
 def _parts(task: TaskSettings, settings: Settings) -> int:
@@ -186,8 +200,10 @@ def _model(
     """The models of lane k."""
     if not task.model:
         from_fleet = task.start != "empty" and lane.scope == "device"
-        keys = _keys(lane)
-        return mixture(k, lane, limit, keys, pending, from_fleet=from_fleet, classes=classes)
+        return unnamed(
+            k, lane, limit, _keys(lane), pending,
+            from_fleet=from_fleet, learn_after=task.learn_after or LEARN_AFTER, classes=classes,
+        )  # fmt: skip
     question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
     make = build_model(task.model, task.kind)
     return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)

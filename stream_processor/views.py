@@ -58,6 +58,8 @@ class PredictionView:
     """Of a classification, by class; empty where the model gives none."""
     score: float | None = None
     """Of an anomaly detector: the higher, the stranger."""
+    threshold: float | None = None
+    """Of an anomaly detector with a budget: the score beyond which the next one is an alarm."""
     distance: float | None = None
     """Of a clustering: how far the reading was from the centre of its cluster."""
 

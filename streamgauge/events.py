@@ -37,6 +37,9 @@ class EventKind(IntEnum):
     NEW_CLUSTER = 8
     """A device came into a cluster where it had not been before: `before` is where it was, `after`
     the new one, `size` how many it now knows."""
+    ANOMALY = 9
+    """An anomaly score is beyond the threshold that the budget of alarms gives: `before` is the
+    threshold, `after` the score, `size` how many alarms the device has had of the task."""
 
 
 DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN, EventKind.DRIFT)
@@ -67,8 +70,8 @@ class Event:
     """Number of values that the newer statistic rests on; of a silence, how many seconds nothing
     was heard."""
     channel: str = ""
-    """Which channel drifted, fell silent, returned or has a value back; "" for the device as a
-    whole or a task."""
+    """Which channel drifted, fell silent, returned, has a value back, or is the strangest; "" for
+    the device as a whole or a task."""
     signal: str = ""
     """What drifted: the name of a `Kind`; "" where nothing did."""
     since: int = 0

@@ -70,6 +70,11 @@ class Lane:
     by_itself: bool = False
     """The model learns each reading when it answers it; a label is for the scores, if one comes."""
 
+    alarm_every: float = 0.0
+    """Microseconds in which a device may have one alarm; 0: there are none."""
+    causes: tuple[str, ...] = ()
+    """Of each input its channel, where the model says which is the strangest."""
+
     @property
     def name(self) -> str:
         return f"{self.task}@{self.horizon}" if self.horizon else self.task
@@ -92,9 +97,11 @@ class Schedule:
       the place of the class, of an anomaly the score, of a clustering the number of the cluster
     - `parts float64[capacity, parts]`: what belongs to the answer (see `Lane.parts`), NaN where the
       model has none; no columns where no lane has any
+    - `causes float64[capacity]`: of an anomaly, where no model is named, which of the lane's inputs
+      is the strangest
     """
 
-    __slots__ = ("answers", "capacity", "codes", "n", "numbers", "parts", "x")
+    __slots__ = ("answers", "capacity", "causes", "codes", "n", "numbers", "parts", "x")
 
     def __init__(self, capacity: int, features: int, parts: int = 0) -> None:
         self.capacity = capacity
@@ -104,3 +111,4 @@ class Schedule:
         self.x = np.zeros((capacity, features))
         self.answers = np.full(capacity, np.nan)
         self.parts = np.full((capacity, parts), np.nan)
+        self.causes = np.full(capacity, np.nan)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from models import class_mixture
 from models.class_mixture import EXPERTS
+from models.kernel_fleet import KernelFleet
 from models.mixing import outweigh
-from models.mixture_fleet import MixtureFleet
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load_text
 from streamgauge.schedule import TARGET
@@ -31,7 +31,7 @@ BEGIN = pd.Timestamp("2026-03-02", tz="UTC")
 calm = settings(deadline=None, max_examples=20, derandomize=True)
 
 
-def build(keys: Keys = Keys.DEVICE, *, classes: int = 3, from_fleet: bool = False) -> MixtureFleet:
+def build(keys: Keys = Keys.DEVICE, *, classes: int = 3, from_fleet: bool = False) -> KernelFleet:
     """A mixture for the steps of the contract suite."""
     return class_mixture.build(
         LANE, INPUTS, ROWS, keys, classes=classes, declared=True, pending=400, from_fleet=from_fleet

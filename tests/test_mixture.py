@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.kernel_fleet import KernelFleet
 from models.least_squares import START, gain, packed, start, update
 from models.mixing import mixed, reweigh
 from models.mixture import EXPERTS
 from models.mixture import build as mixture
-from models.mixture_fleet import MixtureFleet
 from stream_processor.changes import compare
 from stream_processor.definition import definition
 from stream_processor.pipeline import Pipeline
@@ -34,7 +34,7 @@ BEGIN = pd.Timestamp("2026-03-02", tz="UTC")
 calm = settings(deadline=None, max_examples=20, derandomize=True)
 
 
-def build(keys: Keys = Keys.DEVICE, *, level: bool = False) -> MixtureFleet:
+def build(keys: Keys = Keys.DEVICE, *, level: bool = False) -> KernelFleet:
     """A mixture for the steps of the contract suite."""
     return mixture(LANE, INPUTS, ROWS, keys, delay=60 * 10**6, level=level, pending=400)
 

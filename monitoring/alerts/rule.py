@@ -23,6 +23,8 @@ class When(StrEnum):
     """Level, noise or shape of a channel changed; over after `resolve_after`."""
     NEW_CLUSTER = "new_cluster"
     """A device came into a cluster where it had not been before; over after `resolve_after`."""
+    ANOMALY = "anomaly"
+    """An anomaly score is beyond the threshold of a task's budget; over after `resolve_after`."""
     SILENCE = "silence"
     """A device or channel fell silent; over when it is heard of again or forgotten."""
     SCORE = "score"

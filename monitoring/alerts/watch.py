@@ -14,7 +14,7 @@ __all__ = ["News", "Watch"]
 
 REMEMBERED = 7 * 86_400 * 10**6
 """Microseconds for which what is settled is known: longer than a journal reaches back."""
-TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT, When.NEW_CLUSTER)
+TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT, When.NEW_CLUSTER, When.ANOMALY)
 """Of these nobody may say when they are over."""
 
 
@@ -26,6 +26,8 @@ def _begins(event: Event) -> When | None:
         return When.DRIFT
     if event.kind is EventKind.NEW_CLUSTER:
         return When.NEW_CLUSTER
+    if event.kind is EventKind.ANOMALY:
+        return When.ANOMALY
     return When.SILENCE if event.kind is EventKind.SILENT else None
 
 
@@ -38,9 +40,12 @@ def _ends(event: Event) -> When | None:
 
 
 def _of(event: Event) -> str:
-    """The channel that an event is about, of a drift with what drifted; or the new cluster."""
+    """The channel that an event is about, of a drift with what drifted; or the new cluster. An
+    anomaly is of the device, whatever its cause."""
     if event.kind is EventKind.NEW_CLUSTER:
         return f"cluster {event.after:.0f}"
+    if event.kind is EventKind.ANOMALY:
+        return ""
     drifted = event.kind in DRIFTS and event.channel
     return f"{event.signal} of {event.channel}" if drifted else event.channel
 
@@ -103,6 +108,8 @@ class Watch:
     def _said(self, event: Event, device: str, lane: Lane | None) -> tuple[str, str]:
         if lane is not None and event.kind is EventKind.NEW_CLUSTER:
             return words.of_new_cluster(event, device, lane)
+        if lane is not None and event.kind is EventKind.ANOMALY:
+            return words.of_anomaly(event, device, lane)
         if lane is not None:
             return words.of_drift(event, device, lane, self._target(lane))
         if event.kind in DRIFTS:

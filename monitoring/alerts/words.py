@@ -10,6 +10,7 @@ from streamgauge.instants import iso
 from streamgauge.schedule import Lane
 
 __all__ = [
+    "of_anomaly",
     "of_channel_drift",
     "of_drift",
     "of_new_cluster",
@@ -51,6 +52,18 @@ def of_new_cluster(event: Event, device: str, lane: Lane) -> Said:
     return (
         f"{device} is in a cluster where it had not been before",
         f"{where} at {iso(event.time)}. It now knows {event.size:.0f} clusters.",
+    )
+
+
+def of_anomaly(event: Event, device: str, lane: Lane) -> Said:
+    """An anomaly score is beyond its threshold."""
+    look = f" Look at {event.channel} first: it is the strangest." if event.channel else ""
+    score = f"its score {_number(event.after)} is beyond {_number(event.before)}"
+    summary = f"{device} behaves in a way that it has not before"
+    which = f"alarm {event.size:.0f} of this task"
+    return (
+        summary,
+        f"{lane.name}: {score}, the budget's threshold, at {iso(event.time)}, {which}.{look}",
     )
 
 

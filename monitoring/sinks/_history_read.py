@@ -59,12 +59,14 @@ where list_contains($kinds::utinyint[], kind) and ($device is null or device = $
 order by time desc, device, channel, kind, after limit $limit
 """
 CLUSTER = int(EventKind.NEW_CLUSTER)
+ANOMALY = int(EventKind.ANOMALY)
 RECOVERED = int(EventKind.RECOVERED)
 ABOUT_DEVICES = (
     int(EventKind.SILENT),
     int(EventKind.RETURNED),
     int(EventKind.EVICTED),
     CLUSTER,
+    ANOMALY,
     RECOVERED,
 )
 
@@ -164,8 +166,8 @@ def events(
     limit: int,
     device: int | None,
 ) -> list[dict[str, Any]]:
-    """The newest silences, returns, evictions, new clusters and recovered values, of one device
-    (its code) or of all."""
+    """The newest silences, returns, evictions, new clusters, anomalies and recovered values, of one
+    device (its code) or of all."""
     values = {"kinds": list(ABOUT_DEVICES), "device": device, "limit": limit}
     found = []
     for time, code, channel, kind, size, lane, before, after in _rows(file, EVENTS, values):
@@ -174,11 +176,11 @@ def events(
             "device": devices.get(code, ""),
             "channel": channel or "",
             "kind": EventKind(kind).name.lower(),
-            "seconds": None if kind in (CLUSTER, RECOVERED) else size,
+            "seconds": None if kind in (CLUSTER, ANOMALY, RECOVERED) else size,
         }
         if kind == RECOVERED:
             one["value"] = after
-        if kind == CLUSTER:
+        if kind in (CLUSTER, ANOMALY):
             task, horizon = lanes.get(lane, ("", ""))
             one |= {"task": task, "horizon": horizon, "before": before, "after": after}
         found.append(one)

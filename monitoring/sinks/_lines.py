@@ -99,6 +99,10 @@ class LinesEncoder:
             if clusters and self._per_device:
                 series = [self._series("iot_cluster", output, k.lane, k.row) for k in clusters]
                 arrays.append(_changes(series, clusters, {}))
+            strange = [one for one in output.events if one.kind is EventKind.ANOMALY]
+            if strange and self._per_device:
+                series = [self._series("iot_anomaly", output, k.lane, k.row) for k in strange]
+                arrays.append(_changes(series, strange, {}))
             silences = [event for event in output.events if event.kind in SILENCES]
             if silences and self._per_device:
                 arrays.append(self._silences(output, silences))

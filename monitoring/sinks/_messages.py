@@ -92,7 +92,7 @@ def event(output: Output, one: Event) -> dict[str, Any]:
         about["since"] = iso(one.since) if one.since else None
     elif one.kind in (EventKind.SILENT, EventKind.RETURNED):
         about = {"channel": one.channel, "seconds": one.size}
-    elif one.kind is EventKind.RECOVERED:
+    elif one.kind in (EventKind.RECOVERED, EventKind.ANOMALY):
         about = {"channel": one.channel}
     return {
         "time": iso(one.time),

@@ -89,6 +89,11 @@ class PredictionModel(BaseModel):
         None, description="Of a classification, by class; empty where the model gives none."
     )
     score: Number = Field(None, description="Of an anomaly detector: higher is stranger.")
+    threshold: Number = Field(
+        None,
+        description="Of an anomaly detector: the score beyond which the next one is an alarm; null "
+        "while that is being calibrated.",
+    )
     distance: Number = Field(
         None, description="Of a clustering: from the centre of the cluster that prediction is."
     )

@@ -20,18 +20,22 @@ class EventModel(BaseModel):
 
     time: Instant
     device: str
-    channel: str | None = Field(description="null = the device as a whole")
-    kind: str = Field(description="silent, returned, evicted, new_cluster or recovered.")
+    channel: str | None = Field(
+        description="null = the device as a whole; of an anomaly the strangest, where known"
+    )
+    kind: str = Field(description="silent, returned, evicted, new_cluster, anomaly or recovered.")
     seconds: Number = Field(description="How long nothing was heard, else null.")
     value: Number = Field(
         default=None,
         description="The recovered value: it was refused once, and passed its corrected rule when "
         "it was sent again, too late to teach.",
     )
-    task: str | None = Field(None, description="Whose cluster is new to the device.")
+    task: str | None = Field(
+        None, description="Whose cluster is new to the device, or whose score is an alarm."
+    )
     horizon: str | None = None
-    before: Number = Field(None, description="The cluster where it was before.")
-    after: Number = Field(None, description="The new cluster.")
+    before: Number = Field(None, description="The cluster where it was before, or the threshold.")
+    after: Number = Field(None, description="The new cluster, or the score.")
 
 
 class EventList(BaseModel):

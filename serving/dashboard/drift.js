@@ -11,12 +11,15 @@ const RECENT = 120e3;
 
 const VERBS = { drift_up: "rose", drift_down: "fell", drift: "changed" };
 const rose = (one) => one.signal === "error" && one.kind === "drift_up";
-const bad = (one) => worse(one) || one.severity === "alarm";
+const bad = (one) => worse(one) || isAnomaly(one) || one.severity === "alarm";
+const isAnomaly = (one) => one.kind === "anomaly";
 const isCluster = (one) => one.kind === "new_cluster";
-const said = (one) => (isCluster(one) ? "new cluster" : isSilence(one) ? words(one) : `${one.signal} ${VERBS[one.kind]}`);
+const said = (one) => (isCluster(one) ? "new cluster" : isAnomaly(one) ? "anomaly" : isSilence(one) ? words(one) : `${one.signal} ${VERBS[one.kind]}`);
 const kind = (one) => element("span", bad(one) ? "bad" : ["evicted", "new_cluster"].includes(one.kind) ? "" : "good", said(one));
 
 const moved = (one) => `${one.task}: from ${one.before ?? "none"} to ${one.after}`;
+
+const beyond = (one) => `${one.task}: score ${number(one.after)}, alarm beyond ${number(one.before)}${one.channel ? `, strangest: ${one.channel}` : ""}`;
 
 function line(time, what, below) {
   const row = element("tr");
@@ -32,6 +35,7 @@ export function eventRows(drift, silences, unit) {
   all.sort((one, other) => other.time - one.time);
   return all.slice(0, SHOWN).map((one) => {
     if (isSilence(one)) return line(one.time, [kind(one)], detail(one));
+    if (isAnomaly(one)) return line(one.time, [kind(one)], beyond(one));
     if (isCluster(one)) return line(one.time, [kind(one)], moved(one));
     return line(one.time, [kind(one)], means(one, unit));
   });
@@ -84,7 +88,7 @@ export class FleetEvents {
       return line(group.time, [kind(group), ": ", this.where(group)], detail(group.worst));
     }
     const task = group.horizon ? `${group.task}, ${group.horizon}` : group.task;
-    const below = isCluster(group) ? moved(group.worst) : task || means(group.worst, "");
+    const below = isCluster(group) ? moved(group.worst) : isAnomaly(group) ? beyond(group.worst) : task || means(group.worst, "");
     return line(group.time, [kind(group), " at ", this.where(group)], below);
   }
 

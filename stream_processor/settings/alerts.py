@@ -36,9 +36,9 @@ def _checked_hours(text: str) -> str:
 class RuleSettings:
     """[alerts.rules.NAME]."""
 
-    when: Literal["drift", "channel_drift", "new_cluster", "silence", "score", "service"] = field(
-        default="drift", metadata=REQUIRED
-    )
+    when: Literal[
+        "drift", "channel_drift", "new_cluster", "anomaly", "silence", "score", "service"
+    ] = field(default="drift", metadata=REQUIRED)
     condition: str = ""
     """Of scores, such as "rolling_mae > 2 * persistence_mae"; only with when = "score"."""
     devices: Names = ("*",)
@@ -48,7 +48,7 @@ class RuleSettings:
     lasting: Duration = field(default=0, metadata={"key": "for"})
     """For how long it must be so before the alert fires."""
     resolve_after: Duration = HOUR
-    """Drift or a new cluster that was not seen again for this long is over."""
+    """Drift, a new cluster or an anomaly that was not seen again for this long is over."""
     cool_down: Ever = HOUR
     """After a message about the same matter none for this long."""
     labels: dict[str, str] = field(default_factory=dict)

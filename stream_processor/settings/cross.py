@@ -68,12 +68,13 @@ def _check_alerts(settings: Settings, findings: Findings) -> None:
             findings.add(
                 (*path, "condition"), f'means nothing with when = "{rule.when}"', "remove it"
             )
-        clusterings = [key for key, one in settings.tasks.items() if one.kind == "clustering"]
-        if rule.when == "new_cluster" and not any(matches(rule.tasks, one) for one in clusterings):
+        kind = {"new_cluster": "clustering", "anomaly": "anomaly"}.get(rule.when)
+        of = [key for key, one in settings.tasks.items() if one.kind == kind]
+        if kind and not any(matches(rule.tasks, one) for one in of):
             findings.add(
                 (*path, "when"),
-                "can never be: no task that fits is of kind clustering",
-                'add a task with kind = "clustering", or see `tasks` of the rule',
+                f"can never be: no task that fits is of kind {kind}",
+                f'add a task with kind = "{kind}", or see `tasks` of the rule',
             )
         _check_names(rule.inhibits, tuple(alerts.rules), "rule", (*path, "inhibits"), findings)
     if alerts.rules and not alerts.receivers:
@@ -177,17 +178,24 @@ def _check_task(
         findings.add((*path, "start"), why, 'remove it, or write start = "empty"')
     if task.model and not broken:
         _check_model(task, channels, (*path, "model"), findings)
-    elif not broken and task.kind not in MIXED:
-        _miss_model(task, path, findings)
+    elif not broken:
+        _check_unnamed(task, path, findings)
+    if task.alarms and task.kind != "anomaly":
+        findings.add((*path, "alarms"), "it is for tasks of kind anomaly", "remove it")
+    if task.learn_after and (task.model or task.kind != "anomaly"):
+        why = "it is for a task of kind anomaly that names no model"
+        findings.add((*path, "learn_after"), why, "remove it")
 
 
-MIXED = ("forecast", "regression", "classification")
-"""Kinds of tasks that need no model."""
-
-
-def _miss_model(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
+def _check_unnamed(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
     from models.spec import ANSWERS
 
+    if task.kind == "anomaly" and task.target:
+        why = "without a model all inputs are watched"
+        remedy = f'remove it, and write inputs = ["{task.target}"]'
+        findings.add((*path, "target"), why, remedy)
+    if task.kind != "clustering":
+        return
     remedy = f'a {task.kind} names one, such as model = "{ANSWERS[task.kind].example}"'
     findings.add((*path, "model"), "missing", remedy)
 

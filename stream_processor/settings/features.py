@@ -72,9 +72,14 @@ def _implies(settings: Settings) -> bool:
     number moved, beside what it is."""
     return (
         settings.features == FeatureSettings()
-        and any(not task.model for task in settings.tasks.values())
+        and any(_moves(task) for task in settings.tasks.values())
         and any(one.kind is Kind.NUMBER for one in settings.channels.values())
     )
+
+
+def _moves(task: TaskSettings) -> bool:
+    """Whether it wants to see how channels moved; what scores values by themselves does not."""
+    return not task.model and task.kind != "anomaly"
 
 
 def implied(settings: Settings, built: Sequence[FeatureOperator]) -> frozenset[str]:
@@ -127,14 +132,14 @@ def choose_inputs(
     implied: Collection[str] = (),
 ) -> tuple[int, ...]:
     """Columns of the features that a task may use, in the features' order; those of `implied` only
-    where it names no model.
+    where they are for it.
 
     Patterns apply in the order given, "!" excludes. Without a horizon, what the target was computed
     into is never an input: at that reading it would be the answer.
     """
     chosen: list[int] = []
     for column, name in enumerate(names):
-        if task.model and name in implied:
+        if name in implied and not _moves(task):
             continue
         wanted = False
         for pattern in task.inputs:

@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from streamgauge import durations
 
 __all__ = [
+    "Alarms",
     "AtLeastOne",
     "Bind",
     "Duration",
@@ -38,11 +39,14 @@ __all__ = [
     "check_name",
 ]
 
+DAY = 86_400 * 10**6
 _SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)\s*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\]")
+_ALARMS = re.compile(r"\s*(\d+(?:\.\d+)?) per device per (hour|day|week|month)\s*")
+_PERIODS = {"hour": 3_600 * 10**6, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
 LEAST_JOURNAL = 16 * 10**6
 """Bytes: a burst between two checkpoints has to fit."""
 LONGEST = 36_525 * 86_400 * 10**6
@@ -120,6 +124,18 @@ def _match(value: Any) -> int | None:
     raise ValueError(
         'not a way to find the prediction of a label; write "id" or { time_within = "5m" }'
     )
+
+
+def _alarms(value: Any) -> float:
+    if value == "none":
+        return 0.0
+    match = _ALARMS.fullmatch(value) if isinstance(value, str) else None
+    if match is None or not 0.0 < float(match[1]) <= 1_000.0:
+        raise ValueError(
+            f'{value!r} is no budget of alarms; write for example "2 per device per week" (or per '
+            'hour, day, month; at most 1000), or "none"'
+        )
+    return _PERIODS[match[2]] / float(match[1])
 
 
 def _size(value: Any) -> int:
@@ -218,6 +234,8 @@ def _is_step(step: Any) -> bool:
     return isinstance(step.get("use") if isinstance(step, dict) else step, str)
 
 
+Alarms = Annotated[float, BeforeValidator(_alarms)]
+"""Microseconds in which a device may have one alarm; 0: none at all."""
 Duration = Annotated[int, BeforeValidator(_duration)]
 """Microseconds; written "10m"."""
 Ever = Annotated[int | None, BeforeValidator(_ever)]

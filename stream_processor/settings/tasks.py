@@ -7,6 +7,7 @@ from pydantic import Field
 
 from stream_processor.settings.fields import REQUIRED, REST, Names
 from stream_processor.settings.kinds import (
+    Alarms,
     AtLeastOne,
     Duration,
     Horizon,
@@ -19,8 +20,10 @@ from stream_processor.settings.kinds import (
 from streamgauge.classes import Class
 from streamgauge.schedule import TaskKind
 
-__all__ = ["LabelFields", "LabelSettings", "SelectSettings", "TaskSettings"]
+__all__ = ["LEARN_AFTER", "LabelFields", "LabelSettings", "SelectSettings", "TaskSettings"]
 
+ALARM_EVERY = 7 * 86_400 * 10**6 / 2
+LEARN_AFTER = 5 * 60 * 10**6
 LEAST_TOLERANCE = 10**6
 """Clocks of devices are seldom truer than a second."""
 
@@ -98,7 +101,7 @@ class TaskSettings:
     or whatever numbers come, up to `classes_max` different ones."""
     classes_max: Annotated[int, Field(ge=2, le=100)] = 20
     model: Steps = ()
-    """None: a mixture of what is known to work; see `models.mixture` and `models.class_mixture`."""
+    """None: what is known to work: `models.mixture`, `models.class_mixture` or `models.novelty`."""
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
@@ -110,6 +113,11 @@ class TaskSettings:
     interval: Coverage = 0.9
     """Share of labels that are to be within the interval around an answer; 0 = no interval. Of
     forecasts and regressions."""
+    alarms: Alarms | None = None
+    """Of anomalies: "2 per device per week" where nothing is said."""
+    learn_after: Duration | None = None
+    """Of an anomaly task that names no model: for how long something must be strange before it is
+    learned. None: LEARN_AFTER."""
     select: SelectSettings | None = None
     scope: Scope = "device"
     label: LabelSettings | None = None
@@ -122,7 +130,8 @@ class TaskSettings:
     def model_words(self) -> str:
         """The steps of the model by name."""
         steps = (self.model,) if isinstance(self.model, str) else self.model
-        return " | ".join(s if isinstance(s, str) else str(s["use"]) for s in steps) or "mixture"
+        named = " | ".join(s if isinstance(s, str) else str(s["use"]) for s in steps)
+        return named or ("novelty" if self.kind == "anomaly" else "mixture")
 
     @property
     def change(self) -> bool:
@@ -136,6 +145,13 @@ class TaskSettings:
     def by_itself(self) -> bool:
         """True when the model learns each reading when it answers it, whatever labels say."""
         return self.kind in ("anomaly", "clustering")
+
+    @property
+    def alarm_every(self) -> float:
+        """Microseconds in which a device may have one alarm; 0: there are none."""
+        if self.kind != "anomaly":
+            return 0.0
+        return ALARM_EVERY if self.alarms is None else self.alarms
 
     def tolerance_of(self, horizon: Span) -> int:
         """Microseconds after the horizon in which a reading still is the label.

@@ -1,4 +1,4 @@
-"""What the models of tasks that name none have in common: their state, and whom they follow."""
+"""The learner of models that are one kernel over blocks of state: those of tasks that name none."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,10 +11,18 @@ from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
 
-__all__ = ["MixtureFleet", "blocks_of"]
+__all__ = ["KernelFleet", "mixture_blocks", "models_of"]
 
 
-def blocks_of(
+def models_of(fields: Sequence[Field], capacity: int, keys: Keys) -> Block:
+    """A row for each model: per device row, or one that the fleet shares, which is open."""
+    block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
+    if keys is Keys.FLEET:
+        block.open(np.zeros(1, np.int64))
+    return block
+
+
+def mixture_blocks(
     model: Sequence[Field], device: Sequence[Field], waiting: Sequence[Field], capacity: int,
     keys: Keys, pending: int,
 ) -> dict[str, Block]:  # fmt: skip
@@ -24,22 +32,22 @@ def blocks_of(
     of = Block(device, capacity)
     waits = Block(waiting, capacity, layers=max(2, pending))
     waits.depth = of.view("slots")
-    models = Block(model, capacity if keys is Keys.DEVICE else 1, keys=keys)
-    if keys is Keys.FLEET:
-        models.open(np.zeros(1, np.int64))
     fleet = Block(model, 1, keys=Keys.FLEET)
-    return {"model": models, "fleet": fleet, "device": of, "waiting": waits}
+    return {
+        "model": models_of(model, capacity, keys), "fleet": fleet, "device": of, "waiting": waits
+    }  # fmt: skip
 
 
-class MixtureFleet:
-    """Mixtures of one lane: a model for each device or one for the fleet; see `Learner`."""
+class KernelFleet:
+    """Models of one lane: one for each device or one for the fleet; see `Learner`."""
 
     def __init__(
-        self, kernel: Callable[..., None], experts: Sequence[str], blocks: Mapping[str, Block],
-        settings: Floats, lane: int, keys: Keys,
+        self, kernel: Callable[..., None], blocks: Mapping[str, Block], settings: Floats, lane: int,
+        keys: Keys, experts: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """`kernel` runs the steps over `blocks` (see `blocks_of`) by `settings`; the model's field
-        "share" says how much it follows each of `experts`, the first of which is safe."""
+        """`kernel` runs the steps over `blocks`, which have a block "model", by `settings`. Of a
+        mixture its field "share" says how much it follows each of `experts`, the first of which is
+        safe."""
         self.blocks, self.lane, self.keys = blocks, lane, keys
         self.blobs: Blobs | None = None
         self._kernel, self._experts, self._settings = kernel, tuple(experts), settings
@@ -52,10 +60,10 @@ class MixtureFleet:
 
     def call(self, schedule: Schedule) -> Call:
         """:meth:`run` as one kernel call over STEPS."""
-        of = self.blocks
         steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers, schedule.parts)
-        state = (of["model"].array, of["fleet"].array[0], of["device"].array, of["waiting"].stack)
-        return Call(self._kernel, (*steps, *state, self._settings, self.lane, Now.STEPS))
+        state = (b.array if b.layers == 1 else b.stack for b in self.blocks.values())
+        given = (*steps, schedule.causes, *state, self._settings)
+        return Call(self._kernel, (*given, self.lane, Now.STEPS))
 
     def evict(self, rows: Ints) -> None:
         """Forget these device rows."""
@@ -68,8 +76,8 @@ class MixtureFleet:
 
     def shares(self, rows: Sequence[int]) -> dict[str, float]:
         """How much the models of these device rows follow each expert, in the mean; together 1.
-        Empty where there is no row."""
-        if not rows:
+        Empty where there is no row, and of what is no mixture."""
+        if not rows or not self._experts:
             return {}
         own = [0] if self.keys is Keys.FLEET else list(rows)
         found = self.blocks["model"].view("share")[own]
