@@ -170,7 +170,10 @@ class Running:
         return {
             "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
             "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},
-            "state": {"checkpoint": self.worker.checkpoints, "journal": self.worker.journal_state},
+            "state": {
+                "checkpoint": self.worker.checkpoints,
+                "journal": {**self.worker.journal_state, "bytes": self.journal.size},
+            },
         }
 
     def _parts(self) -> list[Part]:

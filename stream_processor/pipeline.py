@@ -143,7 +143,7 @@ class Pipeline:
     def _tick(self, clock: int) -> None:
         for ready in self.walk.overdue(clock):
             self._through(ready)
-        began = self.timing.clock.read()
+        began = self.timing.now()
         self.walk.tick(clock)
         self.timing.spent(Stage.TICK, began)
 
@@ -152,7 +152,7 @@ class Pipeline:
         assert codec is not None, "a source without a codec delivered messages"
         at_once = len(delivery.payloads) <= PART and not self._arranges
         batch = self.walk.batch if at_once else self._batch
-        began = self.timing.clock.read()
+        began = self.timing.now()
         if self._keeper is not None:
             self._keeper.decoding(delivery, codec)
         codec.decode(delivery, batch, self.rejects)

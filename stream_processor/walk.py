@@ -228,13 +228,15 @@ class Walk:
         now[Now.N], now[Now.DONE] = n, 0
         while True:
             chain.run()
+            self.timing.tell()
             if self._in_python:
-                began = self.timing.clock.read()
+                began = self.timing.now()
                 self._schedule.n = int(now[Now.STEPS])
                 for learner in self._in_python:
                     learner.run(self._schedule)
                 self.timing.spent(Stage.MODELS, began)
                 self._judge.run()
+                self.timing.tell()
             self._tell(int(now[Now.DONE]))
             if now[Now.DONE] >= n:
                 return
@@ -254,6 +256,7 @@ class Walk:
         """Judge what the label join found to be overdue."""
         self._now[Now.STEPS] = self._schedule.n
         self._settle.run()
+        self.timing.tell()
         self._tell(-1)
 
     def tick(self, clock: int) -> None:

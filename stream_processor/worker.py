@@ -298,12 +298,12 @@ class Worker:
         """Deliveries of one round: journal all, acknowledge all, walk all. Called by the worker's
         own thread."""
         for group in groups(deliveries, self.journal.largest):
-            began = self._timing.clock.read()
+            began = self._timing.now()
             positions = self._journal(group)
             if positions is None:
                 return
             self._timing.spent(Stage.JOURNAL, began)
-            began = self._timing.clock.read()
+            began = self._timing.now()
             for delivery in group:
                 if delivery.tokens:
                     self.sources[delivery.source].acknowledge(delivery.tokens)
@@ -350,7 +350,7 @@ class Worker:
         """
         outputs = self.pipeline.sealed()
         place = 0 if self.place == self._handed else self.place
-        began = self._timing.clock.read()
+        began = self._timing.now()
         for k, output in enumerate(outputs, 1):
             marked = replace(output, position=place, more=k < len(outputs))
             for sink in self.sinks:
@@ -393,7 +393,7 @@ class Worker:
         walk = self.pipeline.walk
         if walk.copying is None:
             return
-        began, lap = time.monotonic(), self._timing.clock.read()
+        began, lap = time.monotonic(), self._timing.now()
         with self.pipeline.lock:
             walk.copying.slice()
             if walk.copying.done:

@@ -125,19 +125,6 @@ def _read(context: Any, address: Any) -> Any:
 
 
 @kernel
-def _note(laps: Ints, stage: int, began: int, ended: int) -> None:
-    """Count the time from `began` to `ended` for the stage."""
-    spent = ended - began
-    length = 0
-    while length < len(BOUNDS) and spent > BOUNDS[length]:
-        length += 1
-    laps[stage, SUM] += spent
-    laps[stage, BEGAN] = began
-    laps[stage, ENDED] = ended
-    laps[stage, COUNTS + length] += 1
-
-
-@kernel
 def _begin(clock: int, laps: Ints) -> None:
     """The next lap begins now."""
     laps[LAST, ENDED] = _read(clock)
@@ -148,48 +135,71 @@ def _lap(clock: int, laps: Ints, stage: int) -> None:
     """The stage ends now, and the next one begins."""
     began, ended = laps[LAST, ENDED], _read(clock)
     laps[LAST, ENDED] = ended
-    _note(laps, stage, began, ended)
+    spent = ended - began
+    length = 0
+    while length < len(BOUNDS) and spent > BOUNDS[length]:
+        length += 1
+    laps[stage, SUM] += spent
+    laps[stage, BEGAN] = began
+    laps[stage, ENDED] = ended
+    laps[stage, COUNTS + length] += 1
 
 
 class Timing:
-    """Histograms of one pipeline; written by the thread that owns it, read by any."""
+    """Histograms of one pipeline; written by the thread that owns it, read by any.
+
+    `told`, where there is one, is called with each lap: stage, and when it began and ended,
+    nanoseconds of the clock.
+    """
 
     def __init__(self, clock: Clock = MONOTONIC) -> None:
-        self.clock = clock
-        self._laps = np.zeros((len(Stage) + 1, COUNTS + len(SECONDS) + 1), np.int64)
+        self.now = clock.read
+        self.told: Callable[[Stage, int, int], None] | None = None
         self.sizes = Histogram(SIZES)
         """Readings that were walked together."""
         self.delays = Histogram(SECONDS)
         """Seconds from the arrival of a delivery's first message until it was walked."""
-        self._begin = Call(_begin, (clock.address, self._laps))
+        self._laps = np.zeros((len(Stage) + 1, COUNTS + len(SECONDS) + 1), np.int64)
+        self._own = {stage: Histogram(SECONDS) for stage in Stage}
+        self._clock = clock
+        self._passed = 0
 
     def around(self, *stages: tuple[Stage, Sequence[Call]]) -> list[Call]:
         """The calls of these stages in a row, with a lap behind each that has any."""
-        return [self._begin, *self.on(*stages)]
+        return [Call(_begin, (self._clock.address, self._laps)), *self.on(*stages)]
 
     def on(self, *stages: tuple[Stage, Sequence[Call]]) -> list[Call]:
         """The same behind other stages of the chain, whose last lap ends where these begin."""
         calls: list[Call] = []
         for stage, own in stages:
             if own:
-                lap = Call(_lap, (self.clock.address, self._laps, int(stage)))
+                lap = Call(_lap, (self._clock.address, self._laps, int(stage)))
                 calls += [*own, lap]
         return calls
 
     def spent(self, stage: Stage, began: int) -> None:
         """A stage in Python, which began at that time of our clock, has ended."""
-        _note(self._laps, int(stage), began, self.clock.read())
+        ended = self.now()
+        self._own[stage].add((ended - began) / 1e9)
+        if self.told is not None:
+            self.told(stage, began, ended)
 
-    def newest(self, stage: Stage) -> tuple[int, int]:
-        """When the newest lap of the stage began and ended, nanoseconds of our clock; 0 where it
-        had none."""
-        began, ended = self._laps[stage, BEGAN : ENDED + 1].tolist()
-        return began, ended
+    def tell(self) -> None:
+        """Tell the laps that kernels took since the last call."""
+        if self.told is None:
+            return
+        newest = [(*of[BEGAN : ENDED + 1], stage) for stage, of in enumerate(self._laps.tolist())]
+        for began, ended, stage in sorted(newest[:LAST]):
+            if ended > self._passed:
+                self.told(Stage(stage), began, ended)
+        self._passed = newest[LAST][1]
 
     def stages(self) -> dict[Stage, Counted]:
         """Seconds of each stage that had a lap."""
         found = {}
         for stage, numbers in zip(Stage, self._laps.tolist(), strict=False):
-            if any(numbers[COUNTS:]):
-                found[stage] = Counted(SECONDS, numbers[COUNTS:], numbers[SUM] / 1e9)
+            own = self._own[stage].counted()
+            counts = [a + b for a, b in zip(own.counts, numbers[COUNTS:], strict=True)]
+            if any(counts):
+                found[stage] = Counted(SECONDS, counts, own.total + numbers[SUM] / 1e9)
         return found

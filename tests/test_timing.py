@@ -47,7 +47,6 @@ def test_a_lap_is_the_time_since_the_one_before() -> None:
     assert set(found) == {Stage.ADMIT, Stage.FEATURES}
     assert found[Stage.ADMIT].total == pytest.approx(3e-6)
     assert found[Stage.FEATURES].total == pytest.approx(2e-3)
-    assert timing.newest(Stage.FEATURES) == (10**10 + 3_000, 10**10 + 2_003_000)
     assert next(times, None) is None
     assert alive
 
@@ -56,13 +55,17 @@ def test_a_lap_is_the_time_since_the_one_before() -> None:
     ("spent", "bound"), [(1, 1e-6), (1_000, 1e-6), (1_001, 2.5e-6), (10**10, 10.0), (10**10 + 1, 0)]
 )
 def test_a_time_is_counted_below_the_bound_that_it_does_not_pass(spent: int, bound: float) -> None:
-    """As Prometheus has it: up to and with the bound; beyond the last one there is one more."""
-    own, _ = clock(iter([7 + spent]))
+    """As Prometheus has it: up to and with the bound, and one more beyond the last; in Python and
+    in kernels."""
+    own, alive = clock(iter([7 + spent, 0, spent]))
     timing = Timing(own)
     timing.spent(Stage.DECODE, 7)
-    counts = timing.stages()[Stage.DECODE].counts
-    assert sum(counts) == 1
-    assert counts[SECONDS.index(bound) if bound else len(SECONDS)] == 1
+    run(*timing.around((Stage.ADMIT, [Call(_nothing, (Now.N,))])))
+    for stage in (Stage.DECODE, Stage.ADMIT):
+        counts = timing.stages()[stage].counts
+        assert sum(counts) == 1
+        assert counts[SECONDS.index(bound) if bound else len(SECONDS)] == 1
+    assert alive
 
 
 def test_stages_in_python_and_in_kernels_count_together() -> None:
@@ -75,12 +78,31 @@ def test_stages_in_python_and_in_kernels_count_together() -> None:
     assert alive
 
 
+def test_each_lap_is_told_once_in_order() -> None:
+    """To whom asks: stages of a chain in the order of their time, after it has run."""
+    own, alive = clock(count(10, 10))
+    timing, told = Timing(own), list[tuple[Stage, int, int]]()
+    work = [Call(_nothing, (Now.N,))]
+    chain = timing.around((Stage.MODELS, work), (Stage.ADMIT, work))
+    run(*chain)
+    timing.told = lambda *lap: told.append(lap)
+    run(*chain)
+    timing.tell()
+    timing.tell()
+    timing.spent(Stage.SINKS, 65)
+    assert told == [(Stage.MODELS, 40, 50), (Stage.ADMIT, 50, 60), (Stage.SINKS, 65, 70)]
+    assert alive
+
+
 def test_the_real_clock_is_the_one_of_python() -> None:
     """What kernels read lies between two looks of Python."""
-    timing = Timing()
+    timing, told = Timing(), list[tuple[Stage, int, int]]()
+    timing.told = lambda *lap: told.append(lap)
     before = MONOTONIC.read()
     run(*timing.around((Stage.ADMIT, [Call(_nothing, (Now.N,))])))
-    began, ended = timing.newest(Stage.ADMIT)
+    timing.tell()
+    ((stage, began, ended),) = told
+    assert stage is Stage.ADMIT
     assert before <= began <= ended <= MONOTONIC.read()
 
 
