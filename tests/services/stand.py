@@ -267,7 +267,13 @@ def states() -> States:
         "source": {"mqtt": {"ok": True, "why": "", "received_total": 1200, "queued": 7}},
         "sink": {"store": {"ok": True, "why": "", "written_total": 2400}},
         "state": {
-            "checkpoint": {"ok": True, "why": "", "time": written, "count": 3, "write_seconds": 0.5},
+            "checkpoint": {
+                "ok": True,
+                "why": "",
+                "time": written,
+                "count": 3,
+                "write_seconds": 0.5,
+            },
             "journal": {"ok": True, "why": "", "bytes": 4096},
         },
     }
