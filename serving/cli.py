@@ -72,6 +72,9 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on although the file changed: what it lists starts anew or is dropped",
     )
+    run.add_argument(
+        "--log", choices=("text", "json"), default="text", help="how stderr is written (text)"
+    )
     run.set_defaults(command=_run)
 
     replay = commands.add_parser("replay", help="run recorded data through the same code")
@@ -226,7 +229,7 @@ def _run(chosen: argparse.Namespace) -> int:
     from serving.run import run
 
     with compiling_told():
-        return run(chosen.pipeline, accept=chosen.accept)
+        return run(chosen.pipeline, accept=chosen.accept, log=chosen.log)
 
 
 def _replay(chosen: argparse.Namespace) -> int:

@@ -11,10 +11,14 @@ from pathlib import Path
 from monitoring.sinks.store import StoreDamaged, StoreInUse
 from serving.api.access import OpenBind
 from serving.compose import InUse, Running
+from serving.hidden import hider, secrets_of
+from serving.logs import LOG, LogFormat, logs
+from serving.part_changes import PartChanges
 from stream_processor.checkpoint import CheckpointRefused, ConfigurationChanged
 from stream_processor.settings import load
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Problems
+from streamgauge import __version__
 
 __all__ = ["clock", "run", "serve"]
 
@@ -30,6 +34,8 @@ REFUSALS = (
 )
 """What the state folder, the machine or the configuration may cause. Constructors refuse what they
 are given with a ValueError; JournalDamaged is one, CannotListen an OSError."""
+LOOK = 1.0
+"""Seconds between two looks at the parts."""
 
 
 def clock() -> int:
@@ -37,21 +43,27 @@ def clock() -> int:
     return time.time_ns() // 1_000
 
 
-def run(config: Path, *, accept: bool = False) -> int:
+def run(config: Path, *, accept: bool = False, log: LogFormat = "text") -> int:
     """Run the service that the file describes; returns the exit code.
 
     `accept`: go on although the configuration changed, see `stream_processor.changes`.
     """
-    try:
-        settings = load(config, os.environ)
-    except Problems as wrong:
-        print(wrong, file=sys.stderr)
-        return 2
-    return serve(
-        settings,
-        lambda running: print(f"streamgauge listens on {running.server.url}", flush=True),
-        accept=accept,
-    )
+    with logs(log, sys.stderr) as hiding:
+        try:
+            settings = load(config, os.environ)
+        except Problems as wrong:
+            _say(str(wrong))
+            return 2
+        hiding.hidden = hider(secrets_of(settings.document.tree, os.environ))
+
+        def ready(running: Running) -> None:
+            if log == "text":
+                print(f"streamgauge listens on {running.server.url}", flush=True)
+            facts = {"url": running.server.url, "stream": settings.stream.name}
+            facts |= {"version": __version__, "replayed": running.worker.replayed}
+            LOG.info("streamgauge listens", extra={"fields": facts})
+
+        return serve(settings, ready, accept=accept)
 
 
 class _Told(Exception):
@@ -85,18 +97,28 @@ def serve(settings: Settings, ready: Callable[[Running], None], *, accept: bool 
     finally:
         running.stop()
     if running.worker.failure:
-        print(f"the worker ended: {running.worker.failure}", file=sys.stderr)
+        _say(f"the worker ended: {running.worker.failure}")
         return 1
+    LOG.info("streamgauge stopped")
     return 0
 
 
 def _refused(refusal: BaseException) -> int:
     """Say why the service does not run; the exit code."""
-    print(str(refusal) or type(refusal).__name__, file=sys.stderr)
+    _say(str(refusal) or type(refusal).__name__)
     return 2 if isinstance(refusal, ConfigurationChanged) else 1
 
 
+def _say(why: str) -> None:
+    """Say why the service ends."""
+    LOG.error(why, extra={"plain": True})
+
+
 def _until_stopped(running: Running, stop: threading.Event) -> None:
-    """Return when `stop` is set or the worker ended by itself."""
+    """Return when `stop` is set or the worker ended by itself; meanwhile, say what fails."""
+    changes, looked = PartChanges(), time.monotonic()
     while not stop.wait(0.2) and running.worker.alive:
-        pass
+        if time.monotonic() - looked >= LOOK:
+            looked = time.monotonic()
+            for words, facts in changes.since(running.parts()):
+                LOG.warning(words, extra={"fields": facts})

@@ -1,0 +1,90 @@
+"""What must never be seen in a log: secrets of the configuration, and whatever looks like one."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+from stream_processor.settings.environment import REFERENCE
+
+__all__ = ["hider", "secrets_of"]
+
+HIDDEN = "***"
+_PLAIN = re.compile(r"[\d.:]*|[./~].*|true|false", re.IGNORECASE)
+"""Numbers, addresses made of them, paths and switches: no secrets."""
+_SERVERS = ("http", "https", "mqtt", "mqtts", "ws", "wss", "kafka", "kafkas", "influxdb")
+"""Schemes of addresses whose host may be seen; what stands there in others is often a token."""
+_LOOKS = (
+    (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{HIDDEN}@"),
+    (
+        re.compile(r"([?&][^=&\s]*(?:token|key|secret|password|sig)[^=&\s]*=)[^&\s'\"]+", re.I),
+        rf"\1{HIDDEN}",
+    ),
+    (re.compile(r"\b(Bearer|Basic|Token|Splunk|GenieKey)(\s+)[\w.~+/=-]{8,}"), rf"\1\2{HIDDEN}"),
+)
+
+
+def secrets_of(tree: Any, env: Mapping[str, str]) -> set[str]:
+    """What a configuration, its references unresolved, takes from the environment: all values but
+    numbers, paths, and scheme and host of addresses; and the keys that the product itself reads
+    there."""
+    named = {name for text in _texts(tree) for name in REFERENCE.findall(text)}
+    named |= {name for name in env if name.endswith(("_API_KEY", "_HEADERS"))}
+    return {part for name in named for part in _parts(env.get(name, "")) if part}
+
+
+def hider(secrets: set[str]) -> Callable[[str], str]:
+    """A function that gives a text without these secrets, passwords in addresses and tokens."""
+    spelled = {way(secret) for secret in secrets for way in (str, _quoted, _escaped)}
+    longest = sorted(spelled, key=len, reverse=True)
+    known = re.compile("|".join(map(re.escape, longest))) if longest else None
+
+    def hidden(text: str) -> str:
+        if known is not None:
+            text = known.sub(HIDDEN, text)
+        for look, instead in _LOOKS:
+            text = look.sub(instead, text)
+        return text
+
+    return hidden
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
+
+
+def _parts(value: str) -> Iterator[str]:
+    """Those parts of a value that may be secret."""
+    if _PLAIN.fullmatch(value):
+        return
+    if "://" not in value:
+        yield value
+        return
+    try:
+        address = urlsplit(value)
+    except ValueError:
+        yield value
+        return
+    if address.scheme not in _SERVERS:
+        yield value.partition("://")[2]
+        return
+    for part in (address.password, address.username, address.path.strip("/"), address.query):
+        if part:
+            yield part
+            yield unquote(part)
+
+
+def _quoted(secret: str) -> str:
+    return quote(secret, safe="")
+
+
+def _escaped(secret: str) -> str:
+    """As `repr` shows it."""
+    return repr(secret)[1:-1]
