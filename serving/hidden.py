@@ -17,7 +17,9 @@ _SERVERS = ("http", "https", "mqtt", "mqtts", "ws", "wss", "kafka", "kafkas", "i
 _LOOKS = (
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{HIDDEN}@"),
     (
-        re.compile(r"([?&][^=&\s]*(?:token|key|secret|password|sig)[^=&\s]*=)[^&\s'\"]+", re.I),
+        re.compile(
+            r"([?&][^=&\s]*(?:token|key|secret|password|sig)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE
+        ),
         rf"\1{HIDDEN}",
     ),
     (re.compile(r"\b(Bearer|Basic|Token|Splunk|GenieKey)(\s+)[\w.~+/=-]{8,}"), rf"\1\2{HIDDEN}"),

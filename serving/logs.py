@@ -16,8 +16,8 @@ from serving.hidden import hider
 __all__ = ["LOG", "Hiding", "LogFormat", "logs"]
 
 LOG = logging.getLogger("streamgauge")
-"""`extra=` may have `fields`, numbers and names to go with the words, and `plain`: to people, the words
-are all there is to say."""
+"""`extra=` may have `fields`, numbers and names to go with the words, and `plain`: to people,
+the words are all there is to say."""
 LogFormat = Literal["text", "json"]
 _OWN = ("time", "level", "logger", "message", "error")
 
@@ -49,9 +49,7 @@ class Hiding:
         self.hidden = hider(set())
 
 
-def _ended(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _ended(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
         return

@@ -139,6 +139,8 @@ class Pipeline:
             if self._keeper is not None:
                 for event in self._keeper.end():
                     self.walk.tell(event)
+            if self.timing.listener is not None:
+                self.timing.listener.worked_off(delivery, place)
 
     def _tick(self, clock: int) -> None:
         for ready in self.walk.overdue(clock):

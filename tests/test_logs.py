@@ -27,8 +27,10 @@ SECRETS = {
     "POLL_TOKEN": "polled-with-this",
     "DATABASE": "postgresql+pg8000://me:db-pass@10.0.0.1/plant",
 }
-SEEN = ("hunter2", "tok3n", "T000", "hook-key", "in-the-query", "tokenA", "tokenC", "sensor-write")
-SEEN += ("db-pass", "api-key-of-env", "polled-with")
+SEEN = (
+    *("hunter2", "tok3n", "T000", "hook-key", "in-the-query", "tokenA", "tokenC"),
+    *("sensor-write", "db-pass", "api-key-of-env", "polled-with"),
+)
 """What would betray one of them."""
 TREE = {"a": [f"${{{name}}}" for name in SECRETS], "b": {"port": "${PORT}", "dir": "${DIR}"}}
 PLAIN = {"PORT": "8443", "DIR": "/var/lib/streamgauge"}

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from streamgauge.calls import Call, Chain, Now
+from streamgauge.delivery import Delivery
 from streamgauge.kernels import kernel
-from streamgauge.timing import MONOTONIC, SECONDS, Clock, Histogram, Stage, Timing
+from streamgauge.laps import MONOTONIC, SECONDS, Clock
+from streamgauge.timing import Histogram, Stage, Timing
 
 READ = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.POINTER(ctypes.c_int64))
 
@@ -29,6 +31,17 @@ def clock(times: Iterator[int]) -> tuple[Clock, object]:
 @kernel
 def _nothing(n: int) -> None:
     pass
+
+
+class Told:
+    def __init__(self) -> None:
+        self.laps: list[tuple[Stage, int, int]] = []
+
+    def lap(self, stage: Stage, began: int, ended: int) -> None:
+        self.laps.append((stage, began, ended))
+
+    def worked_off(self, delivery: Delivery, place: int) -> None:
+        """Nothing is fed here."""
 
 
 def run(*calls: Call) -> None:
@@ -81,27 +94,27 @@ def test_stages_in_python_and_in_kernels_count_together() -> None:
 def test_each_lap_is_told_once_in_order() -> None:
     """To whom asks: stages of a chain in the order of their time, after it has run."""
     own, alive = clock(count(10, 10))
-    timing, told = Timing(own), list[tuple[Stage, int, int]]()
+    timing, told = Timing(own), Told()
     work = [Call(_nothing, (Now.N,))]
     chain = timing.around((Stage.MODELS, work), (Stage.ADMIT, work))
     run(*chain)
-    timing.told = lambda *lap: told.append(lap)
+    timing.listener = told
     run(*chain)
     timing.tell()
     timing.tell()
     timing.spent(Stage.SINKS, 65)
-    assert told == [(Stage.MODELS, 40, 50), (Stage.ADMIT, 50, 60), (Stage.SINKS, 65, 70)]
+    assert told.laps == [(Stage.MODELS, 40, 50), (Stage.ADMIT, 50, 60), (Stage.SINKS, 65, 70)]
     assert alive
 
 
 def test_the_real_clock_is_the_one_of_python() -> None:
     """What kernels read lies between two looks of Python."""
-    timing, told = Timing(), list[tuple[Stage, int, int]]()
-    timing.told = lambda *lap: told.append(lap)
+    timing, told = Timing(), Told()
+    timing.listener = told
     before = MONOTONIC.read()
     run(*timing.around((Stage.ADMIT, [Call(_nothing, (Now.N,))])))
     timing.tell()
-    ((stage, began, ended),) = told
+    ((stage, began, ended),) = told.laps
     assert stage is Stage.ADMIT
     assert before <= began <= ended <= MONOTONIC.read()
 
