@@ -45,7 +45,7 @@ class Traces:
         self._tracer: Any = tracer
         self._stream: dict[str, str | int] = {"streamgauge.stream": stream}
         self._sources = sources
-        self._ahead = lambda: wall() - now()
+        self._wall, self._now = wall, now
         self._laps: list[tuple[Stage, int, int]] = []
 
     def lap(self, stage: Stage, began: int, ended: int) -> None:
@@ -58,6 +58,10 @@ class Traces:
             stage.name.lower(), attributes=self._stream, start_time=began + ahead
         )
         span.end(ended + ahead)
+
+    def _ahead(self) -> int:
+        """How far our clock is ahead of that of the laps, now."""
+        return self._wall() - self._now()
 
     def worked_off(self, delivery: Delivery, place: int) -> None:
         """Give the batch and its stages."""

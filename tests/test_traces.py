@@ -33,7 +33,7 @@ name = "pumps"
 [[source]]
 use = "http"
 codec = "json"
-device = "field:device"
+time = "received"
 [channels.a]
 [tasks.ahead]
 kind = "forecast"
@@ -126,8 +126,8 @@ def receiver() -> Iterator[tuple[str, list[Span], list[str]]]:
 
 
 def post(running: Service, first: int, n: int) -> None:
-    """Readings of one device in one request."""
-    rows = [{"device": "p1", "a": float(first + k)} for k in range(n)]
+    """A reading of each of n devices in one request."""
+    rows = [{"device": f"p{k}", "a": float(first + k)} for k in range(n)]
     request = urllib.request.Request(
         running.url + "/v1/readings",
         json.dumps(rows).encode(),
@@ -198,10 +198,9 @@ def test_without_the_extra_it_is_said_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit code 2, and nothing is begun."""
-    hidden = tmp_path / "hidden" / "opentelemetry"
-    hidden.mkdir(parents=True)
-    (hidden / "__init__.py").write_text("")
-    monkeypatch.setenv("PYTHONPATH", str(hidden.parent))
+    missing = "import sys\nsys.modules['opentelemetry.exporter'] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(missing)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     running = Service(tmp_path / "service", CONFIG)
     running.options = ("--trace",)
     code, said = running.refused()
