@@ -6,6 +6,7 @@ OTEL_EXPORTER_OTLP_ENDPOINT: https://opentelemetry.io/docs/specs/otel/protocol/e
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,10 @@ __all__ = ["NoTraces", "Traces", "traces"]
 
 _APART = (Stage.JOURNAL, Stage.ACKNOWLEDGE, Stage.SINKS, Stage.CHECKPOINT)
 """Stages of all deliveries of a round together: spans of their own."""
+
+
+PATIENCE = 3.0
+"""Seconds that the end of the service waits for spans that are not sent yet."""
 
 
 class NoTraces(Exception):
@@ -119,4 +124,7 @@ def traces(settings: Settings) -> Iterator[Traces]:
     try:
         yield Traces(tracer, settings.stream.name, settings.source_names)
     finally:
-        provider.shutdown()
+        # The SDK tries for ten seconds, after which who waits for the service to end kills it.
+        sending = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
+        sending.start()
+        sending.join(PATIENCE)
