@@ -58,7 +58,7 @@ def run(config: Path, *, accept: bool = False, log: LogFormat = "text", trace: b
         try:
             settings = load(config, os.environ)
         except Problems as wrong:
-            _say(str(wrong))
+            _complain(str(wrong))
             return 2
         hiding.hidden = hider(secrets_of(settings.document.tree, os.environ))
         ready = partial(_listens, settings.stream.name, log)
@@ -68,7 +68,7 @@ def run(config: Path, *, accept: bool = False, log: LogFormat = "text", trace: b
             with traces(settings) as listener:
                 return serve(settings, ready, accept=accept, listener=listener)
         except NoTraces as missing:
-            _say(str(missing))
+            _complain(str(missing))
             return 2
 
 
@@ -119,7 +119,7 @@ def serve(
     finally:
         running.stop()
     if running.worker.failure:
-        _say(f"the worker ended: {running.worker.failure}")
+        _complain(f"the worker ended: {running.worker.failure}")
         return 1
     LOG.info("streamgauge stopped")
     return 0
@@ -127,11 +127,11 @@ def serve(
 
 def _refused(refusal: BaseException) -> int:
     """Say why the service does not run; the exit code."""
-    _say(str(refusal) or type(refusal).__name__)
+    _complain(str(refusal) or type(refusal).__name__)
     return 2 if isinstance(refusal, ConfigurationChanged) else 1
 
 
-def _say(why: str) -> None:
+def _complain(why: str) -> None:
     """Say why the service ends."""
     LOG.error(why, extra={"plain": True})
 

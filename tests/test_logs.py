@@ -176,8 +176,9 @@ def test_the_service_logs_json_and_no_secret(
         running.kill()
     found = records(running.errors)
     assert code == 0
-    first, last = found[0], found[-1]
-    assert (first["message"], first["url"]) == ("streamgauge listens", running.url)
+    # Before it, what is compiled is told.
+    listens, last = next(one for one in found if "listens" in one["message"]), found[-1]
+    assert (listens["level"], listens["url"]) == ("info", running.url)
     assert (last["message"], last["level"]) == ("streamgauge stopped", "info")
     failed = {one["part"]: one["why"] for one in found if one["message"] == "not ready"}
     assert failed["source mqtt"]
