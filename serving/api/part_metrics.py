@@ -25,6 +25,7 @@ _NOW = {
     "paused": "1 while nothing is fetched because the queue is full.",
     "progress": "Share of what there is to read that was read.",
     "queued": "Messages that wait for the worker.",
+    "spilled": "Records that wait on the disk until the target takes them.",
 }
 """What rises and falls; whatever else parts tell, but for units, only rises."""
 _UNITS = ("bytes", "ratio", "seconds")
