@@ -3,16 +3,21 @@
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 from stream_processor.settings.environment import REFERENCE
 
 __all__ = ["hider", "secrets_of"]
 
 HIDDEN = "***"
+LEAST = 4
+"""Characters of a secret: less cannot be told from the words around it."""
 _PLAIN = re.compile(r"[\d.:]*|[./~].*|true|false", re.IGNORECASE)
 """Numbers, addresses made of them, paths and switches: no secrets."""
-_SERVERS = ("http", "https", "mqtt", "mqtts", "ws", "wss", "kafka", "kafkas", "influxdb")
+_SERVERS = (
+    *("http", "https", "mqtt", "mqtts", "ws", "wss", "kafka", "kafkas", "influxdb"),
+    *("postgresql", "mysql", "mariadb", "mssql", "oracle", "sqlite"),
+)
 """Schemes of addresses whose host may be seen; what stands there in others is often a token."""
 _LOOKS = (
     (re.compile(r"(://[^/\s:@]*):[^/\s@]+@"), rf"\1:{HIDDEN}@"),
@@ -32,7 +37,8 @@ def secrets_of(tree: Any, env: Mapping[str, str]) -> set[str]:
     there."""
     named = {name for text in _texts(tree) for name in REFERENCE.findall(text)}
     named |= {name for name in env if name.endswith(("_API_KEY", "_HEADERS"))}
-    return {part for name in named for part in _parts(env.get(name, "")) if part}
+    parts = {part for name in named for part in _parts(env.get(name, ""))}
+    return {part for part in parts if len(part) >= LEAST}
 
 
 def hider(secrets: set[str]) -> Callable[[str], str]:
@@ -66,21 +72,20 @@ def _parts(value: str) -> Iterator[str]:
     """Those parts of a value that may be secret."""
     if _PLAIN.fullmatch(value):
         return
-    if "://" not in value:
+    scheme, found, rest = value.partition("://")
+    if not found:
         yield value
         return
-    try:
-        address = urlsplit(value)
-    except ValueError:
-        yield value
-        return
-    if address.scheme not in _SERVERS:
-        yield value.partition("://")[2]
-        return
-    for part in (address.password, address.username, address.path.strip("/"), address.query):
-        if part:
-            yield part
-            yield unquote(part)
+    place, _, query = rest.partition("?")
+    server, _, path = place.partition("/")
+    login, _, host = server.rpartition("@")
+    user, _, password = login.partition(":")
+    parts = [password or user, path, query]
+    if scheme.partition("+")[0] not in _SERVERS:
+        parts += [rest, host, *path.split("/")]
+    for part in parts:
+        yield part
+        yield unquote(part)
 
 
 def _quoted(secret: str) -> str:

@@ -60,10 +60,25 @@ def test_no_secret_is_seen_however_it_is_spelled(secret: str, how: LogFormat) ->
         assert "could not reach" in text
 
 
+@pytest.mark.parametrize(
+    "part", ["db-pass", "tokenA", "tokenB", "services/T000/B000/hook-key", "token=in-the-query"]
+)
+def test_no_part_of_an_address_that_is_secret_is_seen(part: str) -> None:
+    """Libraries take addresses apart: a password, a token, a path or a query alone."""
+    assert part not in said("text", f"refused: {part}")
+
+
 def test_what_is_no_secret_can_be_read() -> None:
     """Ports, paths and hosts help; so do addresses without a password."""
-    text = said("json", "/var/lib/streamgauge is full, see http://hooks.example.org:8443/readyz")
-    assert "/var/lib/streamgauge is full, see http://hooks.example.org:8443/readyz" in text
+    words = (
+        "/var/lib/streamgauge is full, see http://hooks.example.org:8443/readyz of me at 10.0.0.1"
+    )
+    assert words in said("json", words)
+
+
+def test_what_is_too_short_to_be_told_from_words_stays() -> None:
+    """A password of one letter would hide that letter in every word."""
+    assert hider(secrets_of({"password": "${P}"}, {"P": "e"}))("see there") == "see there"
 
 
 @pytest.mark.parametrize(
