@@ -99,10 +99,10 @@ class Quarantine:
             return self._news.wait_for(lambda: self._safe >= wanted, timeout)
 
     def state(self) -> dict[str, Any]:
-        """`ok` and `why`; records `queued`, `written_total`, `dropped_total` (the disk was too
-        slow); `bytes` of the file in use."""
+        """`ok` and `why`; records in the `backlog`, `written_total`, `dropped_total` (the disk was
+        too slow); `bytes` of the file in use."""
         with self._news:
-            return {"ok": not self._why, "why": self._why, "queued": self._queued, **self.counts}
+            return {"ok": not self._why, "why": self._why, "backlog": self._queued, **self.counts}
 
     def close(self, timeout: float = 10.0) -> None:
         """Keep what waits, then close the file; may be called more than once."""

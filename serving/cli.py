@@ -72,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="go on although the file changed: what it lists starts anew or is dropped",
     )
+    run.add_argument(
+        "--log", choices=("text", "json"), default="text", help="how stderr is written (text)"
+    )
+    run.add_argument(
+        "--trace", action="store_true", help="OpenTelemetry spans by OTLP, as OTEL_* variables say"
+    )
     run.set_defaults(command=_run)
 
     replay = commands.add_parser("replay", help="run recorded data through the same code")
@@ -222,11 +228,9 @@ def _init(chosen: argparse.Namespace) -> int:
 
 
 def _run(chosen: argparse.Namespace) -> int:
-    from serving.first_compile import compiling_told
     from serving.run import run
 
-    with compiling_told():
-        return run(chosen.pipeline, accept=chosen.accept)
+    return run(chosen.pipeline, accept=chosen.accept, log=chosen.log, trace=chosen.trace)
 
 
 def _replay(chosen: argparse.Namespace) -> int:

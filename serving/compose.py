@@ -17,6 +17,7 @@ from serving.api.app import create_app
 from serving.api.intake import intake_of
 from serving.api.server import HttpServer
 from serving.api.service import Part
+from serving.hidden import hider, secrets_of
 from serving.live import Live
 from stream_processor.key import key_file, signing_key
 from stream_processor.pipeline import Pipeline
@@ -47,6 +48,7 @@ class Running:
         self, settings: Settings, env: Mapping[str, str], clock: Callable[[], int]
     ) -> None:
         serve = settings.serve
+        self._hidden = hider(secrets_of(settings.document.tree, env))
         refuse_open_bind(serve.host, (*serve.api_keys, *serve.read_keys, *serve.write_keys))
         with ExitStack() as opened:
             self._open(settings, env, clock, opened)
@@ -113,7 +115,7 @@ class Running:
             self.pipeline.board,
             self.history,
             self.live,
-            self._parts,
+            self.parts,
             settings.serve.api_keys,
             settings.stream.name,
             clock,
@@ -146,7 +148,7 @@ class Running:
         if self._intake is not None:
             self._intake.taking = True
         if self.alerts is not None:
-            self.alerts.look_at(lambda: [(part.name, part.ok, part.why) for part in self._parts()])
+            self.alerts.look_at(lambda: [(part.name, part.ok, part.why) for part in self.parts()])
 
     def stop(self) -> None:
         """End the server, then the worker with a last checkpoint, then the sinks."""
@@ -170,15 +172,20 @@ class Running:
         return {
             "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
             "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},
-            "state": {"checkpoint": self.worker.checkpoints, "journal": self.worker.journal_state},
+            "state": {
+                "checkpoint": self.worker.checkpoints,
+                "journal": {**self.worker.journal_state, "bytes": self.journal.size},
+            },
         }
 
-    def _parts(self) -> list[Part]:
-        why = "" if self.worker.alive else self.worker.why
+    def parts(self) -> list[Part]:
+        """Every part, and whether it does its work now."""
+        why = "" if self.worker.alive else self._hidden(self.worker.why)
         parts = [Part("worker", not why, why)]
         for kind, states in self._states().items():
             for name, state in states.items():
-                parts.append(Part(f"{kind} {name}", bool(state["ok"]), str(state["why"])))
+                why = self._hidden(str(state["why"]))
+                parts.append(Part(f"{kind} {name}", bool(state["ok"]), why))
         return parts
 
     def _rejects(self) -> Sequence[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ingest.sources.simulator import Fleet, publish, worn
 from serving.broker import broker, free_from
 from serving.compose import Running
+from serving.logs import logs
 from serving.run import clock, serve
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Settings, load_text
@@ -46,6 +47,7 @@ def _run(port: int, devices: int) -> int:
         flush=True,
     )
     with (
+        logs("text", sys.stderr),
         tempfile.TemporaryDirectory(prefix="streamgauge-demo-") as state,
         broker() as mqtt,
         _pumps(mqtt, devices) as begin,

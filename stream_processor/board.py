@@ -29,6 +29,7 @@ from stream_processor.walk import Walk
 from streamgauge.arrays import Floats
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.predictions import answer, interval, prediction_id
+from streamgauge.timing import Timing
 from streamgauge.words import Flag, Status, Verdict
 
 __all__ = ["LiveBoard"]
@@ -284,6 +285,10 @@ class LiveBoard:
             return {}
         rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]
         return learner.shares(rows)
+
+    def timing(self) -> Timing:
+        """How long stages took."""
+        return self._walk.timing
 
     def counts(self) -> dict[str, Any]:
         """Counters of the walk, for /metrics."""

@@ -71,12 +71,15 @@ class Losses:
         """The first n readings that lost something."""
         return list(self._rows[:n].tolist())
 
-    def around(
-        self, admission: Sequence[Call], cleaning: Mapping[str, Call], schema: Schema
-    ) -> list[Call]:
-        """The calls of admission and cleaning, with those between them that look what is lost."""
+    def before(self, admission: Sequence[Call]) -> list[Call]:
+        """The calls of admission, behind the one that notes what was sent."""
         pair = (self._batch.values, self.sent, self.gone)
-        calls = [Call(_take, (Now.N, *pair)), *admission, Call(_compare, (Now.N, -1, *pair))]
+        return [Call(_take, (Now.N, *pair)), *admission, Call(_compare, (Now.N, -1, *pair))]
+
+    def after(self, cleaning: Mapping[str, Call], schema: Schema) -> list[Call]:
+        """The calls of cleaning, with those between and behind them that look what is lost."""
+        pair = (self._batch.values, self.sent, self.gone)
+        calls: list[Call] = []
         for name, call in cleaning.items():
             calls.append(call)
             channel, _, policy = name.rpartition(".")

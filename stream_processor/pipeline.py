@@ -26,6 +26,7 @@ from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Readings
 from streamgauge.output import Output
 from streamgauge.plugins import load as load_plugin
+from streamgauge.timing import Stage, Timing
 from streamgauge.words import Verdict
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ class Pipeline:
         settings: Settings,
         rejects: Rejects | None = None,
         quarantine: Quarantine | None = None,
+        timing: Timing | None = None,
     ) -> None:
+        self.timing = timing or Timing()
+        """How long stages take; of this pipeline's own thread, and that of the worker."""
         self.rejects = rejects or Rejects()
         self._quarantine = quarantine
         self.lock = threading.Lock()
@@ -70,7 +74,8 @@ class Pipeline:
         if self._quarantine is not None:
             self._keeper = Keeper(settings, stages, self.rejects, self._quarantine)
         lost = None if self._keeper is None else self._keeper.losses
-        self.walk = Walk(stages, evict_after=settings.devices.evict_after, lost=lost)
+        evict_after = settings.devices.evict_after
+        self.walk = Walk(stages, evict_after=evict_after, lost=lost, timing=self.timing)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
         self._arranges = stages.arrange is not None
         self._batch = Batch(4_096, stages.schema.width)
@@ -130,23 +135,32 @@ class Pipeline:
                     self._fill(delivery.readings)
                     (self._again if delivery.replays else self._walk)(self._batch)
             else:
-                for ready in self.walk.overdue(delivery.clock):
-                    self._through(ready)
-                self.walk.tick(delivery.clock)
+                self._tick(delivery.clock)
             if self._keeper is not None:
                 for event in self._keeper.end():
                     self.walk.tell(event)
+            if self.timing.listener is not None:
+                self.timing.listener.worked_off(delivery, place)
+
+    def _tick(self, clock: int) -> None:
+        for ready in self.walk.overdue(clock):
+            self._through(ready)
+        began = self.timing.now()
+        self.walk.tick(clock)
+        self.timing.spent(Stage.TICK, began)
 
     def _decode(self, delivery: Delivery) -> None:
         codec = self._codecs[delivery.source]
         assert codec is not None, "a source without a codec delivered messages"
         at_once = len(delivery.payloads) <= PART and not self._arranges
         batch = self.walk.batch if at_once else self._batch
+        began = self.timing.now()
         if self._keeper is not None:
             self._keeper.decoding(delivery, codec)
         codec.decode(delivery, batch, self.rejects)
         if self._keeper is not None:
             self._keeper.decoded(batch)
+        self.timing.spent(Stage.DECODE, began)
         if delivery.retained:
             self.walk.retain(batch)
         self._walk(batch)

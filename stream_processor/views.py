@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from streamgauge.timing import Timing
+
 __all__ = ["Board", "DeviceView", "PredictionView", "ScoreView", "TaskView"]
 
 
@@ -175,6 +177,10 @@ class Board(Protocol):
 
     def selections(self, task: str, device: str = "") -> list[SelectionView]:
         """One per horizon of the task; none where it has no `select`, or the device is unknown."""
+        ...
+
+    def timing(self) -> Timing:
+        """How long stages took, and how large batches were."""
         ...
 
     def counts(self) -> dict[str, Any]:

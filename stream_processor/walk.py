@@ -23,6 +23,7 @@ from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import HALF, Predictions
 from streamgauge.schedule import Schedule
 from streamgauge.state import reset_rows
+from streamgauge.timing import Stage, Timing
 
 __all__ = ["PART", "Walk"]
 
@@ -45,8 +46,10 @@ class Walk:
         *,
         evict_after: int | None = None,
         lost: Callable[[list[int], Losses, Batch, int], None] | None = None,
+        timing: Timing | None = None,
     ) -> None:
         self.stages = stages
+        self.timing = timing or Timing()
         self._lost = lost
         self.evict_after = evict_after
         self.copying: Copy | None = None
@@ -89,36 +92,44 @@ class Walk:
 
     def _chain(self) -> None:
         """Bind every kernel call to the arrays above, once."""
-        stages, schedule, now = self.stages, self._schedule, self._now
+        stages, schedule, now, timing = self.stages, self._schedule, self._now, self.timing
         given = (self._columns, self._features)
         # Before cleaning, which may fill in what was not heard.
         hearing = [stages.silence] if stages.silence.watching else []
         vetting: list[Operator] = [stages.clocks, stages.admit, *hearing]
-        before = [stage.call(*given) for stage in vetting]
+        admit = [stage.call(*given) for stage in vetting]
         cleaning = {name: stage.call(*given) for name, stage in stages.cleaners.items()}
-        if self._lost is None:
-            before += cleaning.values()
-        else:
-            before = self._losses.around(before, cleaning, stages.schema)
-        before += [stage.call(*given) for stage in (stages.flags, *stages.features)]
-        before += stages.drift.channels(self._columns)
+        clean = list(cleaning.values())
+        if self._lost is not None:
+            admit = self._losses.before(admit)
+            clean = self._losses.after(cleaning, stages.schema)
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
-        answer = [stages.classify.call(schedule)] if stages.classify else []
-        settle = [*answer]
-        answer += [selection.call(schedule) for selection in stages.selections]
+        classify = [stages.classify.call(schedule)] if stages.classify else []
         included = [selection.includes for selection in stages.selections]
-        answer += [call for learner, call in calls if call and learner not in included]
+        models = [*classify, *(selection.call(schedule) for selection in stages.selections)]
+        models += [call for learner, call in calls if call and learner not in included]
         records = (self._codes, self._numbers, self._parts)
-        after = stages.scorer.calls(schedule, *records)
-        after += stages.drift.errors(schedule)
-        self._judge, self._settle = Chain(after, now), Chain([*settle, *after], now)
+        after = timing.on(
+            (Stage.SCORES, stages.scorer.calls(schedule, *records)),
+            (Stage.ERROR_DRIFT, stages.drift.errors(schedule)),
+        )
+        self._judge = Chain([*timing.around(), *after], now)
+        self._settle = Chain([*timing.around((Stage.MODELS, classify)), *after], now)
         self._in_python = [learner for learner, call in calls if call is None]
+        answer = timing.on((Stage.MODELS, models))
         if not self._in_python:
             answer += after
-        joined = [stages.join.call(*given, schedule), *answer]
-        self._first, self._next = Chain([*before, *joined], now), Chain(joined, now)
-        met = [stages.join.meet(self.labels, schedule), *answer] if stages.join.elsewhere else []
-        self._met = Chain(met, now)
+        join = timing.on((Stage.LABEL_JOIN, [stages.join.call(*given, schedule)]))
+        before = timing.around(
+            (Stage.ADMIT, admit),
+            (Stage.CLEAN, [*clean, stages.flags.call(*given)]),
+            (Stage.FEATURES, [stage.call(*given) for stage in stages.features]),
+            (Stage.CHANNEL_DRIFT, stages.drift.channels(self._columns)),
+        )
+        self._first = Chain([*before, *join, *answer], now)
+        self._next = Chain([*timing.around(), *join, *answer], now)
+        met = [stages.join.meet(self.labels, schedule)] if stages.join.elsewhere else []
+        self._met = Chain([*timing.around((Stage.LABEL_JOIN, met)), *answer] if met else [], now)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -134,6 +145,7 @@ class Walk:
 
         The verdicts are written into the batch. `walk.batch` itself is walked in place.
         """
+        self.timing.sizes.add(batch.n)
         if self.stages.devices.has_fresh:
             self._open()
         if batch is self.batch and batch.capacity == PART:
@@ -216,11 +228,15 @@ class Walk:
         now[Now.N], now[Now.DONE] = n, 0
         while True:
             chain.run()
+            self.timing.tell()
             if self._in_python:
+                began = self.timing.now()
                 self._schedule.n = int(now[Now.STEPS])
                 for learner in self._in_python:
                     learner.run(self._schedule)
+                self.timing.spent(Stage.MODELS, began)
                 self._judge.run()
+                self.timing.tell()
             self._tell(int(now[Now.DONE]))
             if now[Now.DONE] >= n:
                 return
@@ -240,6 +256,7 @@ class Walk:
         """Judge what the label join found to be overdue."""
         self._now[Now.STEPS] = self._schedule.n
         self._settle.run()
+        self.timing.tell()
         self._tell(-1)
 
     def tick(self, clock: int) -> None:

@@ -32,6 +32,7 @@ from stream_processor.rounds import groups
 from stream_processor.snapshot import begin, restore
 from streamgauge.delivery import Delivery, Position
 from streamgauge.output import Sink
+from streamgauge.timing import Stage
 
 __all__ = ["CHECKPOINT", "Worker"]
 
@@ -77,6 +78,7 @@ class Worker:
         before: Iterable[Delivery] = (),
     ) -> None:
         self.pipeline = pipeline
+        self._timing = pipeline.timing
         self.sources = sources
         self._first = [sources[k] for k in first]
         self._before = before
@@ -296,15 +298,21 @@ class Worker:
         """Deliveries of one round: journal all, acknowledge all, walk all. Called by the worker's
         own thread."""
         for group in groups(deliveries, self.journal.largest):
+            began = self._timing.now()
             positions = self._journal(group)
             if positions is None:
                 return
+            self._timing.spent(Stage.JOURNAL, began)
+            began = self._timing.now()
             for delivery in group:
                 if delivery.tokens:
                     self.sources[delivery.source].acknowledge(delivery.tokens)
+            self._timing.spent(Stage.ACKNOWLEDGE, began)
             for position, delivery in zip(positions, group, strict=True):
                 self.pipeline.feed(delivery, position)
                 self.place = position
+                if delivery.payloads and not delivery.replays:
+                    self._timing.delays.add((self._clock() - delivery.received[0]) / 1e6)
                 if delivery.position is not None:
                     self._positions[delivery.source] = delivery.position
                 if not (delivery.is_tick or delivery.replays):
@@ -342,11 +350,13 @@ class Worker:
         """
         outputs = self.pipeline.sealed()
         place = 0 if self.place == self._handed else self.place
+        began = self._timing.now()
         for k, output in enumerate(outputs, 1):
             marked = replace(output, position=place, more=k < len(outputs))
             for sink in self.sinks:
                 sink.write(marked)
         if outputs:
+            self._timing.spent(Stage.SINKS, began)
             self._handed = self.place
 
     def _definition(self) -> dict[str, Any]:
@@ -383,11 +393,12 @@ class Worker:
         walk = self.pipeline.walk
         if walk.copying is None:
             return
-        began = time.monotonic()
+        began, lap = time.monotonic(), self._timing.now()
         with self.pipeline.lock:
             walk.copying.slice()
             if walk.copying.done:
                 walk.copying = None
+        self._timing.spent(Stage.CHECKPOINT, lap)
         pause = max(self.checkpoints.get("pause_seconds", 0.0), time.monotonic() - began)
         self.checkpoints["pause_seconds"] = pause
 

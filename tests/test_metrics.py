@@ -4,6 +4,7 @@ from httpx import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.api.service import Part
+from streamgauge.timing import Stage
 from tests.services.stand import DEVICES, Stand
 
 
@@ -86,12 +87,73 @@ def test_the_age_of_the_checkpoint_is_told() -> None:
     assert value(stand, "streamgauge_checkpoint_age_seconds") == 91
 
 
+def test_checkpoints_and_the_journal_are_told() -> None:
+    """How many and how long, and what the journal holds."""
+    stand = Stand()
+    assert value(stand, "streamgauge_checkpoints_total") == 3
+    assert value(stand, "streamgauge_checkpoint_write_seconds") == 0.5
+    assert value(stand, "streamgauge_journal_bytes") == 4096
+
+
+def test_stages_delays_and_batches_are_histograms() -> None:
+    """Buckets that add up, sums and counts; a stage that never ran is left out."""
+    stand = Stand()
+    laps = stand.board.laps
+    laps.spent(Stage.DECODE, laps.now() - 3_000_000)
+    laps.spent(Stage.DECODE, laps.now() - 20_000_000_000)
+    laps.delays.add(0.5)
+    laps.sizes.add(100)
+    found = samples(scrape(stand))
+
+    def of(name: str, **labels: str) -> float:
+        return found[f"streamgauge_{name}", frozenset(labels.items())]
+
+    stage = "stage_duration_seconds"
+    assert of(f"{stage}_bucket", stage="decode", le="0.001") == 0
+    assert of(f"{stage}_bucket", stage="decode", le="10.0") == 1
+    assert of(f"{stage}_bucket", stage="decode", le="+Inf") == 2
+    assert of(f"{stage}_count", stage="decode") == 2
+    assert of(f"{stage}_sum", stage="decode") >= 20.003
+    assert of("delivery_delay_seconds_bucket", le="0.25") == 0
+    assert of("delivery_delay_seconds_bucket", le="0.5") == 1
+    assert of("batch_readings_bucket", le="64.0") == 0
+    assert of("batch_readings_bucket", le="256.0") == 1
+    assert of("batch_readings_sum") == 100
+    assert "models" not in {dict(labels).get("stage") for _, labels in found}
+
+
+def test_what_parts_say_is_a_counter_or_a_gauge() -> None:
+    """What waits rises and falls; what happened only rises, and is named so."""
+    source = {"ok": True, "why": "", "queued": 2, "dropped_qos0": 5, "received_total": 7, "lag": 1}
+    sink = {"ok": True, "why": "", "backlog": 3, "backlog_bytes": 9, "dead_total": 4}
+    stand = Stand(states={"source": {"mqtt": source}, "sink": {"influxdb": sink}})
+    types = {family.name: family.type for family in text_string_to_metric_families(scrape(stand))}
+    told = ("streamgauge_source", "streamgauge_sink")
+    assert {name: of for name, of in types.items() if name.startswith(told)} == {
+        "streamgauge_source_queued": "gauge",
+        "streamgauge_source_dropped_qos0": "counter",
+        "streamgauge_source_received": "counter",
+        "streamgauge_source_lag": "gauge",
+        "streamgauge_sink_backlog": "gauge",
+        "streamgauge_sink_backlog_bytes": "gauge",
+        "streamgauge_sink_dead": "counter",
+    }
+    assert value(stand, "streamgauge_source_dropped_qos0_total", name="mqtt") == 5
+
+
 def test_what_is_compiled_is_told() -> None:
     """Per task and horizon, as the list of tasks has it."""
     stand = Stand()
     for horizon, compiled in (("10m", 1), ("1 reading", 0)):
         found = value(stand, "streamgauge_task_compiled", task="power", horizon=horizon)
         assert found == compiled
+
+
+def test_models_are_counted() -> None:
+    """One for each device where each has its own."""
+    stand = Stand()
+    found = value(stand, "streamgauge_task_models", task="power", horizon="10m")
+    assert found == len(DEVICES)
 
 
 def test_no_metric_names_a_device() -> None:

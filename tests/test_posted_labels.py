@@ -21,7 +21,7 @@ from tests.services.service import Service
 from tests.services.stand import Stand
 from tests.streams import COMPILED
 
-CHECKPOINTS = "streamgauge_state_count{checkpoint}"
+CHECKPOINTS = "streamgauge_checkpoints_total"
 SCHEMA = Schema([Channel("load")])
 CONFIG = f"""
 [[source]]

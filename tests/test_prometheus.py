@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from streamgauge.timing import Stage
 from tests.services.ports import wait_for
 from tests.services.prometheus import prometheus
 from tests.services.stand import DEVICES, Stand
@@ -18,15 +19,25 @@ QUERIES: dict[str, dict[str, float]] = {
     "streamgauge_devices": {"": len(DEVICES)},
     'streamgauge_task_skill_ratio{horizon="10m"}': {"power": 0.2},
     "min by (part) (streamgauge_part_up)": {"source mqtt": 1},
+    "histogram_quantile(0.5, streamgauge_stage_duration_seconds_bucket)": {"decode": 0.375},
+    "streamgauge_stage_duration_seconds_count": {"decode": 3},
+    "histogram_quantile(0.5, streamgauge_batch_readings_bucket)": {"": 640},
+    "streamgauge_batch_readings_sum": {"": 1000},
+    "streamgauge_sink_written_total": {"store": 2400},
+    "streamgauge_task_models{horizon='10m'}": {"power": len(DEVICES)},
 }
 """What a dashboard asks, and what the answer is: values by the only label that is left."""
-LABELS = ("verdict", "reason", "part", "task")
+LABELS = ("verdict", "reason", "part", "task", "stage", "name")
 
 
 def test_a_prometheus_scrapes_the_service(tmp_path: Path) -> None:
     """The scrape is in order, types are known, and queries give what the board has; what happens
     between two scrapes is seen as a rate."""
     stand = Stand()
+    laps = stand.board.laps
+    for _ in range(3):
+        laps.spent(Stage.DECODE, laps.now() - 300_000_000)
+    laps.sizes.add(1000)
     with stand.served() as server, prometheus(tmp_path, server.url) as monitor:
         wait_for(lambda: monitor.query("up == 1"), what="a scrape")
         assert monitor.target()["lastError"] == ""
@@ -43,6 +54,8 @@ def test_a_prometheus_scrapes_the_service(tmp_path: Path) -> None:
         # The type of a counter is under its name without _total in OpenMetrics.
         assert known["streamgauge_readings"][0]["type"] == "counter"
         assert known["streamgauge_devices"][0]["type"] == "gauge"
+        assert known["streamgauge_stage_duration_seconds"][0]["type"] == "histogram"
+        assert known["streamgauge_source_queued"][0]["type"] == "gauge"
         assert known["streamgauge_task_skill_ratio"][0]["type"] == "gauge"
         stand.board.readings += 60
         grown = 'increase(streamgauge_readings_total{verdict="admitted"}[1m]) > 0'

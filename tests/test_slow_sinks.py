@@ -212,7 +212,7 @@ def refused(service: Service) -> None:
 
 def written(service: Service) -> None:
     """Until a checkpoint was written that began after this."""
-    count = "streamgauge_state_count{checkpoint}"
+    count = "streamgauge_checkpoints_total"
     number = service.count(count)
     wait_for(lambda: service.count(count) >= number + 2, 60.0, what="two checkpoints")
 
@@ -259,7 +259,7 @@ def test_a_server_that_stands_still_for_a_minute(tmp_path: Path) -> None:
     ):
         service.wait_admitted(200)
         way.stall()
-        count = "streamgauge_state_count{checkpoint}"
+        count = "streamgauge_checkpoints_total"
         wait_for(lambda: "is not reached" in why(service, "sink influxdb"), 60.0)
         checkpoints, number = service.count(count), service.admitted
         service.wait_admitted(number + A_MINUTE, 120.0)

@@ -258,7 +258,7 @@ def test_a_crash_between_journal_and_answer(tmp_path: Path, *, checkpoint: bool)
         sound.start()
         if checkpoint:
             # A second life, in which the key is known from the checkpoint alone.
-            wait_for(lambda: sound.count("streamgauge_state_count{checkpoint}") > 1)
+            wait_for(lambda: sound.count("streamgauge_checkpoints_total") > 1)
             sound.stop()
             sound.start()
         with Client(base_url=sound.url) as client:

@@ -138,7 +138,7 @@ class Writer:
                     f"the disk is slower than the stream: {self.counts['dropped_total']:,} records "
                     "were not kept; use a faster disk or fewer tasks and horizons"
                 )
-            return {"ok": not why, "why": why, "queued": self._queued, **self.counts}
+            return {"ok": not why, "why": why, "backlog": self._queued, **self.counts}
 
     # What follows runs in the writer's thread.
 

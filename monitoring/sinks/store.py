@@ -108,8 +108,8 @@ class Store:
         return self._writer.flush(timeout)
 
     def state(self) -> dict[str, Any]:
-        """`ok` and `why`; records `queued`, `written_total`, `dropped_total` (the disk was too
-        slow), `repeated_total` (known already); `commits_total`; `bytes` at the last look."""
+        """`ok` and `why`; records in the `backlog`, `written_total`, `dropped_total` (the disk was
+        too slow), `repeated_total` (known already); `commits_total`; `bytes` at the last look."""
         return self._writer.state() | {"repeated_total": self._repeated}
 
     def close(self, timeout: float = 10.0) -> None:

@@ -4,7 +4,6 @@ Never a label per device: ten thousand of them would make every scrape 15 MB.
 """
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
@@ -15,14 +14,15 @@ from prometheus_client.core import (
     GaugeMetricFamily,
     InfoMetricFamily,
     Metric,
-    UnknownMetricFamily,
 )
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from monitoring.skill import skill
+from serving.api.part_metrics import parts
 from serving.api.problems import described
 from serving.api.service import Service
+from serving.api.stage_metrics import stages
 from streamgauge import __version__
 from streamgauge.output import SCORE_COLUMNS
 
@@ -145,50 +145,22 @@ def _labels(service: Service) -> Iterable[Metric]:
     return (fates, covered, lag)
 
 
-def _parts(service: Service) -> Iterable[Metric]:
-    up = GaugeMetricFamily("streamgauge_part_up", "1 when the part works.", labels=["part"])
-    for part in service.ready():
-        up.add_metric([part.name], float(part.ok))
-    yield up
-    families: dict[str, CounterMetricFamily | UnknownMetricFamily] = {}
-    for kind, states in sorted(service.states().items()):
-        for name, state in sorted(states.items()):
-            for key, value in sorted(state.items()):
-                if _usable(value):
-                    metric = re.sub(r"\W", "_", f"streamgauge_{kind}_{key}", flags=re.ASCII)
-                    if metric not in families:
-                        families[metric] = _family(metric, kind, key)
-                    families[metric].add_metric([name], float(value))
-    yield from families.values()
-
-
-def _checkpoint(service: Service) -> Iterable[Metric]:
-    """How old the newest checkpoint is: what a restart has to compute again."""
-    age = GaugeMetricFamily(
-        "streamgauge_checkpoint_age_seconds", "Since the newest checkpoint was written.", labels=[]
-    )
-    written = service.states().get("state", {}).get("checkpoint", {}).get("time")
-    if written is not None:
-        age.add_metric([], (service.clock() - written) / 1e6)
-    yield age
-
-
-def _models(service: Service) -> Iterable[Metric]:
+def _models(service: Service, devices: int) -> Iterable[Metric]:
+    labels = ["task", "horizon"]
     compiled = GaugeMetricFamily(
         "streamgauge_task_compiled",
         "1 where the task's model runs compiled, 0 where it is called event by event.",
-        labels=["task", "horizon"],
+        labels=labels,
+    )
+    models = GaugeMetricFamily(
+        "streamgauge_task_models",
+        "Models now: one for each known device, or the one that the fleet shares.",
+        labels=labels,
     )
     for view in service.board.tasks():
         compiled.add_metric([view.task, view.horizon], float(view.compiled))
-    yield compiled
-
-
-def _family(metric: str, kind: str, key: str) -> CounterMetricFamily | UnknownMetricFamily:
-    words = f"{key} of each {kind}."
-    if metric.endswith("_total"):
-        return CounterMetricFamily(metric, words, labels=["name"])
-    return UnknownMetricFamily(metric, words, labels=["name"])
+        models.add_metric([view.task, view.horizon], devices if view.scope == "device" else 1)
+    return (compiled, models)
 
 
 class _Walk(Collector):
@@ -206,9 +178,9 @@ class _Walk(Collector):
         yield from _channel_flags(counts)
         yield from _scores(self._service)
         yield from _labels(self._service)
-        yield from _parts(self._service)
-        yield from _checkpoint(self._service)
-        yield from _models(self._service)
+        yield from _models(self._service, counts["devices"])
+        yield from stages(self._service.board.timing())
+        yield from parts(self._service)
 
 
 def registry(service: Service) -> CollectorRegistry:

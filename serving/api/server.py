@@ -58,6 +58,7 @@ class HttpServer:
         config = uvicorn.Config(
             app,
             http=Connection,
+            log_config=None,  # its records go where all others do
             log_level="warning",
             access_log=False,
             server_header=False,

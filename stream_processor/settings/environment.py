@@ -7,9 +7,9 @@ from typing import Any
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.problems import Findings, is_secret
 
-__all__ = ["refuse_secrets", "resolve"]
+__all__ = ["REFERENCE", "refuse_secrets", "resolve"]
 
-_REFERENCE = re.compile(r"\$\{([^}]*)\}")
+REFERENCE = re.compile(r"\$\{([^}]*)\}")
 
 
 def resolve(
@@ -36,7 +36,7 @@ def resolve(
             )
         return env.get(name, "")
 
-    return _REFERENCE.sub(replaced, value)
+    return REFERENCE.sub(replaced, value)
 
 
 def refuse_secrets(value: Any, path: KeyPath, findings: Findings) -> None:

@@ -106,6 +106,13 @@ class Service:
         with urllib.request.urlopen(self.url + path, timeout=10) as answer:
             return str(answer.read().decode())
 
+    def refusal(self, path: str) -> Any:
+        """The JSON of an answer that is not 2xx."""
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            self.text(path)
+        with refused.value as answer:
+            return json.loads(answer.read())
+
     def get(self, path: str) -> Any:
         """An answer's JSON."""
         return json.loads(self.text(path))

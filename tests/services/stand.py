@@ -33,6 +33,7 @@ from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import Predictions, prediction_id
 from streamgauge.schedule import Lane
+from streamgauge.timing import Timing
 from streamgauge.words import Status, Step
 
 WATCHED = {"humidity": "calibrating", "power": "watched"}
@@ -80,6 +81,7 @@ class StandBoard:
 
     ids: list[str] = field(default_factory=lambda: list(DEVICES))
     readings: int = 1200
+    laps: Timing = field(default_factory=Timing)
 
     def device_ids(self, after: str = "", limit: int = 100) -> list[str]:
         return [device for device in self.ids if device > after or not after][:limit]
@@ -147,6 +149,9 @@ class StandBoard:
             SelectionView(task, lane.horizon, device, "device", "redundancy", len(both), both)
             for lane in LANES[:1]
         ]
+
+    def timing(self) -> Timing:
+        return self.laps
 
     def counts(self) -> dict[str, Any]:
         return {
@@ -261,7 +266,16 @@ def states() -> States:
     return {
         "source": {"mqtt": {"ok": True, "why": "", "received_total": 1200, "queued": 7}},
         "sink": {"store": {"ok": True, "why": "", "written_total": 2400}},
-        "state": {"checkpoint": {"ok": True, "why": "", "time": written}},
+        "state": {
+            "checkpoint": {
+                "ok": True,
+                "why": "",
+                "time": written,
+                "count": 3,
+                "write_seconds": 0.5,
+            },
+            "journal": {"ok": True, "why": "", "bytes": 4096},
+        },
     }
 
 
@@ -282,6 +296,7 @@ class Stand:
     intake: Intake | None = None
     alerts: Outbox | None = None
     quarantine: Path | None = None
+    states: States = field(default_factory=states)
 
     def app(self) -> Any:
         """The application over this stand."""
@@ -294,7 +309,7 @@ class Stand:
             "pumps of <b>hall 3</b>",
             lambda: self.now,
             rejects=dead_letters,
-            states=states,
+            states=lambda: self.states,
             hosts=self.hosts,
             with_page=self.with_page,
             read_keys=self.read_keys,
