@@ -125,7 +125,8 @@ def test_stages_delays_and_batches_are_histograms() -> None:
 def test_what_parts_say_is_a_counter_or_a_gauge() -> None:
     """What waits rises and falls; what happened only rises, and is named so."""
     source = {"ok": True, "why": "", "queued": 2, "dropped_qos0": 5, "received_total": 7, "lag": 1}
-    sink = {"ok": True, "why": "", "backlog": 3, "backlog_bytes": 9, "dead_total": 4}
+    sink = {"ok": True, "why": "", "backlog": 3, "backlog_bytes": 9, "dead_total": 4,
+            "spilled": 2, "spilled_bytes": 99}  # fmt: skip
     stand = Stand(states={"source": {"mqtt": source}, "sink": {"influxdb": sink}})
     types = {family.name: family.type for family in text_string_to_metric_families(scrape(stand))}
     told = ("streamgauge_source", "streamgauge_sink")
@@ -136,6 +137,8 @@ def test_what_parts_say_is_a_counter_or_a_gauge() -> None:
         "streamgauge_source_lag": "gauge",
         "streamgauge_sink_backlog": "gauge",
         "streamgauge_sink_backlog_bytes": "gauge",
+        "streamgauge_sink_spilled": "gauge",
+        "streamgauge_sink_spilled_bytes": "gauge",
         "streamgauge_sink_dead": "counter",
     }
     assert value(stand, "streamgauge_source_dropped_qos0_total", name="mqtt") == 5
