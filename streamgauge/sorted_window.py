@@ -160,9 +160,8 @@ def mean_and_deviation(row: Floats, window: int) -> tuple[float, float]:
     """Mean and standard deviation (with n - 1) of a window of two values or more, in two passes:
     nothing is left of values that are gone. Not after `drop_oldest`, which leaves a hole."""
     n = size(row, window)
-    values = row[_RING : _RING + n]
-    mean = total(values) / n
-    squares, _, _ = centred(values, mean)
+    mean = total(row, _RING, n) / n
+    squares, _, _ = centred(row, _RING, n, mean)
     deviation = math.sqrt(squares / (n - 1))
     # What rounding leaves of values that are all alike is no deviation.
     return mean, (deviation if deviation > 1e-14 * abs(mean) else 0.0)
