@@ -4,7 +4,7 @@ import math
 from random import Random
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamgauge.sums import centred, distances, products, total
@@ -19,6 +19,7 @@ def near(found: float, parts: list[float]) -> bool:
     return abs(found - math.fsum(parts)) <= CLOSE * math.fsum(map(abs, parts))
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 70), st.integers(0, 9), NUMBERS, st.randoms(use_true_random=False))
 def test_they_are_what_a_loop_gives(n: int, begin: int, level: float, draw: Random) -> None:
     """NaN on either side of what is summed stays outside."""
@@ -33,6 +34,7 @@ def test_they_are_what_a_loop_gives(n: int, begin: int, level: float, draw: Rand
         assert near(found, [distance**power for distance in away])
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 70), st.integers(0, 9), st.randoms(use_true_random=False))
 def test_pairs_lie_apart(n: int, apart: int, draw: Random) -> None:
     """Each value is multiplied by the one so many places on."""

@@ -16,7 +16,7 @@ from stream_processor.quarantine.values import named
 from stream_processor.settings.model import Settings
 from streamgauge.arrays import Floats, Ints
 from streamgauge.schema import Outside, Schema
-from streamgauge.words import Flag, Verdict
+from streamgauge.words import VERDICTS, Flag, Verdict
 
 __all__ = ["Lost", "Records", "as_json", "flagged", "writable"]
 
@@ -92,7 +92,7 @@ class Records:
         if at < 0 and verdict in _BY_VALUE:
             at = next((c for c in self._first if _took_out(flags[c])), -1)
         channel = self._schema.names[at] if at >= 0 else ""
-        reason = (_took_out(flags[at]) if at >= 0 else "") or _VERDICTS[verdict]
+        reason = (_took_out(flags[at]) if at >= 0 else "") or VERDICTS[verdict]
         told = flagged(self._schema.names, flags)
         return Fault(channel, reason, self.rule(reason, channel), told)
 
@@ -112,9 +112,6 @@ def _record(
         lost.place, READING, part, received, time, device, channel, reason,
         _detail(verdict, channel, values, time), setting, lost.source, "", as_json(values), flags,
     )  # fmt: skip
-
-
-_VERDICTS = [verdict.name.lower() for verdict in Verdict]
 
 
 @cache
