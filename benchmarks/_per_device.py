@@ -41,6 +41,8 @@ class Case:
     beside: PerDevice
     what: str
     """What stands beside it."""
+    pandas: PerDevice | None = None
+    """The same with pandas."""
 
 
 def batches(count: int, size: int = DEVICES, seed: int = 1) -> list[Batch]:
@@ -93,7 +95,8 @@ def compared(cases: Sequence[Case]) -> list[dict[str, Any]]:
         built = _built(case, schema)
         operator: Any = built[-1]
         run = chained(built, sum(len(getattr(one, "names", ())) for one in built))
-        ours, theirs = _timed([run, _objects(case.beside)], data)
+        others = [case.beside, *([case.pandas] if case.pandas else [])]
+        ours, *theirs = _timed([run, *map(_objects, others)], data)
         ours -= copying
         features = max(1, len(getattr(operator, "names", ())))
         rows.append(
@@ -104,8 +107,10 @@ def compared(cases: Sequence[Case]) -> list[dict[str, Any]]:
                 "bar": case.bar * features,
                 "holds": "yes" if ours <= case.bar * features else "NO",
                 "beside": case.what,
-                "its us": theirs,
-                "times": theirs / max(ours, 1e-9),
+                "its us": theirs[0],
+                "times": theirs[0] / max(ours, 1e-9),
+                "pandas us": theirs[1] if case.pandas else "",
+                "times pandas": theirs[1] / max(ours, 1e-9) if case.pandas else "",
             }
         )
     return rows
@@ -135,8 +140,8 @@ def _objects(made: PerDevice) -> Callable[[Batch], None]:
 
 
 def _timed(runs: Sequence[Callable[[Batch], None]], data: Sequence[Batch]) -> list[float]:
-    """Microseconds of processor time per event of each, median of rounds in turn. The second is
-    given fewer batches; its warm-up too is shorter."""
+    """Microseconds of processor time per event of each, median of rounds in turn. All but the first
+    are given fewer batches; their warm-up too is shorter."""
     took: list[list[float]] = [[] for _ in runs]
     for k, run in enumerate(runs):
         for batch in data[WARM - BESIDE if k else 0 : WARM]:

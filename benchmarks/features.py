@@ -1,5 +1,6 @@
 """Microseconds per event of each feature, at batches of 1,000 over 1,000 devices, beside River or
-plain Python with an object per device; the default chain; the start of a process."""
+plain Python with an object per device, and beside pandas with a window per device; the default
+chain; the start of a process."""
 
 import math
 import subprocess
@@ -15,6 +16,7 @@ import numpy as np
 from river import preprocessing, stats, utils
 from river.feature_extraction import TFIDF
 
+from benchmarks._pandas import series
 from benchmarks._per_device import CHANNELS, DEVICES, Case, batches, chained, compared
 from ingest.codecs._tokens import tokens
 from stream_processor.admit import Admit
@@ -46,6 +48,7 @@ def run() -> list[dict[str, Any]]:
         {
             "what": what, "options": "", "us per event": took, "bar": bar,
             "holds": "yes" if took <= bar else "NO", "beside": "", "its us": "", "times": "",
+            "pandas us": "", "times pandas": "",
         }
         for what, took, bar in chain
     ]  # fmt: skip
@@ -117,7 +120,7 @@ def _words() -> dict[str, Any]:
     return {
         "what": "features.tfidf", "options": "lines of 8 words", "us per event": ours,
         "bar": WINDOW, "holds": "yes" if ours <= WINDOW else "NO", "beside": "River TFIDF",
-        "its us": theirs, "times": theirs / max(ours, 1e-9),
+        "its us": theirs, "times": theirs / max(ours, 1e-9), "pandas us": "", "times pandas": "",
     }  # fmt: skip
 
 
@@ -199,7 +202,7 @@ def _power(recent: Any) -> Any:
 
 def _rolling(stat: str, beside: Any, what: str) -> Case:
     options = {"of": OF, "window": LAST, "stats": [stat]}
-    return Case(FEATURES, "rolling", options, CONSTANT, beside, what)
+    return Case(FEATURES, "rolling", options, CONSTANT, beside, what, series(stat, 50))
 
 
 def _robust() -> Callable[[float, int], Any]:
@@ -221,12 +224,12 @@ def _scale(method: str, bar: float, made: Callable[[], Any]) -> Case:
 
 def _shape(stat: str, bar: float, beside: Any, what: str) -> Case:
     options = {"of": OF, "window": LAST, "stats": [stat]}
-    return Case(FEATURES, "shape", options, bar, beside, what)
+    return Case(FEATURES, "shape", options, bar, beside, what, series(stat, 50))
 
 
 def _rank(stat: str, beside: Any, what: str) -> Case:
     options = {"of": OF, "window": LAST, "stats": [stat]}
-    return Case(FEATURES, "quantiles", options, WINDOW, beside, what)
+    return Case(FEATURES, "quantiles", options, WINDOW, beside, what, series(stat, 50))
 
 
 def _rms(recent: Any) -> Any:
@@ -276,7 +279,7 @@ CASES = (
     _scale("minmax", CONSTANT, preprocessing.MinMaxScaler),
     _scale("maxabs", CONSTANT, preprocessing.MaxAbsScaler),
     Case(FEATURES, "scale", {"of": OF, "method": "robust", "window": 50}, WINDOW, _robust,
-         "River RollingQuantile, RollingIQR"),
+         "River RollingQuantile, RollingIQR", series("robust", 50)),
     Case(FEATURES, "spectrum", {"of": OF, "bands": {"b": [5, 10]}, "rate": 64.0}, WINDOW,
          _deque(64, _power), "numpy rfft"),
 )  # fmt: skip

@@ -8,16 +8,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from ingest.quarantine_file import INSERT, Kept, connected, mark
+from ingest.quarantine_file import Kept, connected, insert, mark
 
 __all__ = ["Quarantine"]
 
 INTERVAL = 0.5
 """Seconds in which rows gather to be committed together."""
-ROWS = 5_000
-"""Rows of one statement."""
 WAITING = 100_000
 """Records that may wait for the disk; what comes beyond is dropped and counted."""
 RETRY = 0.5
@@ -142,9 +138,7 @@ class Quarantine:
             self._file.execute("begin immediate")
             before = self._file.total_changes
             rows = [row for _, make in work if callable(make) for row in make()]
-            for start in range(0, len(rows), ROWS):
-                text = msgspec.json.encode(rows[start : start + ROWS]).decode()
-                self._file.execute(INSERT, [now, text])
+            insert(self._file, rows, now)
             written = self._file.total_changes - before
             for numbers, at in (what for _, what in work if not callable(what)):
                 mark(self._file, "replayed", numbers, at)

@@ -10,14 +10,16 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import astuple
 
 __all__ = [
-    "FILE", "INSERT", "MESSAGE", "READING", "Kept", "QuarantineDamaged", "Record", "Wanted",
-    "connected", "counts", "find", "mark", "records", "request", "waiting",
+    "FILE", "MESSAGE", "READING", "Kept", "QuarantineDamaged", "Record", "Wanted",
+    "connected", "counts", "find", "insert", "mark", "records", "request", "waiting",
 ]  # fmt: skip
 
 FILE = "quarantine.db"
@@ -67,12 +69,23 @@ create table if not exists kept(
     number integer primary key autoincrement, {", ".join(_COLUMNS)},
     kept integer, requested integer, replayed integer, unique(place, kind, part))
 """
-INSERT = f"""
-insert or ignore into kept({", ".join(_COLUMNS)}, kept)
-select {", ".join(f"json_extract(value, '$[{k}]')" for k in range(len(_COLUMNS)))}, ?
-from json_each(?)
-"""  # noqa: S608 - the names are our own constants
-"""Many rows in one step: SQLite lets other threads go on for as long as it takes."""
+TOGETHER = 100
+"""Rows of a statement: SQLite lets other threads go on for as long as one takes, and hands the
+interpreter back and forth for each."""
+
+
+def insert(file: sqlite3.Connection, rows: Sequence[Kept], now: int) -> None:
+    """Add rows within a transaction; those that are there already stay as they are."""
+    for start in range(0, len(rows), TOGETHER):
+        part = rows[start : start + TOGETHER]
+        file.execute(_insert(len(part)), [v for row in part for v in (*astuple(row), now)])
+
+
+@cache
+def _insert(n: int) -> str:
+    row = f"({', '.join('?' * (len(_COLUMNS) + 1))})"
+    names = ", ".join((*_COLUMNS, "kept"))
+    return f"insert or ignore into kept({names}) values {', '.join([row] * n)}"  # noqa: S608 - constants
 
 
 @dataclass(frozen=True, slots=True)

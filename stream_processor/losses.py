@@ -67,9 +67,9 @@ class Losses:
         self.gone: NDArray[np.uint8] = np.zeros((batch.capacity, k), np.uint8)
         self._rows = np.zeros(batch.capacity, np.int64)
 
-    def rows(self, n: int) -> list[int]:
-        """The first n readings that lost something."""
-        return list(self._rows[:n].tolist())
+    def rows(self, n: int) -> Ints:
+        """int64[n]: the first n readings that lost something, in ascending order."""
+        return self._rows[:n]
 
     def before(self, admission: Sequence[Call]) -> list[Call]:
         """The calls of admission, behind the one that notes what was sent."""

@@ -27,7 +27,7 @@ from streamgauge.delivery import Delivery, Readings
 from streamgauge.output import Output
 from streamgauge.plugins import load as load_plugin
 from streamgauge.timing import Stage, Timing
-from streamgauge.words import Verdict
+from streamgauge.words import VERDICTS, Verdict
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -228,15 +228,14 @@ class Pipeline:
 
     def _explain(self, batch: Batch) -> None:
         """Keep the readings that were not admitted, with their reason; retained ones are none."""
-        devices, verdict = self.walk.stages.devices, batch.verdict[: batch.n]
+        ids, verdict = self.walk.stages.devices.ids, batch.verdict[: batch.n]
         refused = np.flatnonzero((verdict != 0) & (verdict != Verdict.RETAINED))
-        for k in refused[: len(refused) if self.rejects.listened else SHOWN].tolist():
-            time = np.datetime64(int(batch.time[k]), "us")
-            self.rejects.note(
-                Verdict(int(batch.verdict[k])).name.lower(),
-                f"device {devices.ids[batch.row[k]]!r}, event time {time}Z",
-                received=int(batch.received[k]),
-            )
+        shown = refused if self.rejects.listened else refused[:SHOWN]
+        times = np.datetime_as_string(batch.time[shown].view("M8[us]")).tolist()
+        columns = (batch.row[shown], verdict[shown], batch.received[shown])
+        for time, row, word, received in zip(times, *(c.tolist() for c in columns), strict=True):
+            detail = f"device {ids[row]!r}, event time {time}Z"
+            self.rejects.note(VERDICTS[word], detail, received=received)
 
     def sealed(self) -> list[Output]:
         """Results since the last call, oldest first."""

@@ -45,7 +45,7 @@ class Walk:
         stages: Stages,
         *,
         evict_after: int | None = None,
-        lost: Callable[[list[int], Losses, Batch, int], None] | None = None,
+        lost: Callable[[Ints, Losses, Batch, int], None] | None = None,
         timing: Timing | None = None,
     ) -> None:
         self.stages = stages

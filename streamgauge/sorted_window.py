@@ -9,6 +9,7 @@ import math
 
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
+from streamgauge.sorted_values import replace
 from streamgauge.sums import centred, total
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 HEAD, SIZE, _RING = range(3)
+_ALL = 128
+"""Values that are passed over rather than searched."""
 
 
 def width_of(window: int) -> int:
@@ -72,30 +75,28 @@ def drop_oldest(row: Floats, window: int) -> None:
 
 
 @kernel
-def _replace(ordered: Floats, n: int, old: float, value: float) -> None:
-    """Put a value where another one leaves: only those between the two move."""
-    slot = place(ordered, n, old)
-    if value > old:
-        while slot + 1 < n and ordered[slot + 1] < value:
-            ordered[slot] = ordered[slot + 1]
-            slot += 1
-    else:
-        while slot > 0 and ordered[slot - 1] > value:
-            ordered[slot] = ordered[slot - 1]
-            slot -= 1
-    ordered[slot] = value
+def _replace(row: Floats, window: int, old: float, value: float) -> None:
+    """Put a value where another one leaves a full window: only those between the two move."""
+    begin, n = _RING + window, window
+    if n > _ALL:
+        ordered = row[begin:]
+        low = place(ordered, window, min(old, value))
+        begin, n = begin + low, place(ordered, window, max(old, value)) + 1 - low
+        n = min(n, window - low)
+    replace(row, begin, n, old, value)
 
 
 @kernel
 def push(row: Floats, window: int, value: float) -> int:
     """Let a finite value enter, and the oldest leave where the window is full; its place by
     arrival."""
-    ordered, n, head = row[_RING + window :], int(row[SIZE]), int(row[HEAD])
+    n, head = int(row[SIZE]), int(row[HEAD])
     if n >= window:
-        _replace(ordered, window, row[_RING + head], value)
+        _replace(row, window, row[_RING + head], value)
         row[_RING + head] = value
         row[HEAD] = head + 1 if head + 1 < window else 0
         return head
+    ordered = row[_RING + window :]
     at = place(ordered, n, value)
     for k in range(n, at, -1):
         ordered[k] = ordered[k - 1]
@@ -121,13 +122,12 @@ def push_unordered(row: Floats, window: int, value: float) -> None:
 @kernel
 def quantile(row: Floats, window: int, q: float) -> float:
     """The q-quantile of a window that is not empty, between two values as numpy's `linear`."""
-    ordered = row[_RING + window :]
-    at = q * (size(row, window) - 1)
-    below = math.floor(at)
-    share = at - below
+    at = q * (row[SIZE] - 1.0)
+    below = int(at)
+    share, place = at - below, _RING + window + below
     if share == 0.0:
-        return float(ordered[below])
-    low, high = ordered[below], ordered[below + 1]
+        return float(row[place])
+    low, high = row[place], row[place + 1]
     return float(low + (high - low) * share)
 
 
@@ -160,9 +160,8 @@ def mean_and_deviation(row: Floats, window: int) -> tuple[float, float]:
     """Mean and standard deviation (with n - 1) of a window of two values or more, in two passes:
     nothing is left of values that are gone. Not after `drop_oldest`, which leaves a hole."""
     n = size(row, window)
-    values = row[_RING : _RING + n]
-    mean = total(values) / n
-    squares, _, _ = centred(values, mean)
+    mean = total(row, _RING, n) / n
+    squares, _, _ = centred(row, _RING, n, mean)
     deviation = math.sqrt(squares / (n - 1))
     # What rounding leaves of values that are all alike is no deviation.
     return mean, (deviation if deviation > 1e-14 * abs(mean) else 0.0)

@@ -2,7 +2,7 @@
 
 from enum import IntEnum, IntFlag
 
-__all__ = ["Flag", "Status", "Step", "Verdict"]
+__all__ = ["VERDICTS", "Flag", "Status", "Step", "Verdict"]
 
 
 class Verdict(IntEnum):
@@ -24,6 +24,10 @@ class Verdict(IntEnum):
     """No channel of the schema has a usable value."""
     RETAINED = 7
     """The broker repeats something old: shown as the last known state, learned by nothing."""
+
+
+VERDICTS = tuple(verdict.name.lower() for verdict in Verdict)
+"""Their names, by code."""
 
 
 class Flag(IntFlag):

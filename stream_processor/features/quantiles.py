@@ -107,13 +107,13 @@ def _rank(
                 own[:] = np.nan
                 continue
             part = state[row[i], c * width : (c + 1) * width]
-            recent, value = part[:times], values[i, of[c]]
-            while span and size(recent, window) and part[times + int(part[HEAD])] <= time[i] - span:
-                drop_oldest(recent, window)
+            value = values[i, of[c]]
+            while span and size(part, window) and part[times + int(part[HEAD])] <= time[i] - span:
+                drop_oldest(part, window)
             if np.isfinite(value):
-                place = push(recent, window, value)
+                place = push(part, window, value)
                 if span:
                     part[times + place] = time[i]
             for k in range(len(stats)):
-                found = _value(recent, window, stats[k])
+                found = _value(part, window, stats[k])
                 own[k] = found if np.isfinite(found) else np.nan

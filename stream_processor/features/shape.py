@@ -12,7 +12,7 @@ from streamgauge.arrays import Bytes, Floats, Ints, Rows
 from streamgauge.kernels import kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Field
-from streamgauge.sums import centred, total
+from streamgauge.sums import centred, distances, products, total
 
 __all__ = ["EXAMPLE", "STATS", "build"]
 
@@ -63,130 +63,118 @@ def build(
 
 
 @kernel
-def _at(part: Floats, window: int, k: int) -> float:
-    """The k-th value, from the oldest."""
-    place = int(part[_HEAD]) + k
-    return float(part[_RING + (place if place < window else place - window)])
+def _runs(part: Floats, window: int) -> tuple[int, int, int]:
+    """Where the older values begin, how many there are up to the end of the ring, and how many
+    newer ones at its start."""
+    head, n = int(part[_HEAD]), int(part[_SIZE])
+    newer = max(0, head + n - window)
+    return _RING + head, n - newer, newer
 
 
 @kernel
-def _runs(part: Floats, window: int) -> tuple[int, int]:
-    """Where the older values of the ring end, and the newer ones that begin at its start."""
-    end = int(part[_HEAD]) + int(part[_SIZE])
-    return min(end, window), max(0, end - window)
+def _in_any_order(part: Floats, window: int) -> tuple[int, int, int]:
+    """The same values; as one run where the ring is full."""
+    if part[_SIZE] == window:
+        return _RING, window, 0
+    return _runs(part, window)
 
 
 @kernel
 def _sum(part: Floats, window: int) -> float:
-    older, newer = _runs(part, window)
-    found = total(part[_RING + int(part[_HEAD]) : _RING + older])
-    return found + total(part[_RING : _RING + newer])
+    begin, n, m = _in_any_order(part, window)
+    found = total(part, begin, n)
+    return found + total(part, _RING, m) if m else found
+
+
+@kernel
+def _squares(part: Floats, window: int, level: float) -> float:
+    """Sum of the squared distances from a level."""
+    begin, n, m = _in_any_order(part, window)
+    found, _, _ = centred(part, begin, n, level)
+    return found + centred(part, _RING, m, level)[0] if m else found
 
 
 @kernel
 def _moments(part: Floats, window: int, mean: float) -> tuple[float, float, float]:
     """Mean square, cube and fourth power of the distances from the mean."""
-    older, newer = _runs(part, window)
-    a2, a3, a4 = centred(part[_RING + int(part[_HEAD]) : _RING + older], mean)
-    b2, b3, b4 = centred(part[_RING : _RING + newer], mean)
-    n = part[_SIZE]
-    return (a2 + b2) / n, (a3 + b3) / n, (a4 + b4) / n
+    begin, n, m = _in_any_order(part, window)
+    a2, a3, a4 = centred(part, begin, n, mean)
+    if m:
+        b2, b3, b4 = centred(part, _RING, m, mean)
+        a2, a3, a4 = a2 + b2, a3 + b3, a4 + b4
+    return a2 / (n + m), a3 / (n + m), a4 / (n + m)
 
 
 @kernel
-def _away(times: Floats, first: float) -> float:
-    """Sum of the distances from `first`: whole numbers, so the same in any order."""
-    a = b = c = d = 0.0
-    n = len(times)
-    whole = n - n % 4
-    for k in range(0, whole, 4):
-        a += times[k] - first
-        b += times[k + 1] - first
-        c += times[k + 2] - first
-        d += times[k + 3] - first
-    for k in range(whole, n):
-        a += times[k] - first
-    return (a + b) + (c + d)
-
-
-@kernel
-def _products(
-    values: Floats, times: Floats, mean: float, first: float, middle: float
-) -> tuple[float, float]:
-    """Sums of time by value and of time squared, in microseconds and each about its mean; that of
-    the times is `middle` after `first`."""
-    a = b = c = d = aa = bb = cc = dd = 0.0
-    n = len(values)
-    whole = n - n % 4
-    for k in range(0, whole, 4):
-        t, u = times[k] - first - middle, times[k + 1] - first - middle
-        v, w = times[k + 2] - first - middle, times[k + 3] - first - middle
-        a += t * (values[k] - mean)
-        b += u * (values[k + 1] - mean)
-        c += v * (values[k + 2] - mean)
-        d += w * (values[k + 3] - mean)
-        aa += t * t
-        bb += u * u
-        cc += v * v
-        dd += w * w
-    for k in range(whole, n):
-        t = times[k] - first - middle
-        a += t * (values[k] - mean)
-        aa += t * t
-    return (a + b) + (c + d), (aa + bb) + (cc + dd)
-
-
-@kernel
-def _slope(part: Floats, window: int, mean: float) -> float:
-    older, newer = _runs(part, window)
-    head, begin = int(part[_HEAD]), _RING + window
-    first = part[begin + head]
-    times, later = part[begin + head : begin + older], part[begin : begin + newer]
+def _slope(part: Floats, window: int) -> float:
+    begin, n, m = _in_any_order(part, window)
+    # Times lie as the values do, a window behind them.
+    older, newer, oldest = begin + window, _RING + window, _RING + int(part[_HEAD])
+    first, level = part[oldest + window], part[oldest]
     # Added to the oldest time, the mean distance from it would lose its digits.
-    middle = (_away(times, first) + _away(later, first)) / part[_SIZE]
-    above, below = _products(part[_RING + head : _RING + older], times, mean, first, middle)
-    more, wide = _products(part[_RING : _RING + newer], later, mean, first, middle)
-    below += wide
-    return float((above + more) / below * 1e6) if below > 0.0 else np.nan
+    centre = (distances(part, older, n, first) + distances(part, newer, m, first)) / (n + m)
+    # The distances from that sum to nothing, so that any level will do for the values.
+    above, below = products(part, begin, older, n, level, first, centre)
+    if m:
+        more, wide = products(part, _RING, newer, m, level, first, centre)
+        above, below = above + more, below + wide
+    return above / below * 1e6 if below > 0.0 else np.nan
 
 
 @kernel
 def _autocorrelation(part: Floats, window: int, mean: float, lag: int) -> float:
-    n = int(part[_SIZE])
-    above = below = 0.0
-    for k in range(n):
-        distance = _at(part, window, k) - mean
-        below += distance * distance
-        if k >= lag:
-            above += distance * (_at(part, window, k - lag) - mean)
-    return above / below if below > 0.0 and n > lag else np.nan
+    begin, n, m = _runs(part, window)
+    below = _squares(part, window, mean)
+    if not below > 0.0 or n + m <= lag:
+        return np.nan
+    above = 0.0
+    if n > lag:
+        above += products(part, begin + lag, begin, n - lag, mean, mean, 0.0)[0]
+    if m > lag:
+        above += products(part, _RING + lag, _RING, m - lag, mean, mean, 0.0)[0]
+    # Newer values whose partner is among the older ones.
+    skip = max(0, lag - n)
+    pairs = min(m, lag) - skip
+    if pairs > 0:
+        left, right = _RING + skip, begin + n + skip - lag
+        above += products(part, left, right, pairs, mean, mean, 0.0)[0]
+    return above / below
+
+
+@kernel
+def _crossed(values: Floats, level: float, side: float) -> tuple[float, float]:
+    """Changes of side, the first of them from `side`, 0 if none is known; the last side."""
+    crossed = 0.0
+    for k in range(len(values)):
+        distance = values[k] - level
+        now = 1.0 if distance > 0.0 else (-1.0 if distance < 0.0 else side)
+        if side * now < 0.0:
+            crossed += 1.0
+        side = now
+    return crossed, side
 
 
 @kernel
 def _crossings(part: Floats, window: int, level: float) -> float:
-    crossed, side = 0.0, 0.0
-    for k in range(int(part[_SIZE])):
-        distance = _at(part, window, k) - level
-        now = 1.0 if distance > 0.0 else (-1.0 if distance < 0.0 else side)
-        if side != 0.0 and now != side:
-            crossed += 1.0
-        side = now
-    return crossed
+    begin, n, m = _runs(part, window)
+    older, side = _crossed(part[begin : begin + n], level, 0.0)
+    return older + _crossed(part[_RING : _RING + m], level, side)[0]
 
 
 @kernel
 def _extent(part: Floats, window: int, stat: int) -> float:
     """Range, rms or crest."""
-    low, high, squares, n = math.inf, -math.inf, 0.0, int(part[_SIZE])
-    for k in range(n):
-        value = _at(part, window, k)
-        low, high = min(low, value), max(high, value)
-        squares += value * value
-    if stat == _RANGE:
-        return high - low
-    rms = math.sqrt(squares / n)
+    begin, n, m = _in_any_order(part, window)
+    rms = math.sqrt(_squares(part, window, 0.0) / (n + m))
     if stat == _RMS:
         return rms
+    low, high = math.inf, -math.inf
+    for k in range(begin, begin + n):
+        low, high = min(low, part[k]), max(high, part[k])
+    for k in range(_RING, _RING + m):
+        low, high = min(low, part[k]), max(high, part[k])
+    if stat == _RANGE:
+        return high - low
     return max(abs(low), abs(high)) / rms if rms > 0.0 else np.nan
 
 
@@ -201,14 +189,14 @@ def _statistic(part: Floats, window: int, stat: int, lag: int) -> float:
         return _extent(part, window, stat)
     if stat == _ZERO:
         return _crossings(part, window, 0.0)
+    if stat == _SLOPE:
+        return _slope(part, window)
     found = _sum(part, window)
     if stat == _SUM:
         return found
     mean = found / n
     if stat == _MEAN:
         return _crossings(part, window, mean)
-    if stat == _SLOPE:
-        return _slope(part, window, mean)
     if stat == _AUTO:
         return _autocorrelation(part, window, mean, lag)
     variance, cubes, fourths = _moments(part, window, mean)

@@ -18,7 +18,7 @@ from stream_processor.quarantine.records import Lost, Records, as_json, flagged,
 from stream_processor.quarantine.values import named
 from stream_processor.settings.model import Settings
 from stream_processor.stages import Stages
-from streamgauge.arrays import Floats
+from streamgauge.arrays import Floats, Ints
 from streamgauge.batch import Batch
 from streamgauge.delivery import Delivery, Readings
 from streamgauge.events import Event, EventKind
@@ -117,42 +117,44 @@ class Keeper:
         rows = np.flatnonzero(gone.any(axis=1) & stays)
         if len(rows):
             # Numbered apart from the rows that the walk gets, which are others.
-            self._lose(rows.tolist(), batch, sent, gone, first=-1 - self._arrived - n)
+            self._lose(rows, batch, sent, gone, first=-1 - self._arrived - n)
         self._arrived += n
 
-    def losses(self, rows: list[int], losses: Losses, batch: Batch, start: int) -> None:
+    def losses(self, rows: Ints, losses: Losses, batch: Batch, start: int) -> None:
         """What the walk refused and dropped of a part of a batch; see `Walk`."""
         if self._delivery.replays:
-            late = [i for i in rows if batch.verdict[i] == _LATE]
-            rows = [i for i in rows if batch.verdict[i] != _LATE]
-            for i in late:
+            late = batch.verdict[rows] == _LATE
+            for i in rows[late].tolist():
                 self._recover(i, batch, losses.sent[i], start)
+            rows = rows[~late]
         if self._delivery.payloads:
-            words = batch.verdict[rows].tolist()
-            bare = [i for i, word in zip(rows, words, strict=True) if word == _EMPTY]
-            empty = {i for i in bare if np.isnan(losses.sent[i]).all()}
-            for i in sorted(empty) if not self._arranged else ():
-                self._empty(self._walked - self._first + start + i, i, batch)
-            rows = [i for i in rows if i not in empty] if empty else rows
-        if rows:
+            bare = rows[batch.verdict[rows] == _EMPTY]
+            if len(bare):
+                empty = bare[np.isnan(losses.sent[bare]).all(axis=1)]
+                for i in empty.tolist() if not self._arranged else ():
+                    self._empty(self._walked - self._first + start + i, i, batch)
+                rows = np.setdiff1d(rows, empty)
+        if len(rows):
             self._lose(rows, batch, losses.sent, losses.gone, first=self._walked + start)
 
-    def _lose(self, rows: list[int], batch: Batch, sent: Floats, gone: Any, *, first: int) -> None:
-        ids, at = self._devices.ids, np.array(rows)
-        verdicts: list[int] = batch.verdict[at].tolist()
+    def _lose(self, rows: Ints, batch: Batch, sent: Floats, gone: Any, *, first: int) -> None:
+        """Copy the columns of these readings; what can wait is done where records are written."""
+        ids, verdicts = self._devices.ids, batch.verdict[rows]
         lost = Lost(
             self._place,
             self._source(),
-            [first + i for i in rows],
-            [ids[row] or "" for row in batch.row[at].tolist()],
-            batch.time[at].tolist(),
-            batch.received[at].tolist(),
+            rows + first,
+            [ids[row] or "" for row in batch.row[rows].tolist()],
+            batch.time[rows],
+            batch.received[rows],
             verdicts,
-            batch.flags[at, : len(self._schema)].tolist(),
-            sent[at].tolist(),
-            gone[at].tolist(),
+            batch.flags[rows],
+            sent[rows],
+            gone[rows],
         )
-        n = sum(1 if verdict else sum(of) for verdict, of in zip(verdicts, lost.gone, strict=True))
+        n = int(np.count_nonzero(verdicts))
+        if n < len(rows):
+            n += int(np.count_nonzero(lost.gone[verdicts == 0]))
         self._keep(n, partial(self._made.of, lost))
 
     def _undecoded(self, reason: str, detail: str, message: Message) -> None:
@@ -231,7 +233,9 @@ class Keeper:
             still.n = 1
             still.row[0], still.time[0], still.received[0] = row, time, batch.received[i]
             still.flags[0] = np.where(gone[0], int(Flag.OUT_OF_RANGE), 0)
-            self._lose([0], still, sent[None], gone, first=self._walked + start + i)
+            self._lose(
+                np.zeros(1, np.int64), still, sent[None], gone, first=self._walked + start + i
+            )
 
     def _source(self) -> str:
         """Name of the source; "" of what is sent again as a reading, which came from it once."""

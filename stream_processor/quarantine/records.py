@@ -1,19 +1,22 @@
 """Records of the quarantine, made of columns of what was lost, in the thread that writes them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ingest.quarantine_file import READING, Kept
 from stream_processor.losses import DROPPING
 from stream_processor.quarantine.rules import rule
 from stream_processor.quarantine.values import named
 from stream_processor.settings.model import Settings
+from streamgauge.arrays import Floats, Ints
 from streamgauge.schema import Outside, Schema
-from streamgauge.words import Flag, Verdict
+from streamgauge.words import VERDICTS, Flag, Verdict
 
 __all__ = ["Lost", "Records", "as_json", "flagged", "writable"]
 
@@ -21,21 +24,37 @@ _BY_VALUE = (Verdict.EMPTY, Verdict.OUT_OF_RANGE)
 _FAULTS = (*reversed(DROPPING), "extreme", "non_finite", "out_of_range", "wrong_type", "unit")
 """Flags that took a value out, the last in the order of the work first."""
 
+_ENCODER = msgspec.json.Encoder()
+KINDS = 1_000
+"""Combinations of verdict and flags whose words are kept ready."""
+
 
 @dataclass(slots=True)
 class Lost:
-    """Readings that lost something, as columns; `number` is theirs within the delivery."""
+    """Readings that lost something, as columns of k rows; `number` is theirs in the delivery."""
 
     place: int
     source: str
-    number: list[int]
+    number: Ints
     device: list[str]
-    time: list[int]
-    received: list[int]
-    verdict: list[int]
-    flags: list[list[int]]
-    sent: list[list[float]]
-    gone: list[list[int]]
+    time: Ints
+    received: Ints
+    verdict: NDArray[np.uint8]
+    flags: NDArray[np.uint16]
+    """[k, channels or more]"""
+    sent: Floats
+    """[k, channels]"""
+    gone: NDArray[Any]
+    """[k, channels]: where it is not 0 a value of an admitted reading was taken out."""
+
+
+class Fault(NamedTuple):
+    """What records of one kind say alike."""
+
+    channel: str
+    reason: str
+    rule: str
+    flags: str
 
 
 class Records:
@@ -47,46 +66,56 @@ class Records:
         self._first = sorted(range(len(schema)), key=lambda c: not refusing[c])
         self.rule = cache(lambda reason, channel: rule(settings, reason, channel))
         """See `rule`."""
+        self._fault = lru_cache(KINDS)(self._found)
 
     def of(self, lost: Lost) -> list[Kept]:
         """A record for each reading that was refused, and for each value that was dropped."""
         made: list[Kept] = []
-        width = len(self._schema) + 1
-        for j, number in enumerate(lost.number):
-            verdict, part = lost.verdict[j], number * width
-            values = named(self._schema, lost.sent[j])
+        k = len(self._schema)
+        columns = (lost.number, lost.verdict, lost.time, lost.received)
+        tables = (lost.flags[:, :k], lost.sent, lost.gone)
+        each = zip(lost.device, *(one.tolist() for one in (*columns, *tables)), strict=True)
+        for device, number, verdict, time, received, words, sent, gone in each:
+            reading = (lost, verdict, writable(device), time, received)
+            part, flags, values = number * (k + 1), tuple(words), named(self._schema, sent)
             if verdict:
-                at = self._at_fault(verdict, lost.flags[j])
-                made.append(self._record(lost, j, part, at, values))
+                made.append(_record(*reading, part, self._fault(verdict, flags, -1), values))
                 continue
-            for c, gone in enumerate(lost.gone[j]):
-                if gone:
-                    name = self._schema.names[c]
-                    made.append(self._record(lost, j, part + 1 + c, c, {name: values[name]}))
+            for c in range(k):
+                if gone[c]:
+                    fault, name = self._fault(verdict, flags, c), self._schema.names[c]
+                    made.append(_record(*reading, part + 1 + c, fault, {name: values[name]}))
         return made
 
-    def _record(self, lost: Lost, j: int, part: int, at: int, values: dict[str, Any]) -> Kept:
-        verdict, flags, time = lost.verdict[j], lost.flags[j], lost.time[j]
+    def _found(self, verdict: int, flags: tuple[int, ...], at: int) -> Fault:
+        """`at` is the channel whose value was dropped; -1 where the reading was refused."""
+        if at < 0 and verdict in _BY_VALUE:
+            at = next((c for c in self._first if _took_out(flags[c])), -1)
         channel = self._schema.names[at] if at >= 0 else ""
-        reason = (_fault(flags[at]) if at >= 0 else "") or _VERDICTS[verdict]
-        return Kept(
-            lost.place, READING, part, lost.received[j], time, writable(lost.device[j]), channel,
-            reason, _detail(verdict, channel, values, time), self.rule(reason, channel),
-            lost.source, "", as_json(values), flagged(self._schema.names, flags),
-        )  # fmt: skip
-
-    def _at_fault(self, verdict: int, flags: list[int]) -> int:
-        """The channel for whose value a reading was refused; -1 where it was for no value."""
-        if verdict not in _BY_VALUE:
-            return -1
-        return next((c for c in self._first if _fault(flags[c])), -1)
+        reason = (_took_out(flags[at]) if at >= 0 else "") or VERDICTS[verdict]
+        told = flagged(self._schema.names, flags)
+        return Fault(channel, reason, self.rule(reason, channel), told)
 
 
-_VERDICTS = [verdict.name.lower() for verdict in Verdict]
+def _record(
+    lost: Lost,
+    verdict: int,
+    device: str,
+    time: int,
+    received: int,
+    part: int,
+    fault: Fault,
+    values: dict[str, Any],
+) -> Kept:
+    channel, reason, setting, flags = fault
+    return Kept(
+        lost.place, READING, part, received, time, device, channel, reason,
+        _detail(verdict, channel, values, time), setting, lost.source, "", as_json(values), flags,
+    )  # fmt: skip
 
 
 @cache
-def _fault(flag: int) -> str:
+def _took_out(flag: int) -> str:
     """The name of the flag that took a value out; "" where none did."""
     names = _names(flag)
     return next((name for name in _FAULTS if name in names), "")
@@ -97,7 +126,7 @@ def _names(flag: int) -> list[str]:
     return [str(one.name).lower() for one in Flag if flag & one]
 
 
-def flagged(names: tuple[str, ...], flags: list[int]) -> str:
+def flagged(names: tuple[str, ...], flags: Sequence[int]) -> str:
     """Names of the flags by channel, as JSON; "" where there is none."""
     found = {name: _names(flag) for name, flag in zip(names, flags, strict=True) if flag}
     return as_json(found) if found else ""
@@ -117,4 +146,4 @@ def writable(text: str) -> str:
 
 def as_json(value: Any) -> str:
     """Compact JSON."""
-    return msgspec.json.encode(value).decode()
+    return _ENCODER.encode(value).decode()

@@ -14,7 +14,9 @@ __all__ = ["named", "numbers"]
 def named(schema: Schema, values: Sequence[float]) -> dict[str, Any]:
     """The values that are there, by channel; those that are not finite as text."""
     return {
-        channel.name: _shown(channel, value)
+        channel.name: value
+        if channel.kind is not Kind.CATEGORY and -np.inf < value < np.inf
+        else _shown(channel, value)
         for channel, value in zip(schema.channels, values, strict=True)
         if value == value
     }
