@@ -1,5 +1,6 @@
 """`streamgauge compile-kernels`: fill the compile cache, for an image build or a first start."""
 
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -149,7 +150,9 @@ def _compiled(call: Call) -> None:
 
 def _models(module: ModuleType) -> None:
     for model in module.MODELS:
-        learner = module.build(model(), 0, (0,), ("value",), 1, Keys.DEVICE)
+        # Trees that are drawn have a seed, as every model of a configuration.
+        seeded = {"seed": 0} if "seed" in inspect.signature(model).parameters else {}
+        learner = module.build(model(**seeded), 0, (0,), ("value",), 1, Keys.DEVICE)
         if not isinstance(learner, str):
             _compiled(learner.call(Schedule(1, 1, 2)))
 
