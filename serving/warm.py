@@ -23,7 +23,7 @@ from streamgauge.calls import Call, Chain, Now
 from streamgauge.events import Events
 from streamgauge.kernels import cache_folder
 from streamgauge.output import Output
-from streamgauge.plugins import find
+from streamgauge.plugins import find, options
 from streamgauge.predictions import HALF, VERSION, Predictions
 from streamgauge.schedule import Schedule
 from streamgauge.signal import Kind, Signal
@@ -152,7 +152,8 @@ def _models(module: ModuleType) -> None:
     for model in module.MODELS:
         # Trees that are drawn have a seed, as every model of a configuration.
         seeded = {"seed": 0} if "seed" in inspect.signature(model).parameters else {}
-        learner = module.build(model(**seeded), 0, (0,), ("value",), 1, Keys.DEVICE)
+        own = {"watched": "value"} if "watched" in options(module) else {}
+        learner = module.build(model(**seeded), 0, (0,), ("value",), 1, Keys.DEVICE, **own)
         if not isinstance(learner, str):
             _compiled(learner.call(Schedule(1, 1, 2)))
 

@@ -11,17 +11,29 @@ from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 from streamgauge.state import Field
 
-__all__ = ["INSIDE", "KIND", "fields_of", "lets_pass", "refusal", "remember", "settings_of", "split"]
+__all__ = [
+    "INSIDE",
+    "KIND",
+    "NONE",
+    "SIZE",
+    "fields_of",
+    "lets_pass",
+    "refusal",
+    "remember",
+    "settings_of",
+    "split",
+]
 
 # Columns of the settings: which filter; its threshold or level; 1 where it protects the detector;
-# 1 where the scaler is within it, and learns only what the detector does.
-KIND, LEVEL, PROTECTS, INSIDE = range(4)
+# 1 where the scaler is within it, and learns only what the detector does; at which column of the
+# row the markers of its quantile begin.
+KIND, LEVEL, PROTECTS, INSIDE, AT, SIZE = range(6)
 NONE, THRESHOLD, QUANTILE = range(3)
 FILTERS = {anomaly.ThresholdFilter: THRESHOLD, anomaly.QuantileFilter: QUANTILE}
 
 
 @kernel
-def lets_pass(settings: Floats, markers: Floats, score: float) -> bool:
+def lets_pass(settings: Floats, row: Floats, score: float) -> bool:
     """Whether the detector learns a reading with this score."""
     kind, level, protects = int(settings[KIND]), settings[LEVEL], settings[PROTECTS] != 0.0
     if kind == NONE:
@@ -31,16 +43,17 @@ def lets_pass(settings: Floats, markers: Floats, score: float) -> bool:
         return protects and not score >= level
     if not protects:
         return True
+    markers = row[int(settings[AT]) :]
     quantile = estimate(markers, level) if markers[0] != 0.0 else 0.0
     # River takes a quantile of 0 for one that is not known yet.
     return not score >= (quantile if quantile != 0.0 else math.inf)
 
 
 @kernel
-def remember(settings: Floats, markers: Floats, score: float) -> None:
+def remember(settings: Floats, row: Floats, score: float) -> None:
     """Take the score of what came into the quantile, if it is one."""
     if settings[KIND] == QUANTILE:
-        learn_value(markers, settings[LEVEL], score)
+        learn_value(row[int(settings[AT]) :], settings[LEVEL], score)
 
 
 def split(estimator: Any) -> tuple[Any, bool, Any] | str:
@@ -50,6 +63,8 @@ def split(estimator: Any) -> tuple[Any, bool, Any] | str:
     if not isinstance(last, base.AnomalyFilter):
         return None, False, estimator
     inner = last.anomaly_detector
+    if isinstance(_pipeline.steps(inner)[-1], base.AnomalyFilter):
+        return "it has a filter within a filter"
     if not before:
         return last, True, inner
     if type(inner) is compose.Pipeline:
@@ -65,11 +80,11 @@ def refusal(found: Any) -> str:
     return "a filter that has learned already" if seen else ""
 
 
-def settings_of(found: Any, *, inside: bool) -> list[float]:
-    """Settings of a filter, or of None."""
+def settings_of(found: Any, at: int, *, inside: bool = False) -> list[float]:
+    """Settings of a filter, or of None, whose part of the row begins at column `at`."""
     kind = FILTERS.get(type(found), NONE)
     level = found.q if kind == QUANTILE else found.threshold if kind == THRESHOLD else 0.0
-    return [kind, level, bool(getattr(found, "protect_anomaly_detector", False)), inside]
+    return [kind, level, bool(getattr(found, "protect_anomaly_detector", False)), inside, at]
 
 
 def fields_of(found: Any) -> list[Field]:

@@ -32,8 +32,8 @@ class Fleet:
     """`blocks["model"]` has one row for each model, per device or one for the fleet.
 
     What a model has of variable depth, such as a tree its nodes, is in layers of `grown` blocks;
-    how many layers are in use stands in the field of that name in the model's row. What follows from
-    the options alone, and no model changes, is in `shared` arrays; they are no state.
+    how many layers are in use stands in the field of that name in the model's row. What follows
+    from the options alone is in `shared` arrays, which are no state.
     """
 
     def __init__(

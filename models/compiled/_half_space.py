@@ -149,7 +149,8 @@ def _below(node: Floats, k: int, masses: Floats, places: Ints, z: Floats, has: F
     of this window did."""
     j = int(node[0])
     if has[j] != 0.0:
-        return 2 * k + 1 if z[j] < node[1] else 2 * k + 2
+        # No branch: which way it goes cannot be foreseen, and a wrong guess costs more.
+        return 2 * k + 2 - int(z[j] < node[1])
     left, right = masses[places[2 * k + 1]], masses[places[2 * k + 2]]
     left -= _last(left) * MOST
     right -= _last(right) * MOST

@@ -73,14 +73,14 @@ def _teach(
 ) -> int:  # fmt: skip
     """Learn a reading, if the filter lets it pass; the reason why River raises, or -1."""
     f, rule = len(has), o[FILTER:]
-    markers, inside = row[int(o[OWN]) + FIRST + f :], rule[_filter.INSIDE] != 0.0
+    inside = rule[_filter.INSIDE] != 0.0
     if inside and math.isnan(score):
         return UNREAL
     if not inside:
         _scaler.scale(row, x, settings, True, z, at)
-        if at[f] == 0 and rule[_filter.KIND] != 0.0:
+        if at[f] == 0 and rule[_filter.KIND] != _filter.NONE:
             score = _score(row, forests, forest, places, z, has, o)
-    passes = at[f] == 0 and _filter.lets_pass(rule, markers, score)
+    passes = at[f] == 0 and _filter.lets_pass(rule, row, score)
     if passes and inside:
         _scaler.scale(row, x, settings, True, z, at)
     if at[f] != 0:
@@ -89,7 +89,7 @@ def _teach(
         return NOTHING
     if passes:
         _learn(row, forests, forest, places, z, has, o)
-    _filter.remember(rule, markers, score)
+    _filter.remember(rule, row, score)
     return -1
 
 
@@ -143,8 +143,8 @@ def build(
     if isinstance(parts, str):
         return parts
     scaler, clip, model = parts
-    limits = np.array([model.limits[name] for name in names], np.float64).T
-    reason = _refusal(model, limits) or _filter.refusal(rule)
+    pairs = [model.limits.get(name, (0.0, 1.0)) for name in names]
+    reason = _refusal(model, pairs) or _filter.refusal(rule)
     if reason:
         return f"it has {reason}"
     f, trees, height = len(inputs), model.n_trees, model.height
@@ -154,13 +154,14 @@ def build(
         Field("masses", (trees, size)),
         *(Field(name) for name in ("count", "whole", "begun")),
         Field("first", (f,)),
-        *_filter.fields_of(rule),
     ]
+    markers = sum(field.size for field in fields)
+    fields += _filter.fields_of(rule)
     width = sum(field.size for field in fields)
     settings = [
         *_scaler.settings_of(scaler, clip, inputs, width),
         *(height, model.window_size, size, model._max_score, trees * size),  # noqa: SLF001 - as River computes it
-        *_filter.settings_of(rule, inside=inside),
+        *_filter.settings_of(rule, markers, inside=inside),
     ]
     fields += _scaler.fields_of(scaler, f)
     fields.append(Field("unused", (-sum(field.size for field in fields) % LINE,)))
@@ -168,7 +169,7 @@ def build(
     shared = (
         places,
         np.array(sorted(range(f), key=names.__getitem__), np.int64),
-        limits,
+        np.array(pairs, np.float64).T.copy(),
         _half_space.draws_of(deepcopy(model.rng), trees, height),
         np.zeros((room, trees, (1 << height) - 1, 2)),
         np.zeros((room, 1 + f)),
@@ -176,11 +177,8 @@ def build(
     return Fleet(_run, fields, settings, lane, capacity, keys, shared=shared)
 
 
-def _refusal(model: Any, limits: Floats) -> str:
+def _refusal(model: Any, limits: Sequence[Any]) -> str:
     """The first option that has no compiled equivalent, in words; empty if all have one."""
-    low, high = limits
-    width = high - low
-    thinnest = width * _half_space.PADDING**HEIGHT_MOST
     sizes = (model.n_trees, model.height, model.window_size)
     checks = (
         (not model.trees, "a model that has learned already"),
@@ -189,7 +187,15 @@ def _refusal(model: Any, limits: Floats) -> str:
          "n_trees, height or window_size that are no whole numbers above 0"),
         (model.height <= HEIGHT_MOST, f"a height above {HEIGHT_MOST}"),
         (model.window_size < _half_space.MOST, f"a window_size above {_half_space.MOST:,.0f}"),
-        (np.isfinite(width.sum()) and (thinnest > np.spacing(np.abs(limits).max(axis=0))).all(),
-         "limits that are not numbers, the lower one first, and well apart"),
+        (all(map(_apart, limits)), "limits that are not two numbers, well apart"),
     )  # fmt: skip
     return next((found for fits, found in checks if not fits), "")
+
+
+def _apart(limits: Any) -> bool:
+    """Whether the thinnest part that trees may cut off is still wider than rounding."""
+    if len(limits) != 2:
+        return False
+    low, high = map(float, limits)
+    thinnest = (high - low) * _half_space.PADDING**HEIGHT_MOST
+    return math.isfinite(thinnest) and thinnest > math.ulp(max(abs(low), abs(high)))
