@@ -51,8 +51,11 @@ def lets_pass(settings: Floats, row: Floats, score: float) -> bool:
 
 @kernel
 def remember(settings: Floats, row: Floats, score: float) -> None:
-    """Take the score of what came into the quantile, if it is one."""
-    if settings[KIND] == QUANTILE:
+    """Take the score of what came into the quantile, if there is one.
+
+    A score that is no number is left out: River's quantile ends the whole process over it.
+    """
+    if settings[KIND] == QUANTILE and score == score:
         learn_value(row[int(settings[AT]) :], settings[LEVEL], score)
 
 
