@@ -5,7 +5,6 @@ them; only how many readings passed each node is a device's own. Nodes are numbe
 level by level: the children of k are 2k + 1 and 2k + 2.
 """
 
-import math
 import random
 
 import numpy as np
@@ -51,13 +50,13 @@ def places_of(height: int) -> Ints:
 @kernel
 def _last(count: float) -> float:
     """How many readings of the last window."""
-    return float(math.floor(count / MOST))
+    return float(np.floor(count * (1.0 / MOST)))
 
 
 @kernel
 def _branch(
-    low: Floats, high: Floats, has: Floats, by_name: Ints, one: float, other: float, node: Floats
-) -> None:
+    low: Floats, high: Floats, has: Floats, by_name: Ints, one: float, other: float
+) -> tuple[int, float]:
     """Choose a branch's feature, in proportion to their ranges, and where it parts.
 
     As `random.choices` and `random.uniform` do with the draws `one` and `other`.
@@ -76,36 +75,37 @@ def _branch(
                 break
     width = high[chosen] - low[chosen]
     begin, end = low[chosen] + PADDING * width, high[chosen] - PADDING * width
-    node[0] = chosen
-    node[1] = begin + (end - begin) * other
+    return chosen, begin + (end - begin) * other
 
 
 @kernel
 def _draw(
-    trees: Floats, has: Floats, by_name: Ints, limits: Floats, draws: Floats, height: int
-) -> None:
-    """`make_padded_tree` for every tree; `trees float64[trees, branches, 2]`: feature, threshold.
+    features: Ints, thresholds: Floats, has: Floats, by_name: Ints, limits: Floats, draws: Floats,
+    height: int,
+) -> None:  # fmt: skip
+    """`make_padded_tree` for every tree: [trees, branches], what each asks for and where it parts.
 
     `limits float64[2, f]` are lowest and highest values.
     """
-    branches, f = trees.shape[1], len(by_name)
-    ranges = np.empty((height + 1, 2, f))
+    trees, branches = features.shape
+    ranges = np.empty((height + 1, 2, len(by_name)))
     waiting, depths = np.empty(height + 2, np.int64), np.empty(height + 2, np.int64)
     at = 0
-    for t in range(len(trees)):
+    for t in range(trees):
         waiting[0], depths[0], n = 0, 0, 1
-        while n > 0 and branches > 0:
+        while n > 0:
             n -= 1
             k, depth = waiting[n], depths[n]
             if k == 0:
                 ranges[0] = limits
             else:
-                parent = trees[t, (k - 1) // 2]
+                parent = (k - 1) // 2
                 ranges[depth] = ranges[depth - 1]
                 # A left child ends where its parent parts, a right one begins there.
-                ranges[depth, k % 2, int(parent[0])] = parent[1]
-            here = ranges[depth]
-            _branch(here[0], here[1], has, by_name, draws[at], draws[at + 1], trees[t, k])
+                ranges[depth, k % 2, features[t, parent]] = thresholds[t, parent]
+            low, high = ranges[depth]
+            one, other = draws[at], draws[at + 1]
+            features[t, k], thresholds[t, k] = _branch(low, high, has, by_name, one, other)
             at += 2
             if 2 * k + 1 < branches:
                 waiting[n], waiting[n + 1] = 2 * k + 2, 2 * k + 1
@@ -115,18 +115,18 @@ def _draw(
 
 @kernel
 def forest_of(
-    forests: Floats, known: Floats, has: Floats, by_name: Ints, limits: Floats, draws: Floats,
-    height: int,
+    features: Ints, thresholds: Floats, known: Floats, has: Floats, by_name: Ints, limits: Floats,
+    draws: Floats, height: int,
 ) -> int:  # fmt: skip
-    """Which of `forests float64[room, trees, branches, 2]` has the trees of these first features.
+    """Which of the forests kept, [room, trees, branches], begins with these features.
 
-    `known float64[room, 1 + f]` says which are there, and of which features.
+    `known float64[room, 1 + f]` says which are there, and of which features; room is a power of 2.
     """
     room, f, start = len(known), len(by_name), 0
     for j in range(f):
-        start = (start * 2 + int(has[j])) % room
+        start = (start * 2 + int(has[j])) & (room - 1)
     for step in range(room):
-        at = (start + step) % room
+        at = (start + step) & (room - 1)
         if known[at, 0] == 0.0:
             start = at
             break
@@ -139,49 +139,77 @@ def forest_of(
             return at
     known[start, 0] = 1.0
     known[start, 1:] = has
-    _draw(forests[start], has, by_name, limits, draws, height)
+    _draw(features[start], thresholds[start], has, by_name, limits, draws, height)
     return start
 
 
 @kernel
-def _below(node: Floats, k: int, masses: Floats, places: Ints, z: Floats, has: Floats) -> int:
-    """The child that an event falls into; where the feature is missing, the one that more readings
-    of this window did."""
-    j = int(node[0])
-    if has[j] != 0.0:
-        # No branch: which way it goes cannot be foreseen, and a wrong guess costs more.
-        return 2 * k + 2 - int(z[j] < node[1])
-    left, right = masses[places[2 * k + 1]], masses[places[2 * k + 2]]
+def _heavier(masses: Floats, start: int, places: Ints, k: int) -> int:
+    """The child that more readings of this window passed."""
+    left, right = masses[start + places[2 * k + 1]], masses[start + places[2 * k + 2]]
     left -= _last(left) * MOST
     right -= _last(right) * MOST
     return 2 * k + 2 if left < right else 2 * k + 1
 
 
 @kernel
-def learn(tree: Floats, masses: Floats, places: Ints, z: Floats, has: Floats, height: int) -> None:
-    """One more reading has passed the nodes on its way."""
-    k = 0
+def learn(
+    features: Ints, thresholds: Floats, masses: Floats, places: Ints, z: Floats, has: Floats,
+    height: int, size: int, way: Ints,
+) -> None:  # fmt: skip
+    """One more reading has passed the nodes on its way through each tree.
+
+    The trees of one forest, [trees, branches], are walked level by level together: what the next
+    node of one of them waits for, the others need not. `way int64[trees]` is scratch.
+    """
+    trees = len(way)
+    way[:] = 0
     for _ in range(height):
-        masses[places[k]] += 1.0
-        k = _below(tree[k], k, masses, places, z, has)
-    masses[places[k]] += 1.0
+        for t in range(trees):
+            k = way[t]
+            masses[t * size + places[k]] += 1.0
+            j = features[t, k]
+            if has[j] != 0.0:
+                # No branch: which way it goes cannot be foreseen, and a wrong guess costs more.
+                way[t] = 2 * k + 2 - int(z[j] < thresholds[t, k])
+            else:
+                way[t] = _heavier(masses, t * size, places, k)
+    for t in range(trees):
+        masses[t * size + places[way[t]]] += 1.0
 
 
 @kernel
 def score(
-    tree: Floats, masses: Floats, places: Ints, z: Floats, has: Floats, height: int, least: float
-) -> float:
-    """What passed the nodes in the last window, each level weighing twice the one above; not
-    further than to a node that `least` did not pass."""
-    k, total, weight = 0, 0.0, 1.0
+    features: Ints, thresholds: Floats, masses: Floats, places: Ints, z: Floats, has: Floats,
+    height: int, size: int, way: Ints, going_on: Ints, least: float,
+) -> float:  # fmt: skip
+    """What passed the nodes in the last window, each level weighing twice the one above; in a tree
+    not further than to a node that `least` did not pass. `going_on int64[trees]` is scratch."""
+    left = len(way)
+    total, weight = 0.0, 1.0
+    way[:] = 0
+    for t in range(left):
+        going_on[t] = t
     for _ in range(height):
-        passed = _last(masses[places[k]])
-        total += passed * weight
-        if passed < least:
-            return total
-        k = _below(tree[k], k, masses, places, z, has)
+        going = 0
+        for which in range(left):
+            t = going_on[which]
+            k = way[t]
+            passed = _last(masses[t * size + places[k]])
+            total += passed * weight
+            j = features[t, k]
+            if has[j] != 0.0:
+                way[t] = 2 * k + 2 - int(z[j] < thresholds[t, k])
+            else:
+                way[t] = _heavier(masses, t * size, places, k)
+            going_on[going] = t
+            going += int(passed >= least)
+        left = going
         weight *= 2.0
-    return float(total + _last(masses[places[k]]) * weight)
+    for which in range(left):
+        t = going_on[which]
+        total += _last(masses[t * size + places[way[t]]]) * weight
+    return total
 
 
 @kernel

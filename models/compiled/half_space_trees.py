@@ -37,29 +37,28 @@ HEIGHT, WINDOW, SIZE, LARGEST, OWN, FILTER = range(6)
 
 @kernel
 def _score(
-    row: Floats, forests: Floats, forest: int, places: Ints, z: Floats, has: Floats, o: Floats
-) -> float:
+    row: Floats, features: Ints, thresholds: Floats, places: Ints, z: Floats, has: Floats,
+    o: Floats, way: Ints,
+) -> float:  # fmt: skip
     if row[int(o[OWN]) + WHOLE] == 0.0:
         return 0.0
-    size, height, total = int(o[SIZE]), int(o[HEIGHT]), 0.0
-    for t in range(forests.shape[1]):
-        masses = row[t * size : (t + 1) * size]
-        least = 0.1 * o[WINDOW]
-        total += _half_space.score(forests[forest, t], masses, places, z, has, height, least)
+    total = _half_space.score(
+        features, thresholds, row, places, z, has, int(o[HEIGHT]), int(o[SIZE]), way[0], way[1],
+        0.1 * o[WINDOW],
+    )  # fmt: skip
     return float(1.0 - total / o[LARGEST])
 
 
 @kernel
 def _learn(
-    row: Floats, forests: Floats, forest: int, places: Ints, z: Floats, has: Floats, o: Floats
-) -> None:
-    own, size, trees = row[int(o[OWN]) :], int(o[SIZE]), forests.shape[1]
+    row: Floats, features: Ints, thresholds: Floats, places: Ints, z: Floats, has: Floats,
+    o: Floats, way: Ints,
+) -> None:  # fmt: skip
+    own, size, trees = row[int(o[OWN]) :], int(o[SIZE]), len(features)
     if own[BEGUN] == 0.0:
         own[BEGUN] = 1.0
         own[FIRST : FIRST + len(has)] = has
-    for t in range(trees):
-        masses = row[t * size : (t + 1) * size]
-        _half_space.learn(forests[forest, t], masses, places, z, has, int(o[HEIGHT]))
+    _half_space.learn(features, thresholds, row, places, z, has, int(o[HEIGHT]), size, way[0])
     own[COUNT] += 1.0
     if own[COUNT] == o[WINDOW]:
         _half_space.pivot(row[: trees * size])
@@ -68,8 +67,8 @@ def _learn(
 
 @kernel
 def _teach(
-    row: Floats, x: Floats, settings: Floats, o: Floats, forests: Floats, forest: int,
-    places: Ints, z: Floats, has: Floats, at: Ints, score: float,
+    row: Floats, x: Floats, settings: Floats, o: Floats, features: Ints, thresholds: Floats,
+    there: bool, places: Ints, z: Floats, has: Floats, at: Ints, way: Ints, score: float,
 ) -> int:  # fmt: skip
     """Learn a reading, if the filter lets it pass; the reason why River raises, or -1."""
     f, rule = len(has), o[FILTER:]
@@ -79,16 +78,16 @@ def _teach(
     if not inside:
         _scaler.scale(row, x, settings, True, z, at)
         if at[f] == 0 and rule[_filter.KIND] != _filter.NONE:
-            score = _score(row, forests, forest, places, z, has, o)
+            score = _score(row, features, thresholds, places, z, has, o, way)
     passes = at[f] == 0 and _filter.lets_pass(rule, row, score)
     if passes and inside:
         _scaler.scale(row, x, settings, True, z, at)
     if at[f] != 0:
         return UNREAL
-    if passes and forest < 0:
+    if passes and not there:
         return NOTHING
     if passes:
-        _learn(row, forests, forest, places, z, has, o)
+        _learn(row, features, thresholds, places, z, has, o, way)
     _filter.remember(rule, row, score)
     return -1
 
@@ -96,13 +95,14 @@ def _teach(
 @kernel
 def _run(
     codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
-    places: Ints, by_name: Ints, limits: Floats, draws: Floats, forests: Floats, known: Floats,
-    settings: Floats, refusals: Ints, lane: int, n: int,
+    places: Ints, by_name: Ints, limits: Floats, draws: Floats, features: Ints, thresholds: Floats,
+    known: Floats, settings: Floats, refusals: Ints, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = int(settings[_scaler.F])
     o = settings[_scaler.HEADER + f :]
     height = int(o[HEIGHT])
     z, has, at = np.empty(f), np.empty(f), np.empty(f + 1, np.int64)
+    way = np.empty((2, features.shape[1]), np.int64)
     for i in range(n):
         if codes[i, LANE] != lane or codes[i, STEP] != PREDICT:
             continue
@@ -113,13 +113,19 @@ def _run(
         for k in range(m):
             has[at[k]] = 1.0
         first = has if own[BEGUN] == 0.0 else own[FIRST : FIRST + f]
-        forest = -1
-        if m > 0 or own[BEGUN] != 0.0:
-            forest = _half_space.forest_of(forests, known, first, by_name, limits, draws, height)
+        # Before there are trees, those of any other device are not looked at either.
+        which, there = 0, m > 0 or own[BEGUN] != 0.0
+        if there:
+            which = _half_space.forest_of(
+                features, thresholds, known, first, by_name, limits, draws, height
+            )
+        asks, parts_at = features[which], thresholds[which]
         score = math.nan
         if at[f] == 0:
-            score = _score(row, forests, forest, places, z, has, o)
-        reason = _teach(row, x[i], settings, o, forests, forest, places, z, has, at, score)
+            score = _score(row, asks, parts_at, places, z, has, o, way)
+        reason = _teach(
+            row, x[i], settings, o, asks, parts_at, there, places, z, has, at, way, score
+        )
         reason = UNREAL if math.isnan(score) else reason
         answers[i] = score if reason < 0 else math.nan
         if reason >= 0:
@@ -171,7 +177,8 @@ def build(
         np.array(sorted(range(f), key=names.__getitem__), np.int64),
         np.array(pairs, np.float64).T.copy(),
         _half_space.draws_of(deepcopy(model.rng), trees, height),
-        np.zeros((room, trees, (1 << height) - 1, 2)),
+        np.zeros((room, trees, (1 << height) - 1), np.int64),
+        np.zeros((room, trees, (1 << height) - 1)),
         np.zeros((room, 1 + f)),
     )
     return Fleet(_run, fields, settings, lane, capacity, keys, shared=shared)

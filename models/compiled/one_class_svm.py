@@ -39,7 +39,8 @@ def _teach(
     inside, m = rule[_filter.INSIDE] != 0.0, 0
     if not inside:
         m = _scaler.scale(row, x, settings, True, z, at)
-        score = _score(row, z, at, m)
+        if rule[_filter.KIND] != _filter.NONE:
+            score = _score(row, z, at, m)
     if at[f] == 0 and _filter.lets_pass(rule, row, score):
         if inside:
             m = _scaler.scale(row, x, settings, True, z, at)
