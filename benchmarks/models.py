@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from river import anomaly, linear_model, optim, preprocessing, tree
+from river import anomaly, cluster, linear_model, optim, preprocessing, tree
 
 from models.compile import compile as compile_model
 from streamgauge.calls import Chain, Now
@@ -36,6 +36,9 @@ DETECTORS: dict[str, Callable[[], Any]] = {
     ),
     "one-class SVM": lambda: preprocessing.StandardScaler() | anomaly.OneClassSVM(),
 }
+CLUSTERERS: dict[str, Callable[[], Any]] = {
+    "k-means": lambda: preprocessing.StandardScaler() | cluster.KMeans(seed=1),
+}
 WINDOW = 250
 """Readings of a device in a window of its half-space trees, as River has it."""
 
@@ -49,6 +52,12 @@ def predict(model: Any, x: dict[str, float], y: float) -> None:
     """Ask, then teach."""
     model.predict_one(x)
     model.learn_one(x, y)
+
+
+def group(model: Any, x: dict[str, float], y: float) -> None:
+    """Ask for a cluster, which is no label."""
+    model.predict_one(x)
+    model.learn_one(x)
 
 
 def score(model: Any, x: dict[str, float], y: float) -> None:
@@ -123,7 +132,8 @@ def run() -> list[dict[str, Any]]:
     rows = []
     learners = {name: (partial(scaled, make), predict) for name, make in MODELS.items()}
     detectors = {name: (make, score) for name, make in DETECTORS.items()}
-    for name, (make, ask) in (learners | detectors).items():
+    clusterers = {name: (make, group) for name, make in CLUSTERERS.items()}
+    for name, (make, ask) in (learners | detectors | clusterers).items():
         for features in (6, 20):
             given = steps(features, EVENTS)
             before = WINDOW * DEVICES // EVENTS + 1 if ask is score else 0

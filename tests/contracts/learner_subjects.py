@@ -1,11 +1,11 @@
 """Every learner there is, built for the contract suite: at least one subject per file."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from river import anomaly, linear_model, naive_bayes, optim, preprocessing, stats, tree
+from river import anomaly, cluster, linear_model, naive_bayes, optim, preprocessing, stats, tree
 
 from models.clip import Clip
 from models.learner import Estimator, Learner, Make
@@ -43,6 +43,9 @@ class Subject:
     """Whether it learns when it is asked, as detectors do; labels then teach it nothing."""
     watched: str = ""
     """The feature that it scores, where that is a single one."""
+    names: tuple[Hashable, ...] = NAMES
+    """What River calls the features: numbers, where it walks a set of them, whose order of words is
+    another one in each process."""
 
     @property
     def lessons(self) -> Step:
@@ -234,6 +237,14 @@ SUBJECTS = (
             | tree.HoeffdingTreeRegressor(grace_period=4, delta=0.5, tau=0.5, min_samples_split=1)
         ),
         ALWAYS | {"diverges"},
+    ),
+    Subject(
+        "models.compiled.k_means",
+        "standardized",
+        lambda: preprocessing.StandardScaler() | cluster.KMeans(3, halflife=0.4, seed=2),
+        ALWAYS | {"refuses"},
+        by_itself=True,
+        names=(0, 1, 2),
     ),
     *(
         Subject(

@@ -13,7 +13,7 @@ from streamgauge.schedule import ROW, STEP, TARGET
 from streamgauge.state import Keys, put_rows, take_rows
 from streamgauge.words import Step
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
-from tests.contracts.learner_subjects import INPUTS, LANE, NAMES, Subject
+from tests.contracts.learner_subjects import INPUTS, LANE, Subject
 from tests.contracts.schedules import CANARY, ROWS, Steps, make
 
 __all__ = [
@@ -201,11 +201,12 @@ def check_fleet(build: Callable[[Keys], Learner], steps: Steps, cut: Cut = ()) -
         _same_answers(play(other, steps.shared()), play(single, alone))
 
 
-def score(subject: Subject, model: Any, x: dict[str, float]) -> Any:
-    """What an anomaly detector is asked: a score, after which it learns whatever came of that."""
+def ask(subject: Subject, model: Any, x: dict[Any, float]) -> Any:
+    """What learns by itself is asked for a cluster or a score, and learns whatever came of that."""
     if not subject.watched:
+        detects = hasattr(model, "score_one") and not hasattr(model, "predict_one")
         try:
-            return model.score_one(x)
+            return model.score_one(x) if detects else model.predict_one(x)
         finally:
             model.learn_one(x)
     y = x.pop(subject.watched, None)
@@ -227,12 +228,12 @@ def by_river(subject: Subject, steps: Steps) -> Floats:
             models[row] = subject.make()
         model = models[row]
         values = steps.x[i, list(INPUTS)].tolist()
-        x = {name: v for name, v in zip(NAMES, values, strict=True) if v == v}
+        x = {name: v for name, v in zip(subject.names, values, strict=True) if v == v}
         asked = steps.codes[i, STEP] == Step.PREDICT
         try:
             with np.errstate(all="ignore"):
                 if asked and subject.by_itself:
-                    answers[i] = score(subject, model, x)
+                    answers[i] = ask(subject, model, x)
                 elif asked:
                     answers[i] = model.predict_one(x)
                 elif not subject.by_itself:
