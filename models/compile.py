@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from models import class_mixture, novelty
 from models import mixture as number_mixture
@@ -44,16 +45,19 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     columns; `capacity` is the number of device rows, `keys` who shares a model, `question`
     what they are asked. The file of `models/compiled` whose MODELS has the last step's type is
     asked: its `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it
-    has none; one that tells many classes apart has an option `classes`, how many there can be.
+    has none; one that tells many classes apart has an option `classes`, how many there can be, and
+    one that scores a single feature `watched`, its name.
     """
     estimator = make()
     names = [feature_names[column] for column in inputs]
     model = type(_pipeline.last(estimator))
     reason = f"{model.__name__} has no compiled equivalent"
-    most = {} if question.classes is None else {"classes": question.classes.most}
+    given: dict[str, Any] = {"watched": question.watched}
+    if question.classes is not None:
+        given["classes"] = question.classes.most
     for name, module in find("models.compiled").items():
         if model in module.MODELS:
-            own = most if "classes" in options(module) else {}
+            own = {name: given[name] for name in options(module) if name in given}
             built = module.build(estimator, lane, inputs, names, capacity, keys, **own)
             if not isinstance(built, str):
                 if getattr(built, "order", None) is not None and question.classes is not None:

@@ -1,5 +1,6 @@
 """`streamgauge compile-kernels`: fill the compile cache, for an image build or a first start."""
 
+import inspect
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
@@ -22,7 +23,7 @@ from streamgauge.calls import Call, Chain, Now
 from streamgauge.events import Events
 from streamgauge.kernels import cache_folder
 from streamgauge.output import Output
-from streamgauge.plugins import find
+from streamgauge.plugins import find, options
 from streamgauge.predictions import HALF, VERSION, Predictions
 from streamgauge.schedule import Schedule
 from streamgauge.signal import Kind, Signal
@@ -151,7 +152,10 @@ def _compiled(call: Call) -> None:
 
 def _models(module: ModuleType) -> None:
     for model in module.MODELS:
-        learner = module.build(model(), 0, (0,), ("value",), 1, Keys.DEVICE)
+        # Trees that are drawn have a seed, as every model of a configuration.
+        seeded = {"seed": 0} if "seed" in inspect.signature(model).parameters else {}
+        own = {"watched": "value"} if "watched" in options(module) else {}
+        learner = module.build(model(**seeded), 0, (0,), ("value",), 1, Keys.DEVICE, **own)
         if not isinstance(learner, str):
             _compiled(learner.call(Schedule(1, 1, 2)))
 

@@ -9,9 +9,11 @@ from numpy.typing import NDArray
 from river import base, preprocessing
 
 from models.clip import Clip
+from models.compile import NUMBER
 from models.compile import compile as compile_model
 from models.compiled import _pipeline
 from models.compiled._fleet import Fleet
+from models.ways import Question
 from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
 from streamgauge.words import Step
 
@@ -123,9 +125,11 @@ def by_river(
     target: Callable[[float], Any] = float,
     answer: Callable[[Any, dict[str, float]], Any] = lambda model, x: model.predict_one(x),
     shape: tuple[int, ...] = (),
+    *,
+    by_itself: bool = False,
 ) -> NDArray[np.float64]:
     """float64[n, *shape]: River's own answers, one estimator per device row; NaN where nothing was
-    asked or River raises."""
+    asked or River raises. To what learns `by_itself`, labels teach nothing."""
     models: dict[int, Any] = {}
     answers = np.full((schedule.n, *shape), np.nan)
     with np.errstate(all="ignore"):
@@ -137,17 +141,22 @@ def by_river(
             try:
                 if step == Step.PREDICT:
                     answers[i] = answer(model, x)
-                elif step == Step.LEARN:
+                elif step == Step.LEARN and not by_itself:
                     model.learn_one(x, target(float(schedule.numbers[i, TARGET])))
-            except (ArithmeticError, TypeError, ValueError):
+            except (ArithmeticError, LookupError, TypeError, ValueError):
                 pass
     return answers
 
 
-def compiled(make: Make, inputs: Sequence[int] = range(FEATURES), lane: int = 0) -> Fleet:
+def compiled(
+    make: Make,
+    inputs: Sequence[int] = range(FEATURES),
+    lane: int = 0,
+    question: Question = NUMBER,
+) -> Fleet:
     """The fleet for six devices that is chosen by itself; fails the test when there is none."""
     names = [f"f{j}" for j in range(max(inputs) + 1)]
-    chosen = compile_model(make, lane, inputs, names, ROWS)
+    chosen = compile_model(make, lane, inputs, names, ROWS, question=question)
     assert isinstance(chosen.learner, Fleet), chosen.why
     chosen.learner.block.open_device(np.arange(ROWS))
     return chosen.learner

@@ -133,14 +133,18 @@ def by_river(
     inputs: Sequence[str],
     ask: Asked,
     steps: Callable[[int], Iterator[tuple[str, int, Any]]],
+    *,
+    numbered: bool = False,
 ) -> list[Any]:
     """River's own answers, each device its own estimator: `steps(i)` says what happens at row i,
-    "ask" or "teach", with the features of which row and what target."""
+    "ask" or "teach", with the features of which row and what target. Features are called by their
+    names, or `numbered` where River walks a set of them: words have no order there."""
+    called: Sequence[Any] = range(len(inputs)) if numbered else inputs
     make = build(model, kind)
     models: dict[str, Any] = {}
     answers = []
     features = [
-        {name: value for name, value in zip(inputs, row, strict=True) if value == value}
+        {name: value for name, value in zip(called, row, strict=True) if value == value}
         for row in data[list(inputs)].to_numpy(np.float64).tolist()
     ]
     devices = data["device"].tolist()

@@ -74,7 +74,10 @@ def test_a_replay_gives_rivers_clusters(recording: str, model: str) -> None:
     keti = recording == "keti_rooms"
     data, names = (rooms(800), ROOM) if keti else (rows("steel_energy", 800), PLANT)
     found = loaded(modes(MODELS[model], names)).replay(data)
-    expected = np.array(by_river(MODELS[model], "clustering", data, names, ask, group_and_learn))
+    given = by_river(
+        MODELS[model], "clustering", data, names, ask, group_and_learn, numbered=model == "KMeans"
+    )
+    expected = np.array(given)
     np.testing.assert_array_equal(found["prediction"], expected[:, 0])
     np.testing.assert_allclose(found["score"], expected[:, 1], 1e-12)
     assert len(set(found["prediction"])) > 1
@@ -140,7 +143,9 @@ def test_the_fleet_may_share_its_clusters() -> None:
     made = loaded(modes(MODELS["KMeans"], more='scope = "fleet"'))
     found = made.replay(data)
     one = data.assign(device="all")
-    expected = by_river(MODELS["KMeans"], "clustering", one, ROOM, ask, group_and_learn)
+    expected = by_river(
+        MODELS["KMeans"], "clustering", one, ROOM, ask, group_and_learn, numbered=True
+    )
     np.testing.assert_array_equal(found["prediction"], [group for group, _ in expected])
     assert all(one["labels"] == 0 for one in scores(made))
 

@@ -12,17 +12,18 @@ from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
 
-__all__ = ["FULL", "OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
+__all__ = ["FULL", "NOTHING", "OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
 
 Run = Callable[..., None]
 """A kernel over columns of a schedule, state, settings, refusals, lane, and number of steps."""
 
-OVERFLOW, UNREAL, ZERO, FULL = range(4)
+OVERFLOW, UNREAL, ZERO, FULL, NOTHING = range(5)
 REFUSALS = (
     "a number became too large",
     "a scaler's window has no deviation",
     "division by zero",
     "a tree that is as large as it may be would have grown",
+    "trees cannot be drawn for a reading without features",
 )
 """Where River's own model would raise in the middle of an event, or goes on and ours does not."""
 
@@ -31,7 +32,8 @@ class Fleet:
     """`blocks["model"]` has one row for each model, per device or one for the fleet.
 
     What a model has of variable depth, such as a tree its nodes, is in layers of `grown` blocks;
-    how many layers are in use stands in the field of that name in the model's row.
+    how many layers are in use stands in the field of that name in the model's row. What follows
+    from the options alone is in `shared` arrays, which are no state.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Fleet:
         keys: Keys,
         grown: Mapping[str, Block] = MappingProxyType({}),
         order: Floats | None = None,
+        shared: Sequence[Floats | Ints] = (),
     ) -> None:
         self.lane = lane
         self.keys = keys
@@ -57,6 +60,7 @@ class Fleet:
         self.order = order
         """Of a model that asks for it, float64[classes]: of classes that are alike the one with the
         least number comes first. May be replaced before the first `call`."""
+        self._shared = tuple(shared)
         self.blobs: Blobs | None = None
         self._run = run
         self._settings = np.array(settings, np.float64)
@@ -72,7 +76,7 @@ class Fleet:
         """:meth:`run` as one kernel call over STEPS."""
         steps = (schedule.codes, schedule.numbers, schedule.x, schedule.answers, schedule.parts)
         given = self._state if self.order is None else (*self._state, self.order)
-        own = (*given, self._settings, self._refusals)
+        own = (*given, *self._shared, self._settings, self._refusals)
         return Call(self._run, (*steps, *own, self.lane, Now.STEPS))
 
     def evict(self, rows: Ints) -> None:

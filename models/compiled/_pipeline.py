@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from river import compose, preprocessing
+from river import base, compose, preprocessing
 
 from models.clip import Clip
 from models.compiled import _scaler
 
-__all__ = ["last", "parts", "words"]
+__all__ = ["last", "parts", "steps", "words"]
 
 SCALERS = (
     preprocessing.StandardScaler,
@@ -18,18 +18,26 @@ SCALERS = (
 WINDOWED = preprocessing.StandardScaler
 
 
-def _steps(estimator: Any) -> list[Any]:
+def steps(estimator: Any) -> list[Any]:
+    """The steps of a pipeline, or a model alone."""
     return list(estimator.steps.values()) if type(estimator) is compose.Pipeline else [estimator]
 
 
 def last(estimator: Any) -> Any:
-    """The model at the end of a pipeline."""
-    return _steps(estimator)[-1]
+    """The model at the end of a pipeline; of a filter, what it filters."""
+    model = steps(estimator)[-1]
+    return last(model.anomaly_detector) if isinstance(model, base.AnomalyFilter) else model
 
 
 def words(estimator: Any) -> str:
     """The steps by name, as a pipeline is written."""
-    return " | ".join(type(step).__name__ for step in _steps(estimator))
+    return " | ".join(map(_word, steps(estimator)))
+
+
+def _word(step: Any) -> str:
+    within = isinstance(step, base.AnomalyFilter)
+    name = type(step).__name__
+    return f"{name}({words(step.anomaly_detector)})" if within else name
 
 
 def parts(estimator: Any, *, real: bool = False) -> tuple[Any, Clip | None, Any] | str:
@@ -39,14 +47,14 @@ def parts(estimator: Any, *, real: bool = False) -> tuple[Any, Clip | None, Any]
     number is refused by a clip, and by River's linear models; of others, `real` ones, it would
     become the weights.
     """
-    *steps, model = _steps(estimator)
+    *before, model = steps(estimator)
     scaler = clip = None
-    if steps and type(steps[0]) in SCALERS:
-        scaler = steps.pop(0)
-    if steps and type(steps[0]) is Clip:
-        clip = steps.pop(0)
-    if steps:
-        names = ", ".join(type(step).__name__ for step in steps)
+    if before and type(before[0]) in SCALERS:
+        scaler = before.pop(0)
+    if before and type(before[0]) is Clip:
+        clip = before.pop(0)
+    if before:
+        names = ", ".join(type(step).__name__ for step in before)
         there = ", ".join(scaler.__name__ for scaler in SCALERS)
         return f"only one of {there}, then Clip, may come before the model; found {names}"
     if scaler is not None:

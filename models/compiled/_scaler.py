@@ -11,6 +11,7 @@ from typing import Any
 from river import preprocessing
 
 from models.clip import Clip
+from models.compiled._moments import AVERAGE, COUNT, SQUARES, VALUES, learn_window
 from models.compiled._quantile import WIDTH, estimate, learn_value
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
@@ -23,8 +24,6 @@ __all__ = ["HEADER", "LIMIT", "fields_of", "refusal", "scale", "settings_of"]
 KIND, F, AT, LIMIT, HALF, WINDOW, LOW, HIGH, CENTRED, SCALED, HEADER = range(11)
 NONE, MEAN, STANDARD, MEAN_WINDOW, STANDARD_WINDOW, MIN_MAX, MAX_ABS = range(7)
 MIN_MAX_WINDOW, MAX_ABS_WINDOW, ROBUST = range(7, 10)
-# A window of means: how many values, mean, sum of squares, place of the oldest; then the values.
-COUNT, AVERAGE, SQUARES, OLDEST, VALUES = range(5)
 
 
 @kernel
@@ -50,26 +49,6 @@ def _mean(s: Floats, f: int, j: int, v: float, learn: bool) -> float:
         s[f + j] += 1.0
         s[j] += (v - s[j]) / s[f + j]
     return float(v - s[j])
-
-
-@kernel
-def _learn_window(w: Floats, window: int, v: float) -> None:
-    """The oldest value leaves a full window, then the new one enters."""
-    at = int(w[OLDEST])
-    if w[COUNT] == window:
-        gone, old = w[VALUES + at], w[AVERAGE]
-        w[COUNT] -= 1.0
-        if w[COUNT] == 0.0:
-            w[AVERAGE] = 0.0
-        else:
-            w[AVERAGE] -= (1.0 / w[COUNT]) * (gone - old)
-        w[SQUARES] -= (gone - old) * (gone - w[AVERAGE])
-    old = w[AVERAGE]
-    w[COUNT] += 1.0
-    w[AVERAGE] += (1.0 / w[COUNT]) * (v - old)
-    w[SQUARES] += (v - old) * (v - w[AVERAGE])
-    w[VALUES + at] = v
-    w[OLDEST] = at + 1 if at + 1 < window else 0
 
 
 @kernel
@@ -153,7 +132,7 @@ def _one(kind: int, s: Floats, j: int, v: float, learn: bool, settings: Floats) 
     if kind in (MEAN_WINDOW, STANDARD_WINDOW):
         w = s[j * (VALUES + window) : (j + 1) * (VALUES + window)]
         if learn:
-            _learn_window(w, window, v)
+            learn_window(w, window, v)
         return _windowed(w, window, v, settings[HALF], kind == STANDARD_WINDOW)
     width = SIZE + 1 + 2 * window
     return _ordered(s[j * width : (j + 1) * width], window, v, learn, kind == MIN_MAX_WINDOW)

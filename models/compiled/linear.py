@@ -12,7 +12,7 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-from river import linear_model, optim
+from river import anomaly, linear_model, optim
 
 from models.compiled import _losses, _optimizers, _pipeline, _scaler
 from models.compiled._fleet import OVERFLOW, UNREAL, Fleet
@@ -23,7 +23,7 @@ from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
 
-__all__ = ["MODELS", "build"]
+__all__ = ["INTERCEPT", "MODELS", "build", "descend", "dot", "model_parts"]
 
 MODELS = (
     linear_model.LinearRegression,
@@ -36,14 +36,14 @@ PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
 INTERCEPT, LEARNED, MAX_L1, WEIGHT = range(4)
 # Columns of the settings: these, the loss, the optimiser, the scheduler of the intercept, and with
 # an initializer the first weights; in front of all of it stand those of the scaler.
-CLIP_GRADIENT, L1, L2, INITIAL, MEMORY, LOSS = range(6)
+CLIP_GRADIENT, L1, L2, INITIAL, MEMORY, ONE_CLASS, LOSS = range(7)
 OPTIMIZER = LOSS + _losses.SIZE
 INTERCEPT_RATE = OPTIMIZER + _optimizers.SIZE
 START = INTERCEPT_RATE + 3
 
 
 @kernel
-def _dot(row: Floats, z: Floats, at: Ints, m: int) -> float:
+def dot(row: Floats, z: Floats, at: Ints, m: int) -> float:
     """The answer before the mean function."""
     answer: float = 0.0
     for k in range(m):
@@ -88,32 +88,36 @@ def _penalize(row: Floats, o: Floats, at: Ints, m: int, f: int) -> None:
 @kernel
 def _answer(row: Floats, o: Floats, z: Floats, at: Ints, m: int, refusals: Ints) -> float:
     """What is answered; NaN where River raises."""
-    answer, too_large = _losses.mean(o[LOSS:], _dot(row, z, at, m))
+    answer, too_large = _losses.mean(o[LOSS:], dot(row, z, at, m))
     if too_large:
         refusals[OVERFLOW] += 1
     return np.nan if too_large or at[len(z)] != 0 else answer
 
 
 @kernel
-def _descend(
+def descend(
     row: Floats, o: Floats, z: Floats, g: Floats, at: Ints, m: int, y: float, refusals: Ints
-) -> None:
-    """One step down the gradient, or as much of it as River does before it raises."""
+) -> bool:
+    """One step down the gradient, or as much of it as River does before it raises: then False."""
     f = len(g)
     weights = row[WEIGHT : WEIGHT + f]
     memory, optimizer = row[int(o[MEMORY]) :], o[OPTIMIZER:]
     _optimizers.look_ahead(optimizer, memory, weights, at, m)
     if at[f] != 0:
-        return
+        return False
     if o[INITIAL] != 0.0:
         _initialize(row, o, at, m, f)
-    gradient, too_large = _losses.gradient(o[LOSS:], y, _dot(row, z, at, m))
+    gradient, too_large = _losses.gradient(o[LOSS:], y, dot(row, z, at, m))
     if too_large:
         refusals[OVERFLOW] += 1
-        return
+        return False
     clip, l2 = o[CLIP_GRADIENT], o[L2]
     gradient = clip if gradient > clip else -clip if gradient < -clip else gradient
-    row[INTERCEPT] -= _optimizers.rate(o[INTERCEPT_RATE:], row[LEARNED]) * gradient
+    rate = _optimizers.rate(o[INTERCEPT_RATE:], row[LEARNED])
+    update = rate * gradient
+    if o[ONE_CLASS] != 0.0:
+        update += 2.0 * rate * l2
+    row[INTERCEPT] -= update
     for k in range(m):
         j = at[k]
         g[j] = z[j] * gradient
@@ -121,10 +125,11 @@ def _descend(
             g[j] += weights[j] * l2
     if not _optimizers.step(optimizer, memory, weights, g, at, m, row[LEARNED]):
         refusals[OVERFLOW] += 1
-        return
+        return False
     row[LEARNED] += 1.0
     if o[L1] != 0.0:
         _penalize(row, o, at, m, f)
+    return True
 
 
 @kernel
@@ -152,7 +157,7 @@ def _run(
                 _losses.tell(answers, parts, i, answers[i], at[f] != 0)
         # Where River's scaler gives what no clip can take, the model does not even look ahead.
         elif at[f] == 0 or settings[_scaler.LIMIT] == np.inf:
-            _descend(row, o, z, g, at, m, numbers[i, TARGET], refusals)
+            descend(row, o, z, g, at, m, numbers[i, TARGET], refusals)
 
 
 def build(
@@ -172,23 +177,32 @@ def build(
     if isinstance(parts, str):
         return parts
     scaler, clip, model = parts
+    built = model_parts(model, len(inputs))
+    if isinstance(built, str):
+        return built
+    fields, own = built
+    width = sum(field.size for field in fields)
+    settings = [*_scaler.settings_of(scaler, clip, inputs, width), *own]
+    fields += _scaler.fields_of(scaler, len(inputs))
+    return Fleet(_run, fields, settings, lane, capacity, keys)
+
+
+def model_parts(model: Any, f: int) -> tuple[list[Field], list[float]] | str:
+    """The model's part of a row and of the settings, or why it has none."""
     optimizer = _inner(model.optimizer)
     reason = _refusal(model, optimizer)
     if reason:
         return f"it has {reason}"
-    f = len(inputs)
-    fields, memory, behind = _fields(model, optimizer, f)
+    fields, memory = _fields(model, optimizer, f)
     first = _first_weights(model.initializer, f)
-    settings = [
-        *_scaler.settings_of(scaler, clip, inputs, behind),
+    return fields, [
         *(model.clip_gradient, model.l1, model.l2, bool(first), memory),
+        isinstance(model, anomaly.OneClassSVM),
         *_losses.settings_of(model.loss),
         *_optimizers.settings_of(optimizer),
         *_optimizers.scheduler_settings(model.intercept_lr),
         *first,
     ]
-    fields += _scaler.fields_of(scaler, f)
-    return Fleet(_run, fields, settings, lane, capacity, keys)
 
 
 def _inner(optimizer: Any) -> Any:
@@ -205,8 +219,8 @@ def _first_weights(initializer: Any, f: int) -> list[float]:
     return [float(drawn()) for _ in range(f)]
 
 
-def _fields(model: Any, optimizer: Any, f: int) -> tuple[list[Field], int, int]:
-    """The model's part of a row, the column of the optimiser's memory, and the column behind."""
+def _fields(model: Any, optimizer: Any, f: int) -> tuple[list[Field], int]:
+    """The model's part of a row, and the column of the optimiser's memory."""
     own = [
         Field("intercept", (), float(model.intercept)),
         Field("learned"),
@@ -217,16 +231,15 @@ def _fields(model: Any, optimizer: Any, f: int) -> tuple[list[Field], int, int]:
         own.append(Field("in_use", (f,)))
     if model.l1:
         own.append(Field("cum_l1", (f,)))
-    remembered = _optimizers.fields_of(optimizer, f)
     memory = sum(field.size for field in own)
-    return [*own, *remembered], memory, memory + sum(field.size for field in remembered)
+    return [*own, *_optimizers.fields_of(optimizer, f)], memory
 
 
 def _refusal(model: Any, optimizer: Any) -> str:
     """The first option that has no compiled equivalent, in words; empty if all have one."""
     reason = _optimizers.refusal(optimizer)
     reason = reason or _optimizers.scheduler_refusal(model.intercept_lr)
-    classifier = isinstance(model, linear_model.LogisticRegression)
+    classifier = isinstance(model, linear_model.LogisticRegression | anomaly.OneClassSVM)
     loss, start = type(model.loss), type(model.initializer)
     drawn = start is optim.initializers.Normal and model.initializer.seed is not None
     known = (optim.initializers.Zeros, optim.initializers.Constant)

@@ -1,11 +1,11 @@
 """Every learner there is, built for the contract suite: at least one subject per file."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from river import linear_model, naive_bayes, optim, preprocessing, tree
+from river import anomaly, cluster, linear_model, naive_bayes, optim, preprocessing, stats, tree
 
 from models.clip import Clip
 from models.learner import Estimator, Learner, Make
@@ -13,6 +13,7 @@ from models.river_fleet import RiverFleet
 from streamgauge import plugins
 from streamgauge.schedule import TARGET
 from streamgauge.state import Keys
+from streamgauge.words import Step
 from tests.contracts.schedules import ROWS, Steps
 
 __all__ = ["INPUTS", "LANE", "NAMES", "RIVER", "SUBJECTS", "Subject", "found", "without_subject"]
@@ -38,6 +39,18 @@ class Subject:
     outcomes: frozenset[str]
     classes: int = 0
     """How many classes a classifier tells apart; 0 for a regressor."""
+    by_itself: bool = False
+    """Whether it learns when it is asked, as detectors do; labels then teach it nothing."""
+    watched: str = ""
+    """The feature that it scores, where that is a single one."""
+    names: tuple[Hashable, ...] = NAMES
+    """What River calls the features: numbers, where it walks a set of them, whose order of words is
+    another one in each process."""
+
+    @property
+    def lessons(self) -> Step:
+        """The kind of steps that it learns from."""
+        return Step.PREDICT if self.by_itself else Step.LEARN
 
     def told(self, steps: Steps) -> Steps:
         """The same steps with targets that the learner may get: of a classifier, its classes."""
@@ -60,7 +73,8 @@ class Subject:
         if self.module == "models.river_fleet":
             return RiverFleet(self.make, LANE, INPUTS, NAMES, keys)
         module = plugins.load("models.compiled", self.module.rpartition(".")[2])
-        more = {"classes": self.classes} if "classes" in plugins.options(module) else {}
+        given = {"classes": self.classes, "watched": self.watched}
+        more = {name: given[name] for name in plugins.options(module) if name in given}
         learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS, keys, **more)
         assert not isinstance(learner, str), f"{self.id}: {learner}"
         return learner
@@ -79,6 +93,25 @@ _DESCENTS: dict[str, Make] = {
     "standardized": lambda: preprocessing.StandardScaler() | _regression(l2=1e-3),
     "centred": lambda: preprocessing.StandardScaler(with_std=False) | _regression(),
     "as it is": _regression,
+}
+_trees = partial(anomaly.HalfSpaceTrees, n_trees=3, height=4, window_size=5, seed=7)
+_FORESTS: dict[str, Make] = {
+    "as they are": _trees,
+    "in a window, filtered": lambda: (
+        preprocessing.MinMaxScaler(5) | anomaly.QuantileFilter(_trees(), q=0.8)
+    ),
+    "scaled within a filter": lambda: anomaly.ThresholdFilter(
+        preprocessing.MinMaxScaler() | _trees(), threshold=0.6
+    ),
+}
+_SCORERS: dict[str, Make] = {
+    "Gaussian": partial(anomaly.GaussianScorer, grace_period=3),
+    "Gaussian in a window": partial(anomaly.GaussianScorer, window_size=4, grace_period=0),
+    "from the mean": anomaly.StandardAbsoluteDeviation,
+    "Gaussian, filtered": lambda: anomaly.ThresholdFilter(
+        anomaly.GaussianScorer(grace_period=3), threshold=0.9
+    ),
+    "from the median": lambda: anomaly.StandardAbsoluteDeviation(stats.Quantile()),
 }
 
 SUBJECTS = (
@@ -204,6 +237,53 @@ SUBJECTS = (
             | tree.HoeffdingTreeRegressor(grace_period=4, delta=0.5, tau=0.5, min_samples_split=1)
         ),
         ALWAYS | {"diverges"},
+    ),
+    Subject(
+        "models.compiled.k_means",
+        "standardized",
+        lambda: preprocessing.StandardScaler() | cluster.KMeans(3, halflife=0.4, seed=2),
+        ALWAYS | {"refuses"},
+        by_itself=True,
+        names=(0, 1, 2),
+    ),
+    *(
+        Subject(
+            "models.compiled.half_space_trees",
+            name,
+            make,
+            ALWAYS | {"refuses"},
+            by_itself=True,
+        )
+        for name, make in _FORESTS.items()
+    ),
+    Subject(
+        "models.compiled.one_class_svm",
+        "standardized",
+        lambda: preprocessing.StandardScaler() | anomaly.OneClassSVM(optimizer=optim.Adam()),
+        ALWAYS,
+        by_itself=True,
+    ),
+    Subject(
+        "models.compiled.one_class_svm",
+        "scaled in a window, filtered",
+        lambda: (
+            preprocessing.MinMaxScaler(5)
+            | anomaly.ThresholdFilter(anomaly.OneClassSVM(nu=0.3), threshold=0.01)
+        ),
+        ALWAYS | {"refuses"},
+        by_itself=True,
+    ),
+    *(
+        Subject(
+            "models.compiled.deviation",
+            name,
+            make,
+            frozenset({"predicts", "learns", "does without"})
+            | ({"refuses"} if name == "from the median" else set()),
+            by_itself=True,
+            watched=NAMES[1],
+        )
+        for name, make in _SCORERS.items()
     ),
     Subject(
         RIVER,

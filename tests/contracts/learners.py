@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.learner import Learner, Make
+from models.learner import Learner
 from streamgauge.calls import Chain, Now
 from streamgauge.schedule import ROW, STEP, TARGET
 from streamgauge.state import Keys, put_rows, take_rows
 from streamgauge.words import Step
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
-from tests.contracts.learner_subjects import INPUTS, LANE, NAMES, Subject
+from tests.contracts.learner_subjects import INPUTS, LANE, Subject
 from tests.contracts.schedules import CANARY, ROWS, Steps, make
 
 __all__ = [
@@ -123,11 +123,12 @@ def check_alone(build: Build, steps: Steps) -> None:
     _same_fleet(fleet, fresh, idle, devices_only=True)
 
 
-def check_learning_alone_changes(build: Build, steps: Steps) -> None:
-    """Neither predictions, nor labels that came too late or never, nor other lanes change state."""
+def check_learning_alone_changes(build: Build, steps: Steps, lessons: Step = Step.LEARN) -> None:
+    """Neither predictions, nor labels that came too late or never, nor other lanes change state;
+    of what learns when it is asked, predictions alone do."""
     fleet, taught = opened(build), opened(build)
     play(fleet, steps)
-    play(taught, steps.chosen(steps.are(LANE, Step.LEARN)))
+    play(taught, steps.chosen(steps.are(LANE, lessons)))
     _same_fleet(fleet, taught, np.arange(ROWS))
 
 
@@ -200,35 +201,52 @@ def check_fleet(build: Callable[[Keys], Learner], steps: Steps, cut: Cut = ()) -
         _same_answers(play(other, steps.shared()), play(single, alone))
 
 
-def by_river(estimator: Make, steps: Steps, target: Callable[[float], Any]) -> Floats:
+def ask(subject: Subject, model: Any, x: dict[Any, float]) -> Any:
+    """What learns by itself is asked for a cluster or a score, and learns whatever came of that."""
+    if not subject.watched:
+        detects = hasattr(model, "score_one") and not hasattr(model, "predict_one")
+        try:
+            return model.score_one(x) if detects else model.predict_one(x)
+        finally:
+            model.learn_one(x)
+    y = x.pop(subject.watched, None)
+    if y is None:
+        return np.nan
+    try:
+        return model.score_one(x, y)
+    finally:
+        model.learn_one(x, y)
+
+
+def by_river(subject: Subject, steps: Steps) -> Floats:
     """What River's own estimators answer, one per device; NaN where they raise."""
     models: dict[int, Any] = {}
     answers = np.full(len(steps), CANARY)
     for i in np.flatnonzero(steps.are(LANE, Step.PREDICT, Step.LEARN)).tolist():
         row = int(steps.codes[i, ROW])
         if row not in models:
-            models[row] = estimator()
+            models[row] = subject.make()
         model = models[row]
         values = steps.x[i, list(INPUTS)].tolist()
-        x = {name: v for name, v in zip(NAMES, values, strict=True) if v == v}
+        x = {name: v for name, v in zip(subject.names, values, strict=True) if v == v}
         asked = steps.codes[i, STEP] == Step.PREDICT
         try:
             with np.errstate(all="ignore"):
-                if asked:
+                if asked and subject.by_itself:
+                    answers[i] = ask(subject, model, x)
+                elif asked:
                     answers[i] = model.predict_one(x)
-                else:
-                    model.learn_one(x, target(float(steps.numbers[i, TARGET])))
+                elif not subject.by_itself:
+                    model.learn_one(x, subject.target(float(steps.numbers[i, TARGET])))
         except (ArithmeticError, LookupError, TypeError, ValueError):
             if asked:
                 answers[i] = np.nan
     return answers
 
 
-def check_river(
-    build: Build, estimator: Make, steps: Steps, target: Callable[[float], Any] = float
-) -> None:
+def check_river(build: Build, subject: Subject, steps: Steps) -> None:
     """The answers are River's own, at most 1e-9 apart; where River has none, neither have we."""
-    ours, theirs = play(opened(build), steps), by_river(estimator, steps, target)
+    ours, theirs = play(opened(build), steps), by_river(subject, steps)
     finite = np.isfinite(theirs)
     assert not np.isfinite(ours[~finite]).any(), "an answer where River has none"
     np.testing.assert_allclose(ours[finite], theirs[finite], rtol=1e-9, atol=1e-9)
@@ -240,6 +258,9 @@ def seen(subject: Subject, steps: Steps) -> set[str]:
     answers = play(learner, steps)
     asked = steps.are(LANE, Step.PREDICT)
     before, after = play(untaught, steps.chosen(asked)), answers[asked]
+    if subject.by_itself:
+        # What was asked before it first: nothing but its own answers can show what it learned.
+        before = np.full(len(after), after[0] if len(after) else np.nan)
     finite = asked & np.isfinite(answers)
     gaps = np.isnan(steps.x[:, INPUTS])
     found_here = {

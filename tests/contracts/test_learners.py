@@ -86,7 +86,7 @@ def test_alone(subject: Subject, steps: Steps) -> None:
 @given(steps=lessons())
 def test_learning_alone_changes(subject: Subject, steps: Steps) -> None:
     """State follows from the learn steps of the lane, and from nothing else."""
-    learners.check_learning_alone_changes(subject.build, subject.told(steps))
+    learners.check_learning_alone_changes(subject.build, subject.told(steps), subject.lessons)
 
 
 @every
@@ -132,7 +132,7 @@ def test_fleet(subject: Subject, data: st.DataObject) -> None:
 @given(steps=lessons())
 def test_river(subject: Subject, steps: Steps) -> None:
     """The answers are those of River's estimators, and nothing is raised on the way."""
-    learners.check_river(subject.build, subject.make, subject.told(steps), subject.target)
+    learners.check_river(subject.build, subject, subject.told(steps))
 
 
 @every
@@ -145,7 +145,7 @@ def test_first_step(subject: Subject, first: Step, scale: str) -> None:
         own = steps.are(LANE, Step.PREDICT, Step.LEARN)
         steps = steps.chosen(own | (np.arange(len(steps)) == 0))
         steps.codes[0, [STEP, LANE_COLUMN]] = first, LANE
-        learners.check_river(subject.build, subject.make, subject.told(steps), subject.target)
+        learners.check_river(subject.build, subject, subject.told(steps))
 
 
 def generated() -> list[Steps]:
@@ -290,6 +290,7 @@ def marks_nothing(self: Broken, schedule: Schedule) -> None:
 
 
 STEPS = make(3, 120, missing=0.1)
+PLAIN = Subject(RIVER, "plain", linear_model.LinearRegression, frozenset())
 CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {
     "cut": lambda build: learners.check_cut(build, STEPS, (30, 70)),
     "chain": lambda build: learners.check_chain(build, STEPS, (30, 70)),
@@ -298,7 +299,7 @@ CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {
     "move": lambda build: learners.check_move(build, STEPS, 60),
     "dirty": lambda build: learners.check_dirty(build, STEPS, 60),
     "evict": lambda build: learners.check_evict(build, STEPS),
-    "river": lambda build: learners.check_river(build, linear_model.LinearRegression, STEPS),
+    "river": lambda build: learners.check_river(build, PLAIN, STEPS),
     "fleet": lambda build: learners.check_fleet(build, STEPS, (30, 70)),
 }
 PLANTED = [

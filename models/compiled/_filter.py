@@ -1,0 +1,95 @@
+"""River's filters around an anomaly detector: what looks strange may not be learned."""
+
+import math
+from typing import Any
+
+from river import anomaly, base, compose
+
+from models.compiled import _pipeline
+from models.compiled._quantile import WIDTH, estimate, learn_value
+from streamgauge.arrays import Floats
+from streamgauge.kernels import kernel
+from streamgauge.state import Field
+
+__all__ = [
+    "INSIDE",
+    "KIND",
+    "NONE",
+    "SIZE",
+    "fields_of",
+    "lets_pass",
+    "refusal",
+    "remember",
+    "settings_of",
+    "split",
+]
+
+# Columns of the settings: which filter; its threshold or level; 1 where it protects the detector;
+# 1 where the scaler is within it, and learns only what the detector does; at which column of the
+# row the markers of its quantile begin.
+KIND, LEVEL, PROTECTS, INSIDE, AT, SIZE = range(6)
+NONE, THRESHOLD, QUANTILE = range(3)
+FILTERS = {anomaly.ThresholdFilter: THRESHOLD, anomaly.QuantileFilter: QUANTILE}
+
+
+@kernel
+def lets_pass(settings: Floats, row: Floats, score: float) -> bool:
+    """Whether the detector learns a reading with this score."""
+    kind, level, protects = int(settings[KIND]), settings[LEVEL], settings[PROTECTS] != 0.0
+    if kind == NONE:
+        return True
+    if kind == THRESHOLD:
+        # One that protects nothing teaches nothing either.
+        return protects and not score >= level
+    if not protects:
+        return True
+    markers = row[int(settings[AT]) :]
+    quantile = estimate(markers, level) if markers[0] != 0.0 else 0.0
+    # River takes a quantile of 0 for one that is not known yet.
+    return not score >= (quantile if quantile != 0.0 else math.inf)
+
+
+@kernel
+def remember(settings: Floats, row: Floats, score: float) -> None:
+    """Take the score of what came into the quantile, if there is one.
+
+    A score that is no number is left out: River's quantile ends the whole process over it.
+    """
+    if settings[KIND] == QUANTILE and score == score:
+        learn_value(row[int(settings[AT]) :], settings[LEVEL], score)
+
+
+def split(estimator: Any) -> tuple[Any, bool, Any] | str:
+    """(filter or None, whether it has the whole pipeline within it, pipeline without a filter), or
+    why there is no compiled equivalent."""
+    *before, last = _pipeline.steps(estimator)
+    if not isinstance(last, base.AnomalyFilter):
+        return None, False, estimator
+    inner = last.anomaly_detector
+    if isinstance(_pipeline.steps(inner)[-1], base.AnomalyFilter):
+        return "it has a filter within a filter"
+    if not before:
+        return last, True, inner
+    if type(inner) is compose.Pipeline:
+        return "it has steps both before and within its filter"
+    return last, False, compose.Pipeline(*before, inner)
+
+
+def refusal(found: Any) -> str:
+    """Why this filter, or None, has no compiled equivalent; empty if it has one."""
+    if found is not None and type(found) not in FILTERS:
+        return f"filter {type(found).__name__}"
+    seen = type(found) is anomaly.QuantileFilter and found.quantile.get() is not None
+    return "a filter that has learned already" if seen else ""
+
+
+def settings_of(found: Any, at: int, *, inside: bool = False) -> list[float]:
+    """Settings of a filter, or of None, whose part of the row begins at column `at`."""
+    kind = FILTERS.get(type(found), NONE)
+    level = found.q if kind == QUANTILE else found.threshold if kind == THRESHOLD else 0.0
+    return [kind, level, bool(getattr(found, "protect_anomaly_detector", False)), inside, at]
+
+
+def fields_of(found: Any) -> list[Field]:
+    """The filter's part of a model's row."""
+    return [Field("quantile", (WIDTH,))] if FILTERS.get(type(found)) == QUANTILE else []
