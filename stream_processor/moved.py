@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 
 from monitoring import class_scores
+from monitoring.drift import TOTALS
 from monitoring.number_scores import SCORED
+from monitoring.signals import RESIDUALS
 from stream_processor.changes import NONE, Changes
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.definition import ARRANGED
@@ -74,7 +76,7 @@ class Moved:
         if kind in ("models", "selection"):
             return name if owner in changes.lane_names else ""
         if kind == "drift":
-            seasons = {"residual"} if ZONE not in changes.other else set()
+            seasons = set(RESIDUALS) if ZONE not in changes.other else set()
             return name if owner in {"all", *changes.drift, *seasons} else ""
         if kind == "clean":
             return name if owner in changes.cleaners else ""
@@ -136,6 +138,9 @@ class Moved:
     def _fresh(self, name: str) -> set[str]:
         """Fields that start anew in a block that is kept."""
         fields: set[str] = set()
+        if name == "drift.all.totals":
+            # A version may know of more signals than the one before.
+            fields |= set(TOTALS) - {field for field, _ in self._saved[name][1]}
         if name == "labels.head" and not self._changes.keeps_pending:
             fields |= set(WAITING)
         if name in SLOTTED and not self._changes.keeps_pending:

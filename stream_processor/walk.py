@@ -101,7 +101,7 @@ class Walk:
         else:
             before = self._losses.around(before, cleaning, stages.schema)
         before += [stage.call(*given) for stage in (stages.flags, *stages.features)]
-        before += stages.drift.channels(self._columns)
+        before += stages.drift.batches(*given)
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         answer = [stages.classify.call(schedule)] if stages.classify else []
         settle = [*answer]
@@ -110,7 +110,7 @@ class Walk:
         answer += [call for learner, call in calls if call and learner not in included]
         records = (self._codes, self._numbers, self._parts)
         after = stages.scorer.calls(schedule, *records)
-        after += stages.drift.errors(schedule)
+        after += stages.drift.schedules(schedule)
         self._judge, self._settle = Chain(after, now), Chain([*settle, *after], now)
         self._in_python = [learner for learner, call in calls if call is None]
         if not self._in_python:

@@ -9,7 +9,10 @@ import numpy as np
 from streamgauge.arrays import Floats, Ints
 
 __all__ = [
+    "LEVELS",
+    "MOVING",
     "PART",
+    "RATES",
     "ROW",
     "SEEN",
     "SOURCE",
@@ -41,6 +44,24 @@ class Kind(StrEnum):
     """The same without its sign: how much a channel scatters."""
     SHAPE = "shape"
     """The same as `LEVEL`, to be looked at as a distribution."""
+    FEATURE = "feature"
+    """What a feature does beyond what was expected of it."""
+    PREDICTION = "prediction"
+    """What a task's answers do beyond what was expected of them, whatever the label will be."""
+    LABEL = "label"
+    """What a task's labels do beyond what was expected of them."""
+    MISSING = "missing"
+    """1 where a reading has no value of its own for a channel, else 0: only a rise of it is bad."""
+    FLAGGED = "flagged"
+    """1 where cleaning changed a value or took it out, else 0: only a rise of it is bad."""
+
+
+RATES = (Kind.ERROR, Kind.MISSING, Kind.FLAGGED)
+"""Signals of which only a rise is bad; of a classification, and of channels, 0 or 1."""
+LEVELS = (Kind.LEVEL, Kind.FEATURE, Kind.PREDICTION, Kind.LABEL)
+"""Signals in standard deviations, around 0."""
+MOVING = (*RATES, *LEVELS, Kind.NOISE)
+"""Signals whose mean is what changes."""
 
 
 class Signal:
