@@ -38,7 +38,7 @@ limit = 4
 range = [-50, 50]
 [channels.flow]
 [features]
-rolling = [{ of = ["heat"], window = "10 readings", stats = ["mean"] }]
+rolling = [{ of = ["heat"], window = { readings = 10 }, stats = ["mean"] }]
 calendar = ["weekday"]
 [tasks.ahead]
 kind = "forecast"
