@@ -13,12 +13,12 @@ from streamgauge.schedule import Schedule
 from streamgauge.signal import MOVING, Kind, Signal
 from streamgauge.state import Block, Field, Keys
 
-__all__ = ["TOTALS", "Drift", "Watched"]
+__all__ = ["Drift", "Watched"]
 
 WAYS = {EventKind.DRIFT_UP: "_up", EventKind.DRIFT_DOWN: "_down", EventKind.DRIFT: ""}
 OF_SCHEDULE = (Kind.ERROR, Kind.PREDICTION, Kind.LABEL)
-TOTALS = (*(f"{kind}{way}" for kind in MOVING for way in ("_up", "_down")), str(Kind.SHAPE))
-"""Changes by signal and direction, under which they are counted."""
+ALWAYS = (Kind.ERROR, Kind.LEVEL, Kind.NOISE, Kind.SHAPE)
+"""Signals whose changes are counted even where nothing watches them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,9 @@ class Drift:
     def __init__(self, signals: Signals, watched: Iterable[Watched]) -> None:
         self.watched = tuple(watched)
         self.signals = signals
-        totals = Block([Field(name) for name in TOTALS], 1, keys=Keys.FLEET)
-        self._totals = totals
+        counted = dict.fromkeys([*ALWAYS, *(one.signal.kind for one in self.watched)])
+        self._names = [name for kind in counted for name in _names(kind)]
+        self._totals = Block([Field(name) for name in self._names], 1, keys=Keys.FLEET)
         self._log = Events(sum(one.signal.capacity for one in self.watched))
 
     def blocks(self) -> dict[str, Mapping[str, Block]]:
@@ -77,7 +78,7 @@ class Drift:
 
     def totals(self) -> dict[str, int]:
         """Changes found so far, by signal and direction: "level_up"."""
-        return {name: int(self._totals.view(name)[0]) for name in TOTALS}
+        return {name: int(self._totals.view(name)[0]) for name in self._names}
 
     def watched_of(self, row: int) -> dict[str, str]:
         """For each watched channel of a device row "watched" or "calibrating"."""
@@ -88,6 +89,12 @@ class Drift:
         if self.signals.channels is None:
             return 0
         return int((~self.signals.channels.calibrated(slice(0, rows))).sum())
+
+
+def _names(kind: Kind) -> list[str]:
+    """Under which the changes of a signal are counted."""
+    ways = ("_up", "_down") if kind in MOVING else ("",)
+    return [f"{kind}{way}" for way in ways]
 
 
 def _name(signal: str, kind: EventKind) -> str:
