@@ -37,10 +37,12 @@ shape = "none"
 feature = "cusum"
 prediction = "cusum"
 label = "cusum"
+relation = "cusum"
 missing = "adwin"
 flagged = "adwin"
 """
-SIGNALS = ("error", "level", "feature", "prediction", "label", "missing", "flagged")
+RELATION = 'relation = "cusum"\n'
+SIGNALS = ("error", "level", "feature", "prediction", "label", "relation", "missing", "flagged")
 
 
 def run() -> list[dict[str, Any]]:
@@ -53,7 +55,7 @@ def _row(stretch: Stretch) -> dict[str, Any]:
     order = np.argsort(time, kind="stable")
     devices = [f"d{k}" for k in row[order].tolist()]
     readings = Readings(devices, time[order], time[order], values[order])
-    text = CONFIG.format(
+    text = (CONFIG if len(stretch.channels) > 1 else CONFIG.replace(RELATION, "")).format(
         zone=stretch.zone,
         channels="\n".join(f"{name} = {{}}" for name in stretch.channels),
         first=stretch.channels[0],

@@ -50,7 +50,12 @@ class Drift:
         """State by the name of the signal, and of what signals are made of."""
         own: dict[str, Mapping[str, Block]] = {"all": {"totals": self._totals}}
         own |= self.signals.blocks()
-        return own | {one.name: one.detector.blocks for one in self.watched}
+        own |= {one.name: one.detector.blocks for one in self.watched}
+        if self.signals.relation is not None:
+            # It has nothing to go on where its detector is another one.
+            name = str(Kind.RELATION)
+            own[name] = {**self.signals.relation.blocks, **own[name]}
+        return own
 
     def batches(self, batch: Batch, features: Features) -> list[Call]:
         """What looks at the values of a batch, once they are vetted, and at its features."""

@@ -7,6 +7,7 @@ from monitoring.answer_residual import AnswerResidual
 from monitoring.errors import Errors
 from monitoring.feature_residual import FeatureResidual
 from monitoring.presence import Presence
+from monitoring.relation import Relation
 from monitoring.residual import Residual
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call
@@ -27,6 +28,7 @@ class Signals:
     errors: Errors
     channels: Residual | None = None
     presence: Presence | None = None
+    relation: Relation | None = None
     features: FeatureResidual | None = None
     predictions: AnswerResidual | None = None
     labels: AnswerResidual | None = None
@@ -39,7 +41,9 @@ class Signals:
         if self.presence is not None:
             found += [self.presence.missing, self.presence.flagged]
         found += [
-            one.signal for one in (self.features, self.predictions, self.labels) if one is not None
+            one.signal
+            for one in (self.relation, self.features, self.predictions, self.labels)
+            if one is not None
         ]
         return {signal.kind: signal for signal in found}
 
@@ -53,6 +57,7 @@ class Signals:
     def of_batch(self, batch: Batch, features: Features) -> list[Call]:
         """What collects from the values of a batch, once they are vetted, and its features."""
         calls = [one.call(batch) for one in (self.channels, self.presence) if one is not None]
+        calls += [self.relation.call()] if self.relation else []
         return calls + ([self.features.call(batch, features)] if self.features else [])
 
     def of_schedule(self, schedule: Schedule, *, errors: bool) -> list[Call]:

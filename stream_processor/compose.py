@@ -12,6 +12,7 @@ from monitoring.drift import Drift, Watched
 from monitoring.errors import Errors
 from monitoring.feature_residual import FeatureResidual
 from monitoring.presence import Presence
+from monitoring.relation import Relation
 from monitoring.residual import Residual
 from monitoring.scores import Scorer
 from monitoring.signals import Signals
@@ -229,7 +230,11 @@ def _drift(
             Watched(
                 by_kind[kind],
                 load("monitoring.detectors", use.use).build(by_kind[kind], limit, **use.options),
-                [use.use, {k: v for k, v in use.options.items() if k not in THRESHOLDS}],
+                [
+                    use.use,
+                    {k: v for k, v in use.options.items() if k not in THRESHOLDS},
+                    *([found.channels] if kind is SignalKind.RELATION else []),
+                ],
             )
             for kind, (_, use) in found.uses.items()
         ],
@@ -251,10 +256,16 @@ def _signals(
     # What is computed of the clock alone says nothing of a sensor.
     used = [used for operator in features for used in operator.channels]
     columns = [k for k, of in enumerate(used) if of & set(found.channels)]
+    residual = None
+    if found.by_channel:
+        residual = Residual(channels, numbers, limit, zone=zone, part=PART)
     return Signals(
         Errors(lanes, room),
-        Residual(channels, numbers, limit, zone=zone, part=PART) if found.by_channel else None,
+        residual,
         Presence(channels, range(len(channels)), part=PART) if found.presence else None,
+        Relation(residual.level, numbers, limit, part=PART)
+        if residual is not None and SignalKind.RELATION in found.uses
+        else None,
         FeatureResidual(names, columns, limit, zone=zone, part=PART)
         if SignalKind.FEATURE in found.uses
         else None,

@@ -51,6 +51,7 @@ WATCHED = """
 feature = "cusum"
 prediction = "cusum"
 label = { use = "cusum", h = 50.0 }
+relation = "cusum"
 missing = "adwin"
 flagged = { use = "hddm_a", drift_confidence = 1e-6, warning_confidence = 1e-5 }
 """

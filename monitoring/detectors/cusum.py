@@ -39,6 +39,7 @@ _MEMORY, _BLOCK, _BLOCKS = 5_000.0, 100.0, 100.0
 STANDARD = {
     **dict.fromkeys(LEVELS, (1.0, _MEMORY)),
     Kind.NOISE: (1.0 - 2.0 / math.pi, 0.0),
+    Kind.RELATION: (1.0, 0.0),
 }
 _LEAST = 10.0
 # A sum that is seldom exceeded while nothing changes: its mean is then 1 / 2k.

@@ -26,8 +26,8 @@ class DriftModel(BaseModel):
         '"task@horizon"; null where the error of a task did.'
     )
     signal: str = Field(
-        description="What drifted: error, level, noise, shape, feature, prediction, label, missing "
-        "or flagged."
+        description="What drifted: error, level, noise, shape, feature, prediction, label, "
+        "relation, missing or flagged."
     )
     kind: str = Field(description="drift_up, drift_down, or drift where it has no direction.")
     severity: str = Field(description="alarm, or note where nothing became worse.")

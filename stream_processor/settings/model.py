@@ -149,6 +149,8 @@ class DriftSettings:
     prediction: PluginUse | None = None
     """Of what models answer, whatever the label will be; of a classification places of classes."""
     label: PluginUse | None = None
+    relation: PluginUse | None = None
+    """Of how the channels of numbers lie to each other; there must be two."""
     missing: PluginUse | None = None
     """Of the share of readings without a value of a channel."""
     flagged: PluginUse | None = None

@@ -19,6 +19,7 @@ OTHERS: Mapping[Kind, str] = {
     Kind.FEATURE: "channels",
     Kind.PREDICTION: "tasks",
     Kind.LABEL: "tasks",
+    Kind.RELATION: "channels",
     Kind.MISSING: "channels",
     Kind.FLAGGED: "channels",
 }
@@ -45,7 +46,7 @@ class Watching:
     @property
     def by_channel(self) -> bool:
         """Whether the values of channels are watched."""
-        return any(kind in USUAL for kind in self.uses)
+        return any(kind in (*USUAL, Kind.RELATION) for kind in self.uses)
 
     @property
     def presence(self) -> bool:

@@ -85,6 +85,7 @@ SUBJECTS = (
     Subject("eddm", "quick", Kind.ERROR, {"warm_start": 3, "above": 1.0}, frozenset({UP})),
     Subject("hddm_a", "as River's", Kind.ERROR, {}, frozenset({UP})),
     Subject("hddm_a", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
+    Subject("cusum", "of relations", Kind.RELATION, {"h": 10.0, "hold": 20}),
     Subject("hddm_w", "of what is missing", Kind.MISSING, EAGER),
     Subject("cusum", "of features", Kind.FEATURE, {"h": 10.0}),
     Subject("hddm_w", "as River's", Kind.ERROR, {}, frozenset({UP})),
@@ -271,7 +272,7 @@ def check_recovers(build: Build, values: Values) -> None:
         stuck.numbers[:, VALUE] = np.abs(stuck.numbers[:, VALUE])
     play(detector, stuck)
     value = np.random.default_rng(2).normal(size=2 * STEADY)
-    if values.kind in LEVELS:
+    if values.kind in (*LEVELS, Kind.RELATION):
         value[STEADY:] += 4.0
     else:
         value[STEADY:] *= 60.0 if values.kind is Kind.SHAPE else 6.0
