@@ -138,7 +138,7 @@ def _real(stretch: Stretch, seen: str) -> list[dict[str, Any]]:
     """All channels of a recording together; skipped where it is absent."""
     if not (DATA / stretch.file).exists():
         return []
-    row, time, values = _table(stretch)
+    row, time, values = table(stretch)
     on = f"{stretch.file.removesuffix('.csv.gz')} {' '.join(stretch.channels[:3])}, {seen}"
     rows = []
     for detectors in (USUAL, *OTHERS):
@@ -160,7 +160,7 @@ def _real(stretch: Stretch, seen: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(stretch: Stretch) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
+def table(stretch: Stretch) -> tuple[NDArray[np.int64], NDArray[np.int64], Floats]:
     """Row, time and values of a stretch."""
     table = pd.read_csv(
         DATA / stretch.file, usecols=["device", "time", *stretch.channels], dtype={"device": str}

@@ -5,21 +5,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitoring.detector import Detector
-from monitoring.errors import Errors
-from monitoring.residual import Residual
-from streamgauge.batch import Batch
+from monitoring.signals import Signals
+from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call
 from streamgauge.events import Event, EventKind, Events
 from streamgauge.schedule import Schedule
-from streamgauge.signal import Kind, Signal
+from streamgauge.signal import MOVING, Kind, Signal
 from streamgauge.state import Block, Field, Keys
 
-__all__ = ["TOTALS", "Drift", "Watched"]
+__all__ = ["Drift", "Watched"]
 
 WAYS = {EventKind.DRIFT_UP: "_up", EventKind.DRIFT_DOWN: "_down", EventKind.DRIFT: ""}
-MOVING = (Kind.ERROR, Kind.LEVEL, Kind.NOISE)
-TOTALS = (*(f"{kind}{way}" for kind in MOVING for way in ("_up", "_down")), str(Kind.SHAPE))
-"""Changes by signal and direction, under which they are counted."""
+OF_SCHEDULE = (Kind.ERROR, Kind.PREDICTION, Kind.LABEL)
+ALWAYS = (Kind.ERROR, Kind.LEVEL, Kind.NOISE, Kind.SHAPE)
+"""Signals whose changes are counted even where nothing watches them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +36,39 @@ class Watched:
 
 
 class Drift:
-    """Collects signals and runs their detectors; all of these write into one log.
+    """Collects signals and runs their detectors; all of these write into one log."""
 
-    `residual` is None where no channel is watched.
-    """
-
-    def __init__(
-        self, errors: Errors, residual: Residual | None, watched: Iterable[Watched]
-    ) -> None:
+    def __init__(self, signals: Signals, watched: Iterable[Watched]) -> None:
         self.watched = tuple(watched)
-        self.residual = residual
-        self._errors = errors
-        totals = Block([Field(name) for name in TOTALS], 1, keys=Keys.FLEET)
-        self._totals = totals
+        self.signals = signals
+        counted = dict.fromkeys([*ALWAYS, *(one.signal.kind for one in self.watched)])
+        self._names = [name for kind in counted for name in _names(kind)]
+        self._totals = Block([Field(name) for name in self._names], 1, keys=Keys.FLEET)
         self._log = Events(sum(one.signal.capacity for one in self.watched))
 
     def blocks(self) -> dict[str, Mapping[str, Block]]:
         """State by the name of the signal, and of what signals are made of."""
         own: dict[str, Mapping[str, Block]] = {"all": {"totals": self._totals}}
-        if self.residual is not None:
-            own["residual"] = self.residual.blocks
-        return own | {one.name: one.detector.blocks for one in self.watched}
+        own |= self.signals.blocks()
+        own |= {one.name: one.detector.blocks for one in self.watched}
+        if self.signals.relation is not None:
+            # It has nothing to go on where its detector is another one.
+            name = str(Kind.RELATION)
+            own[name] = {**self.signals.relation.blocks, **own[name]}
+        return own
 
-    def channels(self, batch: Batch) -> list[Call]:
-        """What looks at the values of a batch, once they are vetted."""
-        if self.residual is None:
-            return []
-        return [self.residual.call(batch), *self._calls(Kind.LEVEL, Kind.NOISE, Kind.SHAPE)]
+    def batches(self, batch: Batch, features: Features) -> list[Call]:
+        """What looks at the values of a batch, once they are vetted, and at its features."""
+        kinds = [kind for kind in Kind if kind not in OF_SCHEDULE]
+        return [*self.signals.of_batch(batch, features), *self._calls(kinds)]
 
-    def errors(self, schedule: Schedule) -> list[Call]:
-        """What looks at the labelled steps of a schedule."""
-        calls = self._calls(Kind.ERROR)
-        return [self._errors.call(schedule), *calls] if calls else []
+    def schedules(self, schedule: Schedule) -> list[Call]:
+        """What looks at the steps of a schedule, once they are answered and judged."""
+        errors = any(one.signal.kind is Kind.ERROR for one in self.watched)
+        collect = self.signals.of_schedule(schedule, errors=errors)
+        return [*collect, *self._calls(OF_SCHEDULE)]
 
-    def _calls(self, *kinds: Kind) -> list[Call]:
+    def _calls(self, kinds: Iterable[Kind]) -> list[Call]:
         chosen = [one for one in self.watched if one.signal.kind in kinds]
         return [one.detector.call(one.signal, self._log) for one in chosen]
 
@@ -85,17 +83,23 @@ class Drift:
 
     def totals(self) -> dict[str, int]:
         """Changes found so far, by signal and direction: "level_up"."""
-        return {name: int(self._totals.view(name)[0]) for name in TOTALS}
+        return {name: int(self._totals.view(name)[0]) for name in self._names}
 
     def watched_of(self, row: int) -> dict[str, str]:
         """For each watched channel of a device row "watched" or "calibrating"."""
-        return {} if self.residual is None else self.residual.watched(row)
+        return {} if self.signals.channels is None else self.signals.channels.watched(row)
 
     def calibrating(self, rows: int) -> int:
         """Channels of the first so many device rows that are calibrating."""
-        if self.residual is None:
+        if self.signals.channels is None:
             return 0
-        return int((~self.residual.calibrated(slice(0, rows))).sum())
+        return int((~self.signals.channels.calibrated(slice(0, rows))).sum())
+
+
+def _names(kind: Kind) -> list[str]:
+    """Under which the changes of a signal are counted."""
+    ways = ("_up", "_down") if kind in MOVING else ("",)
+    return [f"{kind}{way}" for way in ways]
 
 
 def _name(signal: str, kind: EventKind) -> str:

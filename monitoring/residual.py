@@ -23,7 +23,7 @@ from streamgauge.signal import PART, ROW, SEEN, SOURCE, TIME, UNIT, USUAL, VALUE
 from streamgauge.state import Block, Field
 from streamgauge.words import Flag
 
-__all__ = ["Residual"]
+__all__ = ["LAST", "Residual", "seasons", "take"]
 
 KNOTS = 24
 # Fields of a channel, before its season means.
@@ -128,6 +128,20 @@ def _calibrated(own: Floats) -> bool:
 
 
 @kernel
+def take(own: Floats, time: int, local: int, value: float, numbers: Floats, k: int) -> float:
+    """Take in a value of one part, and fill in place `k` of a signal's numbers: its residual, NaN
+    where there is none yet and the place is free."""
+    ready = _calibrated(own)
+    residual, usual = _step(own, time, local, value)
+    if not ready or math.isnan(residual):
+        return math.nan
+    numbers[k, VALUE] = min(max(residual, -_CLIP), _CLIP)
+    numbers[k, SEEN], numbers[k, USUAL] = value, usual
+    numbers[k, UNIT] = math.sqrt(own[VARIANCE])
+    return residual
+
+
+@kernel
 def _residuals(
     n: int, row: Rows, time: Ints, verdict: Bytes, values: Floats, flags: Words,
     watched: Ints, zone: Ints, state: Floats, codes: Ints, numbers: Floats, noise: Floats,
@@ -142,21 +156,22 @@ def _residuals(
             value = values[i, part]
             if not math.isfinite(value) or (flags[i, part] & _MADE_UP) != 0:
                 continue
-            own = state[row[i], part]
-            ready = _calibrated(own)
-            residual, usual = _step(own, time[i], local, value)
-            if not ready or math.isnan(residual):
+            residual = take(state[row[i], part], time[i], local, value, numbers, k)
+            if math.isnan(residual):
                 continue
-            unit = math.sqrt(own[VARIANCE])
             codes[k, ROW], codes[k, PART] = row[i], part
             codes[k, TIME], codes[k, SOURCE] = time[i], i
-            numbers[k, VALUE] = min(max(residual, -_CLIP), _CLIP)
-            numbers[k, SEEN], numbers[k, USUAL], numbers[k, UNIT] = value, usual, unit
+            unit = numbers[k, UNIT]
             noise[k, VALUE] = abs(numbers[k, VALUE])
             noise[k, SEEN] = abs(residual) * unit * _TO_DEVIATION
             noise[k, USUAL], noise[k, UNIT] = unit, unit * _TO_DEVIATION
             k += 1
     count[0] = k
+
+
+def seasons(parts: int, along: str, capacity: int) -> Block:
+    """What is known of each part of a device, as `take` has it: 264 bytes."""
+    return Block([Field("season", (parts, SEASON + KNOTS), along=along)], capacity)
 
 
 class Residual:
@@ -188,8 +203,7 @@ class Residual:
         self.shape = Signal(Kind.SHAPE, "channels", names, room, self.level)
         self.noise = Signal(Kind.NOISE, "channels", names, room, self.level)
         self.noise.numbers = np.zeros((room, 4))
-        season = Field("season", (len(names), SEASON + KNOTS), along="channels")
-        state = Block([season], capacity)
+        state = seasons(len(names), "channels", capacity)
         self.blocks: Mapping[str, Block] = {"state": state}
         self._state = state.view("season")
         self._watched = list(columns)

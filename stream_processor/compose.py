@@ -7,10 +7,15 @@ from models.compile import compile as compile_model
 from models.selection import Selection
 from models.spec import build as build_model
 from models.ways import Question
+from monitoring.answer_residual import AnswerResidual
 from monitoring.drift import Drift, Watched
 from monitoring.errors import Errors
+from monitoring.feature_residual import FeatureResidual
+from monitoring.presence import Presence
+from monitoring.relation import Relation
 from monitoring.residual import Residual
 from monitoring.scores import Scorer
+from monitoring.signals import Signals
 from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
 from stream_processor.classify import Classify
@@ -26,7 +31,7 @@ from stream_processor.settings.features import build_features, choose_inputs, im
 from stream_processor.settings.kinds import LONGEST, Span
 from stream_processor.settings.model import Settings
 from stream_processor.settings.tasks import LEARN_AFTER, LabelSettings, TaskSettings
-from stream_processor.settings.watching import THRESHOLDS, watching
+from stream_processor.settings.watching import THRESHOLDS, Watching, watching
 from stream_processor.silence import Silence
 from stream_processor.stages import Stages
 from stream_processor.walk import PART
@@ -35,7 +40,6 @@ from streamgauge.plugins import load
 from streamgauge.schedule import Elsewhere, Lane
 from streamgauge.schema import Schema
 from streamgauge.signal import Kind as SignalKind
-from streamgauge.signal import Signal
 from streamgauge.state import Keys
 
 __all__ = ["AT_ONCE", "compose", "most_pending"]
@@ -97,7 +101,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
             half_life=settings.scores.half_life,
             room=join.steps(PART),
         ),
-        drift=_drift(settings, lanes, join.steps(PART)),
+        drift=_drift(settings, lanes, join.steps(PART), features),
         classify=classify,
         arrange=arrange,
         selections=list(_selections(settings, lanes, names, models)),
@@ -229,27 +233,62 @@ def most_pending(task: TaskSettings) -> int:
     return task.pending
 
 
-def _drift(settings: Settings, lanes: Sequence[Lane], room: int) -> Drift:
+def _drift(
+    settings: Settings, lanes: Sequence[Lane], room: int, features: Sequence[FeatureOperator]
+) -> Drift:
     """The detectors of the settings, each on its signal; `room` is the most steps of a schedule."""
-    watched, limit = watching(settings), settings.devices.limit
-    columns = [list(settings.channels).index(name) for name in watched.channels]
-    zone = settings.devices.timezone
-    signals: dict[SignalKind, Signal] = {}
-    errors = Errors(lanes, room)
-    residual = None
-    if watched.by_channel:
-        residual = Residual(list(settings.channels), columns, limit, zone=zone, part=PART)
-        signals = {one.kind: one for one in (residual.level, residual.noise, residual.shape)}
-    signals[SignalKind.ERROR] = errors.signal
+    found = watching(settings)
+    signals = _signals(settings, found, lanes, room, features)
+    by_kind, limit = signals.by_kind(), settings.devices.limit
     return Drift(
-        errors,
-        residual,
+        signals,
         [
             Watched(
-                signals[kind],
-                load("monitoring.detectors", use.use).build(signals[kind], limit, **use.options),
-                [use.use, {k: v for k, v in use.options.items() if k not in THRESHOLDS}],
+                by_kind[kind],
+                load("monitoring.detectors", use.use).build(by_kind[kind], limit, **use.options),
+                [
+                    use.use,
+                    {k: v for k, v in use.options.items() if k not in THRESHOLDS},
+                    *([found.channels] if kind is SignalKind.RELATION else []),
+                ],
             )
-            for kind, (_, use) in watched.uses.items()
+            for kind, (_, use) in found.uses.items()
         ],
+    )
+
+
+def _signals(
+    settings: Settings,
+    found: Watching,
+    lanes: Sequence[Lane],
+    room: int,
+    features: Sequence[FeatureOperator],
+) -> Signals:
+    """What collects the signals that are watched."""
+    zone, limit = settings.devices.timezone, settings.devices.limit
+    channels = list(settings.channels)
+    numbers = [channels.index(name) for name in found.channels]
+    names = [name for operator in features for name in operator.names]
+    # What is computed of the clock alone says nothing of a sensor.
+    used = [used for operator in features for used in operator.channels]
+    columns = [k for k, of in enumerate(used) if of & set(found.channels)]
+    residual = None
+    if found.by_channel:
+        residual = Residual(channels, numbers, limit, zone=zone, part=PART)
+    return Signals(
+        Errors(lanes, room),
+        residual,
+        Presence(channels, range(len(channels)), part=PART) if found.presence else None,
+        Relation(residual.level, numbers, limit, part=PART)
+        if residual is not None and SignalKind.RELATION in found.uses
+        else None,
+        FeatureResidual(names, columns, limit, zone=zone, part=PART)
+        if SignalKind.FEATURE in found.uses
+        else None,
+        AnswerResidual(SignalKind.PREDICTION, lanes, limit, zone=zone, room=room)
+        if SignalKind.PREDICTION in found.uses
+        else None,
+        AnswerResidual(SignalKind.LABEL, lanes, limit, zone=zone, room=room)
+        if SignalKind.LABEL in found.uses
+        else None,
     )

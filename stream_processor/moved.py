@@ -7,6 +7,7 @@ import numpy as np
 
 from monitoring import class_scores
 from monitoring.number_scores import SCORED
+from monitoring.signals import RESIDUALS
 from stream_processor.changes import NONE, Changes
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.definition import ARRANGED
@@ -21,6 +22,8 @@ OTHER = {"admit.recent": "devices.duplicates", "arrange.": ARRANGED}
 """How blocks begin, and the part of the configuration that their state belongs to."""
 ZONE = "devices.timezone"
 """What the season of a channel is by."""
+DRIFTS = "drift.all.totals"
+"""Counts of drifts by signal: of what was not watched before there are none."""
 Layout = Mapping[str, Sequence[Any]]
 
 
@@ -49,6 +52,7 @@ class Moved:
 
     def __init__(self, saved: Layout, blocks: Mapping[str, Block], changes: Changes) -> None:
         self._saved, self._changes = saved, changes
+        self._counted = [field.name for field in blocks[DRIFTS].fields]
         self._axes = {
             "channels": changes.channels,
             "lanes": changes.lanes,
@@ -74,7 +78,7 @@ class Moved:
         if kind in ("models", "selection"):
             return name if owner in changes.lane_names else ""
         if kind == "drift":
-            seasons = {"residual"} if ZONE not in changes.other else set()
+            seasons = set(RESIDUALS) if ZONE not in changes.other else set()
             return name if owner in {"all", *changes.drift, *seasons} else ""
         if kind == "clean":
             return name if owner in changes.cleaners else ""
@@ -136,6 +140,8 @@ class Moved:
     def _fresh(self, name: str) -> set[str]:
         """Fields that start anew in a block that is kept."""
         fields: set[str] = set()
+        if name == DRIFTS:
+            fields |= {*self._counted} - {field for field, _ in self._saved[name][1]}
         if name == "labels.head" and not self._changes.keeps_pending:
             fields |= set(WAITING)
         if name in SLOTTED and not self._changes.keeps_pending:

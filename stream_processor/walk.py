@@ -111,7 +111,7 @@ class Walk:
         records = (self._codes, self._numbers, self._parts)
         after = timing.on(
             (Stage.SCORES, stages.scorer.calls(schedule, *records)),
-            (Stage.ERROR_DRIFT, stages.drift.errors(schedule)),
+            (Stage.ERROR_DRIFT, stages.drift.schedules(schedule)),
         )
         self._judge = Chain([*timing.around(), *after], now)
         self._settle = Chain([*timing.around((Stage.MODELS, classify)), *after], now)
@@ -124,7 +124,7 @@ class Walk:
             (Stage.ADMIT, admit),
             (Stage.CLEAN, [*clean, stages.flags.call(*given)]),
             (Stage.FEATURES, [stage.call(*given) for stage in stages.features]),
-            (Stage.CHANNEL_DRIFT, stages.drift.channels(self._columns)),
+            (Stage.CHANNEL_DRIFT, stages.drift.batches(*given)),
         )
         self._first = Chain([*before, *join, *answer], now)
         self._next = Chain([*timing.around(), *join, *answer], now)

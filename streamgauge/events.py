@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import numpy as np
 
-from streamgauge.signal import Kind, Signal
+from streamgauge.signal import RATES, Kind, Signal
 
 __all__ = ["DRIFTS", "Event", "EventKind", "Events"]
 
@@ -70,8 +70,9 @@ class Event:
     """Number of values that the newer statistic rests on; of a silence, how many seconds nothing
     was heard."""
     channel: str = ""
-    """Which channel drifted, fell silent, returned, has a value back, or is the strangest; "" for
-    the device as a whole or a task."""
+    """Which channel or feature drifted, fell silent, returned, has a value back or is the strangest,
+    or whose answers or labels did, as "task@horizon"; "" for the device as a whole or the error of
+    a task."""
     signal: str = ""
     """What drifted: the name of a `Kind`; "" where nothing did."""
     since: int = 0
@@ -85,7 +86,7 @@ class Event:
     @property
     def severity(self) -> str:
         """Either "alarm", or "note" where nothing became worse: an error fell, one returned."""
-        good = self.kind is EventKind.DRIFT_DOWN and self.signal in ("", Kind.ERROR)
+        good = self.kind is EventKind.DRIFT_DOWN and self.signal in ("", *RATES)
         note = good or self.kind in _GOOD
         return "note" if note else "alarm"
 
@@ -97,20 +98,25 @@ class Events:
     writes has its number from `enrol` in `WRITER`, and in `PART` a place among its signal's parts.
     """
 
-    __slots__ = ("_writers", "codes", "count", "numbers")
+    __slots__ = ("_counting", "_writers", "codes", "count", "numbers")
 
     def __init__(self, capacity: int) -> None:
         self.codes = np.zeros((capacity, 8), np.int64)
         self.numbers = np.zeros((capacity, 4))
         self.count = np.zeros(1, np.int64)
         self._writers: list[tuple[Signal, str, int]] = []
+        # Of each the first that counts the same values.
+        self._counting: list[int] = []
 
     def __len__(self) -> int:
         return int(self.count[0])
 
     def enrol(self, signal: Signal, detector: str, version: int) -> int:
         """The number of a new writer. Of one reading, those that enrolled first are told first."""
+        same = (k for k, (one, *_) in enumerate(self._writers) if one.count is signal.count)
+        first = next(same, len(self._writers))
         self._writers.append((signal, detector, version))
+        self._counting.append(first)
         return len(self._writers) - 1
 
     def take(self, until: int) -> list[Event]:
@@ -121,8 +127,8 @@ class Events:
         codes, numbers = self.codes[:n], self.numbers[:n]
         due = codes[:, SOURCE] <= until
         found = np.flatnonzero(due)
-        # Two detectors of one signal count the same values, those of two signals do not.
-        signals = np.array([w[0].along != "channels" for w in self._writers])[codes[found, WRITER]]
+        # Signals of the same values count them alike, others do not.
+        signals = np.array(self._counting)[codes[found, WRITER]]
         keys = (codes[found, WRITER], codes[found, ORDER], signals, codes[found, SOURCE])
         found = found[np.lexsort(keys)]
         rows = zip(codes[found].tolist(), numbers[found].tolist(), strict=True)
@@ -140,7 +146,7 @@ class Events:
 
     def _event(self, code: list[int], number: list[float]) -> Event:
         signal, detector, version = self._writers[code[WRITER]]
-        of_lane = signal.along == "lanes"
+        of_lane = signal.kind is Kind.ERROR
         return Event(
             EventKind(code[KIND]),
             code[ROW],

@@ -9,7 +9,10 @@ import numpy as np
 from streamgauge.arrays import Floats, Ints
 
 __all__ = [
+    "LEVELS",
+    "MOVING",
     "PART",
+    "RATES",
     "ROW",
     "SEEN",
     "SOURCE",
@@ -27,7 +30,7 @@ ROW, PART, TIME, SOURCE = range(4)
 # Columns of `numbers`.
 VALUE, SEEN, USUAL, UNIT = range(4)
 
-Along = Literal["lanes", "channels", "features"]
+Along = Literal["lanes", "channels", "features", ""]
 
 
 class Kind(StrEnum):
@@ -41,6 +44,26 @@ class Kind(StrEnum):
     """The same without its sign: how much a channel scatters."""
     SHAPE = "shape"
     """The same as `LEVEL`, to be looked at as a distribution."""
+    FEATURE = "feature"
+    """What a feature does beyond what was expected of it."""
+    PREDICTION = "prediction"
+    """What a task's answers do beyond what was expected of them, whatever the label will be."""
+    LABEL = "label"
+    """What a task's labels do beyond what was expected of them."""
+    RELATION = "relation"
+    """How far a device's channels lie from where they usually do together, whatever each does."""
+    MISSING = "missing"
+    """1 where a reading has no value of its own for a channel, else 0: only a rise of it is bad."""
+    FLAGGED = "flagged"
+    """1 where cleaning changed a value or took it out, else 0: only a rise of it is bad."""
+
+
+RATES = (Kind.ERROR, Kind.MISSING, Kind.FLAGGED)
+"""Signals of which only a rise is bad; of a classification, and of channels, 0 or 1."""
+LEVELS = (Kind.LEVEL, Kind.FEATURE, Kind.PREDICTION, Kind.LABEL)
+"""Signals in standard deviations, around 0."""
+MOVING = (*RATES, *LEVELS, Kind.NOISE, Kind.RELATION)
+"""Signals whose mean is what changes."""
 
 
 class Signal:
@@ -52,8 +75,8 @@ class Signal:
       measured and what was expected, in the unit that users know; NaN where nothing was expected),
       unit (how much one of `value` is in that unit)
 
-    Values are finite and at most 1e24 in size. `along` says what `parts` are, as in a `Field`.
-    `like` is a signal of the same values in other words: both share their memory.
+    Values are finite and at most 1e24 in size. `along` says what `parts` are, as in a `Field`; ""
+    of a single one. `like` is a signal of the same values in other words: both share their memory.
     """
 
     __slots__ = ("along", "capacity", "codes", "count", "kind", "numbers", "parts")

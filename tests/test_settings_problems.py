@@ -106,6 +106,7 @@ def test_all_problems_are_reported_at_once() -> None:
         ("[state]\ndurability = 'yes'\n", "state.durability", "'process' or 'power'"),
         ("[serve]\nport = 70000\n", "serve.port", "65535"),
         ("[drift]\ndetector = 'adwn'\n", "drift.detector", "adwin"),
+        ("[devices]\nlimit = 1" + 400 * "0" + "\n", "devices.limit", "9007199254740992"),
         ("[drift.detector]\nuse = 'adwin'\ndelt = 1\n", "drift.detector.delt", "'delta'"),
         ("[drift.detector]\nuse = 'adwin'\ndelta = 'x'\n", "drift.detector.delta", "number"),
         ("[[sink]]\n", "sink[0].use", "add use"),

@@ -15,7 +15,7 @@ from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call
 from streamgauge.events import EventKind, Events
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, TIME, UNIT, VALUE, Kind, Signal
+from streamgauge.signal import MOVING, PART, ROW, TIME, UNIT, VALUE, Signal
 from streamgauge.state import Block
 
 __all__ = ["VERSION", "AdwinDetector", "build"]
@@ -112,6 +112,6 @@ def build(
 
     ValueError for a shape: its mean is not what changes.
     """
-    refuse("adwin", signal, (Kind.ERROR, Kind.LEVEL, Kind.NOISE), "use chunk_ks")
+    refuse("adwin", signal, MOVING, "use chunk_ks")
     limits = adwin.settings(delta, clock, min_window_length, grace_period)
     return AdwinDetector(signal, capacity, max_buckets, limits)

@@ -14,7 +14,7 @@ from monitoring.detectors._per_part import DAY, RHYTHM, PerPart, tell, tick
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, SEEN, TIME, UNIT, USUAL, VALUE, Kind, Signal
+from streamgauge.signal import LEVELS, PART, ROW, SEEN, TIME, UNIT, USUAL, VALUE, Kind, Signal
 
 __all__ = ["VERSION", "build", "threshold"]
 
@@ -36,7 +36,11 @@ _MEMORY, _BLOCK, _BLOCKS = 5_000.0, 100.0, 100.0
 # Of each kind of signal the variance, if values were independent and normal; and for how many
 # values its mean is known at first: that of a level is 0, that of the size of a residual is
 # learned.
-STANDARD = {Kind.LEVEL: (1.0, _MEMORY), Kind.NOISE: (1.0 - 2.0 / math.pi, 0.0)}
+STANDARD = {
+    **dict.fromkeys(LEVELS, (1.0, _MEMORY)),
+    Kind.NOISE: (1.0 - 2.0 / math.pi, 0.0),
+    Kind.RELATION: (1.0, 0.0),
+}
 _LEAST = 10.0
 # A sum that is seldom exceeded while nothing changes: its mean is then 1 / 2k.
 _LOW = 10.0

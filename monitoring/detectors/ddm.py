@@ -23,7 +23,7 @@ from monitoring.detectors._evidence import (
 from monitoring.detectors._per_part import PerPart
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, TIME, VALUE, Kind, Signal
+from streamgauge.signal import PART, RATES, ROW, TIME, VALUE, Signal
 
 __all__ = ["VERSION", "build", "update"]
 
@@ -82,7 +82,7 @@ def build(
 
     Gama, Medas, Castillo and Rodrigues (2004), "Learning with drift detection", SBIA.
     """
-    refuse("ddm", signal, (Kind.ERROR,), "it takes error rates; use cusum or page_hinkley")
+    refuse("ddm", signal, RATES, "it takes error rates; use cusum or page_hinkley")
     if warm_start < 1:
         raise ValueError(f"warm_start is {warm_start}; it counts errors, at least 1")
     if not 0.0 < warning_threshold <= drift_threshold < np.inf:

@@ -21,7 +21,7 @@ from monitoring.detectors._evidence import (
 from monitoring.detectors._per_part import PerPart
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, TIME, VALUE, Kind, Signal
+from streamgauge.signal import PART, RATES, ROW, TIME, VALUE, Signal
 
 __all__ = ["VERSION", "build", "update"]
 
@@ -95,7 +95,7 @@ def build(
 
     Baena-García et al. (2006), "Early drift detection method", IWKDDS.
     """
-    refuse("eddm", signal, (Kind.ERROR,), "it takes error rates; use cusum or page_hinkley")
+    refuse("eddm", signal, RATES, "it takes error rates; use cusum or page_hinkley")
     if warm_start < 1:
         raise ValueError(f"warm_start is {warm_start}; it counts errors, at least 1")
     if not 0.0 < beta <= alpha <= 1.0:

@@ -23,7 +23,7 @@ from monitoring.detectors._evidence import (
 from monitoring.detectors._per_part import PerPart
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, TIME, VALUE, Kind, Signal
+from streamgauge.signal import PART, RATES, ROW, TIME, VALUE, Signal
 
 __all__ = ["VERSION", "build", "update"]
 
@@ -111,7 +111,7 @@ def build(
     Frías-Blanco et al. (2014), "Online and non-parametric drift detection methods based on
     Hoeffding's bounds", IEEE TKDE 27(3), the test of averages (A).
     """
-    refuse("hddm_a", signal, (Kind.ERROR,), "it takes error rates; use cusum or page_hinkley")
+    refuse("hddm_a", signal, RATES, "it takes error rates; use cusum or page_hinkley")
     if not 0.0 < drift_confidence <= warning_confidence < 1.0:
         raise ValueError(
             f"drift_confidence is {drift_confidence} and warning_confidence {warning_confidence}; "

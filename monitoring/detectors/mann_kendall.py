@@ -19,7 +19,7 @@ from monitoring.detectors._per_part import DAY, PerPart, tell
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, SEEN, TIME, Kind, Signal
+from streamgauge.signal import MOVING, PART, ROW, SEEN, TIME, Signal
 
 __all__ = ["VERSION", "build", "inflation", "slope", "trend"]
 
@@ -167,7 +167,7 @@ def build(
     p_value: float = 1e-3,
     alarms_per_day: float = 0.0,
 ) -> PerPart:
-    """A detector for slow trends of errors, levels or noises of up to `capacity` devices.
+    """A detector for slow trends of any signal but a shape of up to `capacity` devices.
 
     Values are taken as they were measured. A mean is of `block` seconds, by UTC: a whole day, so
     that the time of day has no say. At the end of each the latest `blocks` of them that have values
@@ -180,8 +180,7 @@ def build(
     An event's `before` and `after` are the ends of the line through the means, `since` when the
     first of them began, `magnitude` how many deviations pairs are from no trend.
     """
-    kinds = (Kind.ERROR, Kind.LEVEL, Kind.NOISE)
-    refuse("mann_kendall", signal, kinds, "use chunk_ks")
+    refuse("mann_kendall", signal, MOVING, "use chunk_ks")
     if not 1.0 <= block <= 366 * DAY / 1e6:
         raise ValueError(f"block is {block}; it is in seconds, up to a year, such as 86400")
     if not 8 <= blocks <= 1_000:

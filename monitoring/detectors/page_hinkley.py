@@ -23,7 +23,7 @@ from monitoring.detectors._evidence import (
 from monitoring.detectors._per_part import PerPart
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
-from streamgauge.signal import PART, ROW, TIME, VALUE, Kind, Signal
+from streamgauge.signal import MOVING, PART, ROW, TIME, VALUE, Signal
 
 __all__ = ["VERSION", "build", "update"]
 
@@ -88,7 +88,7 @@ def build(
 
     Page (1954), "Continuous inspection schemes", Biometrika 41.
     """
-    refuse("page_hinkley", signal, (Kind.ERROR, Kind.LEVEL, Kind.NOISE), "use chunk_ks")
+    refuse("page_hinkley", signal, MOVING, "use chunk_ks")
     if min_instances < 1:
         raise ValueError(f"min_instances is {min_instances}; it counts values, at least 1")
     if not 0.0 <= delta < np.inf:

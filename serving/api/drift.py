@@ -21,8 +21,14 @@ class DriftModel(BaseModel):
     device: str | None = Field(description="null = the fleet")
     task: str = Field(description='Whose error drifted; "" where a channel did.')
     horizon: str
-    channel: str | None = Field(description="Which channel drifted; null where a task did.")
-    signal: str = Field(description="What drifted: error, level, noise or shape.")
+    channel: str | None = Field(
+        description="Which channel or feature drifted, or whose answers or labels did, as "
+        '"task@horizon"; null where the error of a task did.'
+    )
+    signal: str = Field(
+        description="What drifted: error, level, noise, shape, feature, prediction, label, "
+        "relation, missing or flagged."
+    )
     kind: str = Field(description="drift_up, drift_down, or drift where it has no direction.")
     severity: str = Field(description="alarm, or note where nothing became worse.")
     before: Number = Field(description="Mean before; of a shape the usual distance.")

@@ -254,7 +254,7 @@ Raw = Annotated[tuple[str, ...] | None, BeforeValidator(_raw)]
 """Names of channels, or None for all of them; written true, false or a list."""
 Steps = Annotated[str | tuple[str | dict[str, Any], ...], BeforeValidator(_steps)]
 """Steps of a River pipeline, or "module:function", as `models.spec.build` takes them."""
-AtLeastOne = Annotated[int, Field(ge=1)]
+AtLeastOne = Annotated[int, Field(ge=1, le=2**53)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 """How many in a day."""
 Port = Annotated[int, Field(ge=0, le=65_535)]

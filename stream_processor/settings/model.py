@@ -144,6 +144,17 @@ class DriftSettings:
     """Of channels; "auto" is a detector up to 10,000 devices, and none beyond."""
     noise: PluginUse | None = field(default=PluginUse("auto"))
     shape: PluginUse | None = field(default=PluginUse("auto"))
+    feature: PluginUse | None = None
+    """Of features that are made of channels of numbers."""
+    prediction: PluginUse | None = None
+    """Of what models answer, whatever the label will be; of a classification places of classes."""
+    label: PluginUse | None = None
+    relation: PluginUse | None = None
+    """Of how the channels of numbers lie to each other; there must be two."""
+    missing: PluginUse | None = None
+    """Of the share of readings without a value of a channel."""
+    flagged: PluginUse | None = None
+    """Of the share of values that cleaning changed or took out."""
     alarms_per_day: Rate = 2.0
     """False alarms a day that level and noise of all channels of all devices together may give."""
 

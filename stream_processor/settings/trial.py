@@ -45,11 +45,18 @@ Options = Mapping[str, Any]
 
 def try_detectors(settings: Settings, findings: Findings) -> None:
     """Every detector, for one device."""
-    for kind, (key, use) in watching(settings).uses.items():
+    watched = watching(settings)
+    for kind, (key, use) in watched.uses.items():
         plugin = _known(DETECTORS, use)
         if plugin is not None:
             build = partial(plugin.build, Signal(kind, "channels", [""], 1), 1)
             _attempt(build, use.options, ("drift", key), findings)
+            if kind is Kind.RELATION and len(watched.channels) < 2:
+                findings.add(
+                    ("drift", key),
+                    f"is of two channels of numbers or more, and there are {len(watched.channels)}",
+                    "remove it, or declare another channel",
+                )
             if kind is Kind.ERROR:
                 _refuse_no_bound(plugin, use.options, settings, ("drift", key), findings)
 

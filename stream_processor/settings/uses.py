@@ -15,8 +15,9 @@ from stream_processor.settings.model import FeatureSettings, Settings, SourceSet
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.read import MISSING, check
 from stream_processor.settings.tasks import SelectSettings, TaskSettings
-from stream_processor.settings.watching import AUTO, DETECTORS
+from stream_processor.settings.watching import AUTO, DETECTORS, USUAL
 from streamgauge import plugins
+from streamgauge.signal import Kind
 
 __all__ = ["check_uses"]
 
@@ -38,11 +39,12 @@ def check_uses(settings: Settings, folder: Path, findings: Findings) -> Settings
     """
     uses = _Uses(folder, settings.devices.timezone, findings)
     drift = settings.drift
-    given = {key: getattr(drift, key) for key in ("detector", "level", "noise", "shape")}
+    keys = [key for key in ("detector", *Kind) if hasattr(drift, key)]
+    given = {key: getattr(drift, key) for key in keys}
     detectors: dict[str, Any] = {
         key: uses.plugin(DETECTORS, use, ("drift", key))
         for key, use in given.items()
-        if use is not None and (key == "detector" or use.use != AUTO)
+        if use is not None and (key not in USUAL or use.use != AUTO)
     }
     return dataclasses.replace(
         settings,

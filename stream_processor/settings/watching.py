@@ -15,6 +15,15 @@ FEW = 10_000
 """Devices up to which channels are watched unless something else is said: what watches them takes
 0.9 KB per channel and device."""
 USUAL = {Kind.LEVEL: "cusum", Kind.NOISE: "cusum", Kind.SHAPE: "chunk_ks"}
+OTHERS: Mapping[Kind, str] = {
+    Kind.FEATURE: "channels",
+    Kind.PREDICTION: "tasks",
+    Kind.LABEL: "tasks",
+    Kind.RELATION: "channels",
+    Kind.MISSING: "channels",
+    Kind.FLAGGED: "channels",
+}
+"""Signals that are watched only where a detector is named, and what they are of."""
 AUTO = "auto"
 """What stands for the usual detector."""
 DETECTORS, BUDGET = "monitoring.detectors", "alarms_per_day"
@@ -24,8 +33,8 @@ THRESHOLDS = ("h", "p_value", BUDGET)
 
 @dataclass(frozen=True, slots=True)
 class Watching:
-    """What is watched: the key in [drift] and the detector of each kind of signal; the channels;
-    and how many false alarms a day one signal of one channel of one device may give."""
+    """What is watched: the key in [drift] and the detector of each kind of signal; the channels of
+    numbers; and how many false alarms a day one signal of one channel of one device may give."""
 
     uses: Mapping[Kind, tuple[str, PluginUse]]
     channels: tuple[str, ...]
@@ -36,8 +45,13 @@ class Watching:
 
     @property
     def by_channel(self) -> bool:
-        """Whether channels are watched at all."""
-        return any(kind is not Kind.ERROR for kind in self.uses)
+        """Whether the values of channels are watched."""
+        return any(kind in (*USUAL, Kind.RELATION) for kind in self.uses)
+
+    @property
+    def presence(self) -> bool:
+        """Whether it is watched which values are missing or flagged."""
+        return Kind.MISSING in self.uses or Kind.FLAGGED in self.uses
 
 
 def watching(settings: Settings) -> Watching:
@@ -56,7 +70,11 @@ def watching(settings: Settings) -> Watching:
             use = PluginUse(usual) if devices <= FEW else None
         if use is not None and channels:
             uses[kind] = kind.value, use
-    sharing = [kind for kind, (_, use) in uses.items() if kind is not Kind.ERROR and _shares(use)]
+    for kind, of in OTHERS.items():
+        named: PluginUse | None = getattr(drift, kind.value)
+        if named is not None and getattr(settings, of):
+            uses[kind] = kind.value, named
+    sharing = [kind for kind, (_, use) in uses.items() if kind in USUAL and _shares(use)]
     each = drift.alarms_per_day / (devices * max(len(channels) * len(sharing), 1))
     for kind in sharing:
         key, use = uses[kind]

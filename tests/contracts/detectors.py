@@ -11,7 +11,7 @@ from monitoring.detector import Detector
 from streamgauge import plugins
 from streamgauge.calls import Chain, Now
 from streamgauge.events import Event, EventKind, Events
-from streamgauge.signal import PART, ROW, SOURCE, TIME, VALUE, Kind, Signal
+from streamgauge.signal import LEVELS, PART, RATES, ROW, SOURCE, TIME, VALUE, Kind, Signal
 from streamgauge.state import put_rows, reset_rows, take_rows
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
 from tests.contracts.signals import PARTS, ROWS, Values, calm
@@ -85,6 +85,9 @@ SUBJECTS = (
     Subject("eddm", "quick", Kind.ERROR, {"warm_start": 3, "above": 1.0}, frozenset({UP})),
     Subject("hddm_a", "as River's", Kind.ERROR, {}, frozenset({UP})),
     Subject("hddm_a", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
+    Subject("cusum", "of relations", Kind.RELATION, {"h": 10.0, "hold": 20}),
+    Subject("hddm_w", "of what is missing", Kind.MISSING, EAGER),
+    Subject("cusum", "of features", Kind.FEATURE, {"h": 10.0}),
     Subject("hddm_w", "as River's", Kind.ERROR, {}, frozenset({UP})),
     Subject("hddm_w", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
     Subject("cusum", "by values", Kind.LEVEL, {"h": 10.0}),
@@ -265,11 +268,11 @@ def check_recovers(build: Build, values: Values) -> None:
     detector = opened(build, values)
     stuck = values.chosen(slice(None))
     stuck.numbers[:, VALUE] = np.resize(STUCK, len(values))
-    if values.kind in (Kind.ERROR, Kind.NOISE):
+    if values.kind in (*RATES, Kind.NOISE):
         stuck.numbers[:, VALUE] = np.abs(stuck.numbers[:, VALUE])
     play(detector, stuck)
     value = np.random.default_rng(2).normal(size=2 * STEADY)
-    if values.kind is Kind.LEVEL:
+    if values.kind in (*LEVELS, Kind.RELATION):
         value[STEADY:] += 4.0
     else:
         value[STEADY:] *= 60.0 if values.kind is Kind.SHAPE else 6.0

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from streamgauge.signal import (
     PART,
+    RATES,
     ROW,
     SEEN,
     SOURCE,
@@ -85,7 +86,7 @@ def watch(
     many = int(stretches[-1]) + 1
     size = rng.choice(_LEVELS, many)[stretches] * rng.choice([1.0, 0.01, 1e4])
     value = rng.normal(size=n)
-    if kind in (Kind.ERROR, Kind.NOISE):
+    if kind in (*RATES, Kind.NOISE):
         value = np.abs(value * size)
     else:
         value += rng.choice([-2.0, 0.0, 0.0, 2.0], many)[stretches]
@@ -105,7 +106,7 @@ def calm(kind: Kind, row: int, value: NDArray[np.float64]) -> Values:
 
 def numbers_of(kind: Kind, value: NDArray[np.float64]) -> NDArray[np.float64]:
     """The columns of a signal whose unit is two of the users' own, around 20 of them."""
-    if kind in (Kind.ERROR, Kind.NOISE):
+    if kind in (*RATES, Kind.NOISE):
         value = np.abs(value)
     numbers = np.zeros((len(value), 4))
     numbers[:, VALUE], numbers[:, UNIT] = value, 1.0 if kind is Kind.ERROR else 2.0
