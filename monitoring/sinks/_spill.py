@@ -135,7 +135,7 @@ class Spill:
 
 def place_of(*target: str) -> str:
     """A file name that tells one target from others."""
-    return _UNFIT.sub("_", "_".join(filter(None, target))).strip("_")[-LONGEST_NAME:]
+    return _UNFIT.sub("_", "_".join(filter(None, target))).strip("_.")[-LONGEST_NAME:]
 
 
 def sync_folder(path: Path) -> None:

@@ -52,6 +52,7 @@ SINKS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "kafka": lambda folder: {"bootstrap_servers": nowhere()},
     "mqtt": lambda folder: {"url": f"mqtt://{nowhere()}"},
     "parquet": lambda folder: {"path": folder / "files"},
+    "tensorboard": lambda folder: {"path": folder / "runs"},
     "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant"},
 }
 """Options of the sinks that need some; servers are away."""
