@@ -130,9 +130,9 @@ def test_a_check_writes_nothing(tmp_path: Path) -> None:
     ("options", "match"),
     [
         ({"path": Path(__file__)}, "is a file; name a folder"),
-        ({"run": "../other"}, "names no folder; write one like 'other'"),
-        ({"run": "?"}, "names no folder; write one like 'model-2'"),
-        ({"run": ".."}, "names no folder"),
+        ({"run": "../other"}, "is no name; write one like 'other'"),
+        ({"run": "?"}, "is no name; write one like 'model-2'"),
+        ({"run": ".."}, "is no name"),
         ({"buffer_bytes": 0}, "holds nothing"),
     ],
 )

@@ -51,6 +51,7 @@ SINKS: dict[str, Callable[[Path], dict[str, Any]]] = {
     "influxdb": lambda folder: {"url": f"http://{nowhere()}", "timeout": "1s"},
     "kafka": lambda folder: {"bootstrap_servers": nowhere()},
     "mqtt": lambda folder: {"url": f"mqtt://{nowhere()}"},
+    "mlflow": lambda folder: {"url": f"http://{nowhere()}", "timeout": "1s"},
     "parquet": lambda folder: {"path": folder / "files"},
     "tensorboard": lambda folder: {"path": folder / "runs"},
     "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant"},
