@@ -155,6 +155,24 @@ def test_a_full_disk_space_drops_the_oldest(
         assert "were dropped" in sink.state()["why"]
 
 
+def test_a_sink_of_scores_has_no_room_for_predictions(tmp_path: Path) -> None:
+    """Without devices' points an outage is as long as scores fill the buffer, however many readings
+    come."""
+    open_gate = threading.Event()
+    with (
+        picky(lambda lines: (204 if open_gate.is_set() else 503, {"Retry-After": "0"})) as server,
+        opened(tmp_path, server.url, per_device=False, buffer_bytes=40_000, spill_bytes=0) as sink,
+    ):
+        for minute in range(500):
+            told = [scores(minute)] if minute % 50 == 0 else []
+            sink.write(output(minutes(minute, minute + 1), scores=told))
+        state = sink.state()
+        assert (state["backlog"], state["dropped_total"]) == (10 * len(LANES), 0)
+        open_gate.set()
+        arrived(sink)
+        assert len(server.taken) == 10 * len(LANES)
+
+
 def test_a_disk_that_refuses_leaves_it_in_memory(tmp_path: Path) -> None:
     """Said and bounded; what memory holds arrives when the server does."""
     (tmp_path / "influxdb").write_text("no folder")

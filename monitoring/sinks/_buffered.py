@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from monitoring.sinks._dead_letters import DeadLetters
@@ -37,7 +38,8 @@ class Buffered(Generic[Part]):
 
     With a `spill` the older half of a full buffer goes to the disk, all of it where somebody asks
     for what was written to be safe while the server is away, or at the end. What is there is
-    delivered first. `dead` keeps what the server never takes.
+    delivered first. `dead` keeps what the server never takes. Without `predictions` an output's are
+    left out before it waits: only its events and scores are for this server.
     """
 
     def __init__(
@@ -51,11 +53,12 @@ class Buffered(Generic[Part]):
         buffer_bytes: int,
         spill: Spill | None = None,
         dead: DeadLetters | None = None,
+        predictions: bool = True,
     ) -> None:
         self.name = name
         self._encode = encode
         self._server = server
-        self._spill, self._dead = spill, dead
+        self._spill, self._dead, self._predictions = spill, dead, predictions
         self._waiting = Waiting(buffer_bytes, clock)
         self._stop = threading.Event()
         self._failure = self._disk_failure = ""
@@ -74,7 +77,10 @@ class Buffered(Generic[Part]):
 
     def write(self, output: Output) -> None:
         """Queue it, dropping the oldest where too much waits; returns at once."""
-        self._waiting.put(output)
+        if self._predictions:
+            self._waiting.put(output)
+        elif output.events or output.scores:
+            self._waiting.put(replace(output, predictions=output.predictions.emptied()))
 
     def flush(self, timeout: float) -> bool:
         """Wait until all written so far is delivered, on the disk or dropped; False when time ran

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monitoring.sinks._kept_outputs import pack, unpack
+from monitoring.sinks._waiting import records_of
 from streamgauge.output import Output
 
 __all__ = ["CHUNK", "LEAST", "Spill", "place_of", "sync_folder", "write_whole"]
@@ -60,7 +61,7 @@ class Spill:
     def put(self, outputs: Sequence[Output]) -> None:
         """Keep them as the newest. OSError: they are not kept."""
         self.open()
-        count, data = sum(len(output.predictions) for output in outputs), pack(outputs)
+        count, data = sum(map(records_of, outputs)), pack(outputs)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{self._next:020d}-{count}-{self._token}.outputs"
         kept = self._is_out()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from streamgauge.output import Output
 
-__all__ = ["Waiting"]
+__all__ = ["Waiting", "records_of"]
 
 RECENT = 60 * 10**6
 """Microseconds for which a drop is reported as the present condition."""
@@ -83,7 +83,7 @@ class Waiting:
             records = 0
             while self._queue and records < most:
                 self._hand.append(self._queue.popleft())
-                records += len(self._hand[-1][1].predictions)
+                records += records_of(self._hand[-1][1])
             while whole and self._queue and self._hand and self._hand[-1][1].more:
                 self._hand.append(self._queue.popleft())
             while whole and self._hand and self._hand[-1][1].more:
@@ -124,12 +124,18 @@ class Waiting:
 
     def _drop(self, output: Output) -> None:
         self._hold(output, -1)
-        self.dropped += len(output.predictions)
+        self.dropped += records_of(output)
         self.note_drop()
 
     def _hold(self, output: Output, sign: int) -> None:
         self.bytes += sign * _size(output)
-        self.records += sign * len(output.predictions)
+        self.records += sign * records_of(output)
+
+
+def records_of(output: Output) -> int:
+    """Predictions, outcomes, events and scores of an output."""
+    scores = sum(len(one.lane) for one in output.scores)
+    return len(output.predictions) + len(output.events) + scores
 
 
 def _size(output: Output) -> int:

@@ -87,7 +87,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     return Buffered(
         encoder.encode, server, clock, name="influxdb", batch=batch, buffer_bytes=buffer_bytes,
         spill=Spill(place, spill_bytes) if spill_bytes else None,
-        dead=DeadLetters(place / "dead.jsonl", clock),
+        dead=DeadLetters(place / "dead.jsonl", clock), predictions=per_device,
     )  # fmt: skip
 
 

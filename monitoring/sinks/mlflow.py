@@ -69,7 +69,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     server = _Run(url, (experiment, named_run(run, stream)), lanes, seconds, login, header)
     return Buffered(
         CurvesEncoder(drift=False).encode, server, clock,
-        name="mlflow", batch=BATCH, buffer_bytes=buffer_bytes,
+        name="mlflow", batch=BATCH, buffer_bytes=buffer_bytes, predictions=False,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from monitoring.sinks._parquet_files import write
 from monitoring.sinks._spill import CHUNK, Spill, place_of, write_whole
-from monitoring.sinks._waiting import Waiting
+from monitoring.sinks._waiting import Waiting, records_of
 from streamgauge import durations
 from streamgauge.output import Output
 from streamgauge.schedule import Lane
@@ -109,7 +109,7 @@ class Parquet:
     def write(self, output: Output) -> None:
         """Queue it, dropping the oldest where too much waits; returns at once."""
         if 0 < output.position <= self._known:
-            self._counts["repeated_total"] += len(output.predictions)
+            self._counts["repeated_total"] += records_of(output)
         else:
             self._waiting.put(output)
 

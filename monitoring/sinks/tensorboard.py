@@ -48,7 +48,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     files = _EventFiles(path / named_run(run, stream))
     return Buffered(
         CurvesEncoder().encode, files, clock,
-        name="tensorboard", batch=BATCH, buffer_bytes=buffer_bytes,
+        name="tensorboard", batch=BATCH, buffer_bytes=buffer_bytes, predictions=False,
     )  # fmt: skip
 
 
