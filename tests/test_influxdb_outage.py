@@ -130,6 +130,36 @@ def test_what_is_older_is_delivered_first(tmp_path: Path) -> None:
         assert times == [made(minute) for minute in range(120)]
 
 
+def test_a_server_that_is_back_but_slow_makes_nobody_drop(tmp_path: Path) -> None:
+    """What comes while the disk's files are delivered goes behind them."""
+    turns, back = threading.Semaphore(0), threading.Event()
+
+    def judge(lines: list[str]) -> tuple[int, dict[str, str]]:
+        if not back.is_set():
+            return 503, {"Retry-After": "0"}
+        turns.acquire()
+        return 204, {}
+
+    with (
+        picky(judge) as server,
+        opened(tmp_path, server.url, buffer_bytes=60_000, timeout="5m") as sink,
+    ):
+        for minute in range(3):
+            sink.write(output([predicted(minute)]))
+            assert sink.flush(SLOW)
+        back.set()
+        for minute in range(3, 43):
+            sink.write(output([predicted(minute)]))
+        turns.release()
+        wait_for(lambda: sink.state()["backlog_bytes"] <= 30_000, SLOW)
+        assert sink.state()["spilled"] >= 2
+        turns.release(100)
+        arrived(sink)
+        times = [int(line.rpartition(" ")[2]) for line in server.taken]
+        assert times == [made(minute) for minute in range(43)]
+        assert sink.state()["dropped_total"] == 0
+
+
 def test_a_full_disk_space_drops_the_oldest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
