@@ -70,9 +70,9 @@ class Event:
     """Number of values that the newer statistic rests on; of a silence, how many seconds nothing
     was heard."""
     channel: str = ""
-    """Which channel or feature drifted, fell silent, returned, has a value back or is the strangest,
-    or whose answers or labels did, as "task@horizon"; "" for the device as a whole or the error of
-    a task."""
+    """Which channel or feature drifted, fell silent, returned, has a value back or is the
+    strangest, or whose answers or labels drifted, as "task@horizon"; "" for the device as a whole
+    or the error of a task."""
     signal: str = ""
     """What drifted: the name of a `Kind`; "" where nothing did."""
     since: int = 0

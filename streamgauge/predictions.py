@@ -47,6 +47,12 @@ class Predictions:
     def __len__(self) -> int:
         return len(self.codes)
 
+    def emptied(self) -> "Predictions":
+        """None of the records, but the names and lanes that events and scores refer to."""
+        parts = np.zeros((0, self.parts.shape[1]))
+        codes, numbers = np.zeros((0, VERSION + 1), np.int64), np.zeros((0, HALF + 1))
+        return Predictions(codes, numbers, self.names, self.lanes, parts, self.classes)
+
     def named(self, i: int) -> dict[str, Any]:
         """What the i-th record says beside its numbers: class and probabilities by name, the score,
         or the distance from the cluster; of an outcome the class of the label."""

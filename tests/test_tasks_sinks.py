@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from monitoring.sinks import sql, store
+from monitoring.sinks import parquet, sql, store
 from monitoring.sinks._lines import LinesEncoder
 from monitoring.sinks._messages import encoded
 from monitoring.sinks._sql_server import tables
@@ -229,6 +230,38 @@ def test_sql_has_columns_for_them(ran: Ran, databases: list[tuple[str, str]]) ->
                 assert one["distance"] == pytest.approx(expected["score"], rel=1e-12)
             else:
                 assert one["predicted_class"] is one["distance"] is None
+
+
+def test_parquet_has_columns_for_them(ran: Ran, tmp_path: Path) -> None:
+    """Class names, probabilities by name, distances and intervals, in predictions and outcomes."""
+    sink = parquet.open(
+        ran.lanes, "market", tmp_path / "state", lambda: 10**15, path=tmp_path / "files"
+    )
+    sink.resume(0)
+    for output in ran.outputs:
+        sink.write(output)
+    sink.close()
+    found = {
+        name: duckdb.read_parquet(f"{tmp_path}/files/{name}/*/*.parquet").df().to_dict("records")
+        for name in ("predictions", "outcomes")
+    }
+    assert len(found["predictions"]) == 4 * ROWS
+    assert {one["task"] for one in found["outcomes"]} == {"trend", "price"}
+    for name, one in [(name, one) for name, told in found.items() for one in told]:
+        expected = ran.table[one["id"]]
+        interval = [None if pd.isna(one[end]) else one[end] for end in ("lower", "upper")]
+        assert interval == ends(expected)
+        if one["task"] == "trend":
+            assert said(one["predicted_class"]) == said(expected["prediction"])
+            if name == "predictions":
+                assert one["probabilities"] == chances(expected["probabilities"])
+            else:
+                assert said(one["label_class"]) == said(expected["label"])
+        elif one["task"] == "mode":
+            assert one["distance"] == pytest.approx(expected["score"], rel=1e-12)
+        else:
+            assert said(one["predicted_class"]) is None
+            assert pd.isna(one["distance"])
 
 
 def test_influxdb_has_fields_for_them(ran: Ran, tmp_path: Path) -> None:

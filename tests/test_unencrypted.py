@@ -11,7 +11,7 @@ import pytest
 from ingest.rejects import Rejects
 from ingest.sources import influxdb as history
 from ingest.sources import poll, sql
-from monitoring.sinks import influxdb
+from monitoring.sinks import influxdb, mlflow
 from serving.check import check
 from streamgauge import database
 from streamgauge.schema import Channel, Schema
@@ -30,6 +30,7 @@ OPENED = {
     "poll": lambda **more: source(poll, rows="$[*]", **more),
     "history": lambda **more: source(history, database="d", measurement="m", **more),
     "influxdb": lambda **more: influxdb.open([], "s", Path(), lambda: 0, **more),
+    "mlflow": lambda **more: mlflow.open([], "s", Path(), lambda: 0, **more),
 }
 
 

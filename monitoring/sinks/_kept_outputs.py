@@ -25,7 +25,7 @@ CODES, NUMBERS = 8, 5
 
 class _Names(msgspec.Struct, array_like=True):
     rows: bytes
-    ids: list[str | None]
+    ids: list[str]
 
 
 class _Classes(msgspec.Struct, array_like=True):
@@ -53,6 +53,8 @@ class _Piece(msgspec.Struct, array_like=True):
     classes: list[_Classes | None]
     events: list[Event]
     scores: list[_Scores]
+    position: int
+    more: bool
 
 
 class _Kept(msgspec.Struct, array_like=True):
@@ -67,7 +69,7 @@ _decode = msgspec.msgpack.Decoder(_Kept).decode
 
 
 def pack(outputs: Sequence[Output]) -> bytes:
-    """Outputs of one stream, whose lanes are the same. Their places in the log are not kept."""
+    """Outputs of one stream, at least one, whose lanes are the same."""
     tables: list[Sequence[str | None]] = []
     pieces: list[_Piece] = []
     for output in outputs:
@@ -113,7 +115,7 @@ def _piece(output: Output, names: int) -> _Piece:
     ]  # fmt: skip
     return _Piece(
         names, records.codes.tobytes(), records.numbers.tobytes(), records.parts.shape[1],
-        records.parts.tobytes(), classes, list(output.events), scores,
+        records.parts.tobytes(), classes, list(output.events), scores, output.position, output.more,
     )  # fmt: skip
 
 
@@ -126,7 +128,9 @@ def _names(names: Sequence[str | None], outputs: Sequence[Output]) -> _Names:
         for scores in output.scores:
             used[scores.row[scores.row >= 0]] = True
     rows = np.flatnonzero(used)
-    return _Names(rows.tobytes(), [names[row] for row in rows.tolist()])
+    # A lone surrogate in an id is no text that a file could hold.
+    ids = [(names[row] or "").encode(errors="replace").decode() for row in rows.tolist()]
+    return _Names(rows.tobytes(), ids)
 
 
 def _table(names: _Names) -> list[str | None]:
@@ -154,4 +158,5 @@ def _output(piece: _Piece, names: list[str | None], lanes: tuple[Lane, ...]) -> 
         for one in piece.scores
         if one.columns == len(SCORE_COLUMNS)
     ]  # fmt: skip
-    return Output(Predictions(codes, numbers, names, lanes, parts, classes), piece.events, scores)
+    records = Predictions(codes, numbers, names, lanes, parts, classes)
+    return Output(records, piece.events, scores, piece.position, piece.more)

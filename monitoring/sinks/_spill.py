@@ -3,17 +3,23 @@
 import os
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from monitoring.sinks._kept_outputs import pack, unpack
+from monitoring.sinks._waiting import records_of
 from streamgauge.output import Output
 
-__all__ = ["Spill", "place_of"]
+__all__ = ["CHUNK", "LEAST", "Spill", "place_of", "sync_folder", "write_whole"]
 
 _NAME = re.compile(r"[0-9]{20}-([0-9]+)-[0-9a-f]{8}\.outputs")
+CHUNK = 20_000
+"""Records of a file, about: what is read back at once."""
+LEAST = 10_000_000
+"""Bytes of a limit below which files would push each other out."""
+LONGEST_NAME = 200
 _UNFIT = re.compile(r"[^A-Za-z0-9.-]+")
 
 
@@ -32,6 +38,8 @@ class Spill:
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
+        if limit < LEAST:
+            raise ValueError(f"spill_bytes = {limit} holds next to nothing; write at least {LEAST}")
         self.folder, self.records, self.bytes, self.lost = folder, 0, 0, 0
         self._limit = limit
         self._files: deque[_File] = deque()
@@ -53,30 +61,56 @@ class Spill:
     def put(self, outputs: Sequence[Output]) -> None:
         """Keep them as the newest. OSError: they are not kept."""
         self.open()
-        count, data = sum(len(output.predictions) for output in outputs), pack(outputs)
+        count, data = sum(map(records_of, outputs)), pack(outputs)
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{self._next:020d}-{count}-{self._token}.outputs"
         kept = self._is_out()
         while len(self._files) > kept and self.bytes + len(data) > self._limit:
             self.lost += self._files[kept].records
             self._drop(kept)
-        _written(path, data)
+        write_whole(path, data)
         self._next += 1
         self._hold(_File(path, count, len(data)))
 
     def oldest(self) -> tuple[Path, list[Output]] | None:
         """The file to deliver first, and what is in it."""
-        while self._files:
-            self._out = path = self._files[0].path
-            try:
-                return path, unpack(path.read_bytes())
-            except FileNotFoundError:
-                self._drop(0)
-            except ValueError:
-                self.lost += self._files[0].records
-                path.rename(path.with_suffix(".damaged"))
-                self._drop(0)
+        found = next(self.all(), None)
+        self._out = found[0] if found is not None else None
+        return found
+
+    def all(self) -> Iterator[tuple[Path, list[Output]]]:
+        """Every file and what is in it, oldest first."""
+        place = 0
+        while place < len(self._files):
+            outputs = self._read(place)
+            if outputs is not None:
+                yield self._files[place].path, outputs
+                place += 1
+
+    def _read(self, place: int) -> list[Output] | None:
+        """What is in a file; one that is gone, or damaged, is forgotten."""
+        path = self._files[place].path
+        try:
+            return unpack(path.read_bytes())
+        except FileNotFoundError:
+            self._drop(place)
+        except ValueError:
+            self.lost += self._files[place].records
+            path.rename(path.with_suffix(".damaged"))
+            self._drop(place)
         return None
+
+    @property
+    def first(self) -> Path | None:
+        """The oldest file."""
+        return self._files[0].path if self._files else None
+
+    def newest(self) -> list[Output]:
+        """What came last; nothing where it cannot be read."""
+        try:
+            return unpack(self._files[-1].path.read_bytes()) if self._files else []
+        except (OSError, ValueError):
+            return []
 
     def remove(self, path: Path) -> None:
         """The oldest file was delivered."""
@@ -102,23 +136,28 @@ class Spill:
 
 def place_of(*target: str) -> str:
     """A file name that tells one target from others."""
-    return _UNFIT.sub("_", "_".join(filter(None, target))).strip("_")
+    return _UNFIT.sub("_", "_".join(filter(None, target))).strip("_.")[-LONGEST_NAME:]
 
 
-def _written(path: Path, data: bytes) -> None:
-    """Under its name only once it is whole and on the disk."""
-    begun = path.with_suffix(".part")
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file, under its name only once it is whole and on the disk."""
+    begun = path.with_name(f".{path.name}.part")
     try:
         with open(begun, "wb", opener=partial(os.open, mode=0o600)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         begun.rename(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(path.parent)
     except OSError:
         begun.unlink(missing_ok=True)
         raise

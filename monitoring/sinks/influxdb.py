@@ -21,9 +21,6 @@ from streamgauge.schedule import Lane
 
 __all__ = ["notes", "open"]
 
-LEAST_SPILL = 10_000_000
-"""Bytes on the disk below which files of some thousand records would push each other out."""
-
 
 def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     lanes: Sequence[Lane],
@@ -76,13 +73,6 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
         raise ValueError(
             "retention, username and password are of InfluxDB 1; name its database as well"
         )
-    if buffer_bytes < 1:
-        raise ValueError(f"buffer_bytes = {buffer_bytes} holds nothing; 100000000 work well")
-    if spill_bytes and spill_bytes < LEAST_SPILL:
-        raise ValueError(
-            f"spill_bytes = {spill_bytes} holds next to nothing; write at least {LEAST_SPILL}, "
-            "or 0 to keep what waits in memory alone"
-        )
     seconds = durations.microseconds(timeout) / 1e6
     server: Server | Server1
     if database:
@@ -97,7 +87,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     return Buffered(
         encoder.encode, server, clock, name="influxdb", batch=batch, buffer_bytes=buffer_bytes,
         spill=Spill(place, spill_bytes) if spill_bytes else None,
-        dead=DeadLetters(place / "dead.jsonl", clock),
+        dead=DeadLetters(place / "dead.jsonl", clock), predictions=per_device,
     )  # fmt: skip
 
 

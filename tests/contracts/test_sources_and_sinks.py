@@ -47,13 +47,16 @@ def nowhere() -> str:
     return f"127.0.0.1:{free_port()}"
 
 
-SINKS: dict[str, Callable[[], dict[str, Any]]] = {
-    "influxdb": lambda: {"url": f"http://{nowhere()}", "timeout": "1s"},
-    "kafka": lambda: {"bootstrap_servers": nowhere()},
-    "mqtt": lambda: {"url": f"mqtt://{nowhere()}"},
-    "sql": lambda: {"url": f"postgresql://plant@{nowhere()}/plant"},
+SINKS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "influxdb": lambda folder: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "kafka": lambda folder: {"bootstrap_servers": nowhere()},
+    "mqtt": lambda folder: {"url": f"mqtt://{nowhere()}"},
+    "mlflow": lambda folder: {"url": f"http://{nowhere()}", "timeout": "1s"},
+    "parquet": lambda folder: {"path": folder / "files"},
+    "tensorboard": lambda folder: {"path": folder / "runs"},
+    "sql": lambda folder: {"url": f"postgresql://plant@{nowhere()}/plant"},
 }
-"""Options of the sinks that need some: their server is away."""
+"""Options of the sinks that need some; servers are away."""
 
 
 @pytest.mark.parametrize("name", plugins.find("monitoring.sinks"))
@@ -70,7 +73,7 @@ def test_sink(name: str, tmp_path: Path) -> None:
     )
     before = set(threading.enumerate())
     for _ in range(2):
-        options = SINKS.get(name, dict)()
+        options = SINKS[name](tmp_path) if name in SINKS else {}
         module = plugins.load("monitoring.sinks", name)
         sink: Sink = module.open(LANES, "pumps", tmp_path, lambda: START + 5 * MINUTE, **options)
         for piece in (output([]), small, output([predicted(4)], position=2)):
