@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from stream_processor import checkpoint as files
+from stream_processor.changes import compare
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.definition import definition
 from stream_processor.evicted import FILE
@@ -163,3 +164,125 @@ def test_labels_find_devices_that_were_evicted() -> None:
     assert evictions(found) > 15
     assert by_device(found) == by_device(wanted)
     assert test_label_log.views(leaves) == test_label_log.views(stays)
+
+
+class Process:
+    """A pipeline on a state folder that can be killed: what it had not saved is gone."""
+
+    def __init__(self, folder: Path, text: str = EVERYTHING) -> None:
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.made = Pipeline(load_text(text, Path("test.toml"), {}, for_replay=True))
+        self.store = self.made.walk.eviction.store
+        self.store.open(folder / FILE, KEY)
+        self.outputs: list[Output] = []
+
+    def feed(self, log: list[Delivery]) -> "Process":
+        for delivery in log:
+            self.made.feed(delivery)
+            self.outputs += self.made.sealed()
+        return self
+
+    def save(self) -> None:
+        """What the worker does."""
+        saved = capture(self.made.walk, definition(self.made.settings, self.made.walk.stages), {})
+        self.store.settle()
+        files.write(self.folder / "checkpoint", saved.facts, saved.parts, KEY)
+        self.store.durable(saved.facts["evicted"])
+
+    def restart(self, text: str = EVERYTHING) -> "Process":
+        """Another process, from what is on the disk."""
+        self.store.close()
+        again = Process(self.folder, text)
+        checkpoint = files.read(self.folder / "checkpoint", KEY)
+        now = definition(again.made.settings, again.made.walk.stages)
+        before = checkpoint.facts["definition"]
+        changes = None if before == now else compare(before, now)
+        restore(again.made.walk, checkpoint, changes)
+        return again
+
+
+def log_of(readings: Readings) -> list[Delivery]:
+    """Readings in batches of ten, a tick behind each."""
+    log = []
+    for k in range(0, len(readings), 10):
+        part = readings.part(k, min(k + 10, len(readings)))
+        log += [Delivery(readings=part), Delivery(clock=int(part.received[-1]))]
+    return log
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Delivery], Process]:
+    """A log, and what a process that is never killed makes of it."""
+    log = log_of(shifts(1_000, 4))
+    process = Process(tmp_path_factory.mktemp("whole")).feed(log)
+    assert evictions(process.outputs) > 8
+    return log, process
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_kill_at_any_moment_loses_no_device(
+    tmp_path: Path, whole: tuple[list[Delivery], Process], seed: int
+) -> None:
+    """Checkpoints at some deliveries, kills at others, some before and after the file of evicted
+    devices was pruned: after the last one the same records, events and state."""
+    log, wanted = whole
+    random = np.random.default_rng(seed)
+    process = Process(tmp_path)
+    process.save()
+    saved, outputs = 0, process.outputs
+    while len(log) - saved > 20:
+        checkpoint = saved + int(random.integers(0, 30))
+        killed = checkpoint + int(random.integers(1, 60))
+        process.feed(log[saved:checkpoint])
+        outputs = [*process.outputs]
+        process.save()
+        process.feed(log[checkpoint:killed])
+        process = process.restart()
+        process.outputs, saved = outputs, min(checkpoint, len(log))
+    process.feed(log[saved:])
+    assert by_device(process.outputs) == by_device(wanted.outputs)
+    assert process.store.facts == wanted.store.facts
+    assert state(process.made) == state(wanted.made)
+    devices = process.made.walk.stages.devices
+    assert devices.snapshot() == wanted.made.walk.stages.devices.snapshot()
+    assert not [device for device in devices.row_of if device in process.store]
+
+
+def held(process: Process) -> list[str]:
+    """The devices of which the file has a record."""
+    with closing(sqlite3.connect(process.folder / FILE)) as file:
+        return [device for (device,) in file.execute("select device from devices order by number")]
+
+
+def idle(folder: Path, count: int = 3, text: str = EVERYTHING) -> Process:
+    """A process whose devices were all evicted."""
+    process = Process(folder, text)
+    readings = shifts(120, 1, devices=max(2, count))
+    process.feed([Delivery(readings=readings)])
+    process.feed([Delivery(clock=int(readings.received[-1]) + 600 * SECOND)])
+    assert process.made.walk.stages.devices.known == 0
+    return process
+
+
+def comes(process: Process, device: str) -> None:
+    """A reading of that device, ten minutes later."""
+    clock = np.array([process.made.walk.clock + 60 * SECOND])
+    process.feed([Delivery(readings=Readings([device], clock, clock, np.ones((1, 3))))])
+
+
+def test_a_record_stays_until_a_checkpoint_without_it_is_on_the_disk(tmp_path: Path) -> None:
+    """A crash before that needs it still."""
+    process = idle(tmp_path)
+    process.save()
+    comes(process, "d1")
+    process.feed([Delivery(clock=process.made.walk.clock + 90 * SECOND)])
+    assert sorted(held(process)) == ["d0", "d1", "d2"]
+    process.save()
+    assert "d1" in held(process)
+    process.feed([Delivery(clock=process.made.walk.clock + SECOND)])
+    assert sorted(held(process)) == ["d0", "d2"]
+    again = process.restart()
+    assert sorted(again.made.walk.stages.devices.row_of) == ["d1"]
+    assert len(again.store) == 2
+    assert sorted(held(again)) == ["d0", "d2"]

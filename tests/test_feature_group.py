@@ -220,6 +220,7 @@ def test_groups_hold_through_batches_evictions_and_restarts(configured: Path) ->
     wanted = everything(whole)
     assert everything(single) == wanted
     first, second = Pipeline.from_toml(configured), Pipeline.from_toml(configured)
+    share_evicted(configured.parent, first, second)
     fed(first, readings.part(0, 240), 7)
     restore(second.walk, capture(first.walk, {}, {}))
     fed(second, readings.part(240, 480), 11)
