@@ -170,7 +170,11 @@ class Running:
         return {
             "source": {n: s.state() for n, s in zip(sources, self.sources, strict=True)},
             "sink": {n: s.state() for n, s in zip(sinks, self.sinks, strict=True)},
-            "state": {"checkpoint": self.worker.checkpoints, "journal": self.worker.journal_state},
+            "state": {
+                "checkpoint": self.worker.checkpoints,
+                "journal": self.worker.journal_state,
+                "evicted": self.pipeline.walk.eviction.store.state(),
+            },
         }
 
     def _parts(self) -> list[Part]:

@@ -1,4 +1,4 @@
-"""The state of devices that were evicted, one record for each, in a SQLite file beside the checkpoint.
+"""The state of devices that were evicted, each in a record of a SQLite file beside the checkpoint.
 
 A record is made as a part of the checkpoint is: arrays as safetensors, models as signed pickles, a
 digest of each. It is never changed. The checkpoint says how far evictions and returns had come
@@ -87,6 +87,7 @@ class Evicted:
 
     def open(self, path: Path, key: bytes) -> None:
         """Keep records in this file from now on; CheckpointRefused where it is not one of them."""
+        self.close()
         self._path, self._key = path, key
         try:
             self._connect(str(path))
@@ -120,8 +121,13 @@ class Evicted:
         """What a checkpoint says of it."""
         return {"at": self.at, "devices": len(self)}
 
+    def state(self) -> dict[str, Any]:
+        """Whether it works, and what it holds."""
+        held = {"devices": len(self), "bytes": self.bytes}
+        return {"ok": not self.trouble, "why": self.trouble, **held}
+
     def add(self, parts: Mapping[str, Part], origin: str) -> bool:
-        """Keep a part of one row for each device, of the configuration that `origin` tells, as JSON.
+        """Keep a part of one row for each device, of the configuration that `origin` tells (JSON).
         False where the file took none of them, of which `trouble` tells."""
         made: dict[str, _Record] = {}
         try:

@@ -73,12 +73,8 @@ class Eviction:
         self._origin = json.dumps(origin_of(blocks, definition))
         self._blocks = {name: one for name, one in blocks.items() if one.keys is Keys.DEVICE}
         self._models = models_of(stages.learners, stages.lanes, Keys.DEVICE)
-        self._known_for = max(
-            (getattr(op, "known_for", 0) for op in stages.features), default=0
-        )
-        self._places: dict[str, tuple[Moved | None, set[str] | None]] = {
-            self._origin: (None, None)
-        }
+        self._known_for = max((getattr(op, "known_for", 0) for op in stages.features), default=0)
+        self._places: dict[str, tuple[Moved | None, set[str] | None]] = {self._origin: (None, None)}
         """By origin: where its arrays belong now, and which lanes have their models still."""
 
     def idle(self, clock: int, after: int) -> Ints:

@@ -276,8 +276,7 @@ class Pipeline:
         row = self.walk.stages.devices.recall
         with self.lock:
             self._meet(
-                Label(k.lane, row(k.device), -1, k.time, k.received, k.value)
-                for k in labels
+                Label(k.lane, row(k.device), -1, k.time, k.received, k.value) for k in labels
             )
 
 

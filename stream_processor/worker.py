@@ -92,7 +92,6 @@ class Worker:
         self.journal_state: dict[str, Any] = {"ok": True, "why": ""}
         self._path = folder / CHECKPOINT
         self._evicted = pipeline.walk.eviction.store
-        self._evicted.open(folder / FILE, key)
         self._key = key
         self._clock = clock
         self._history = history
@@ -149,6 +148,7 @@ class Worker:
             self.recovering = False
 
     def _recover(self, *, accept: bool) -> None:
+        self._evicted.open(self._path.with_name(FILE), self._key)
         if self._path.exists():
             checkpoint = read(self._path, self._key)
             self._changes = self._accepted(checkpoint.facts, accept=accept)
@@ -168,6 +168,8 @@ class Worker:
                 f"{self.journal.first}: what came before is in no file any more; restore the "
                 "checkpoint, or move the state folder away to start anew"
             )
+        else:
+            self._evicted.back_to(stored({}), ())
         for position, entry in self.journal.entries(self.place):
             delivery = entry if self._changes is None else self._changes.delivery(entry)
             self.pipeline.feed(self._whole(delivery), position)

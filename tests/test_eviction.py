@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 
 from stream_processor import checkpoint as files
+from stream_processor import eviction
 from stream_processor.changes import compare
 from stream_processor.checkpoint import CheckpointRefused
 from stream_processor.definition import definition
@@ -56,7 +56,10 @@ target = "state"
 model = ["tree.HoeffdingTreeClassifier"]
 [tasks.odd]
 kind = "anomaly"
-model = ["preprocessing.MinMaxScaler", { use = "anomaly.HalfSpaceTrees", n_trees = 3, height = 3, window_size = 20 }]
+model = [
+  "preprocessing.MinMaxScaler",
+  { use = "anomaly.HalfSpaceTrees", n_trees = 3, height = 3, window_size = 20 },
+]
 [tasks.modes]
 kind = "clustering"
 model = ["preprocessing.StandardScaler", { use = "cluster.KMeans", n_clusters = 3, seed = 1 }]
@@ -93,7 +96,7 @@ def shifts(n: int, seed: int, devices: int = 8, channels: int = 3) -> Readings:
 def by_device(outputs: list[Output]) -> dict[str, list[Any]]:
     """Records of each device as bits and its events, each in order; that one was evicted is left
     out."""
-    found = defaultdict(list)
+    found: dict[str, list[Any]] = defaultdict(list)
     for output in outputs:
         records = output.predictions
         names = [output.predictions.names[row] for row in records.codes[:, ROW].tolist()]
@@ -286,3 +289,102 @@ def test_a_record_stays_until_a_checkpoint_without_it_is_on_the_disk(tmp_path: P
     assert sorted(again.made.walk.stages.devices.row_of) == ["d1"]
     assert len(again.store) == 2
     assert sorted(held(again)) == ["d0", "d2"]
+
+
+def test_a_changed_configuration_keeps_what_it_means_for_devices_that_are_away(
+    tmp_path: Path,
+) -> None:
+    """A channel, a feature and tasks changed while they were on the disk: as if they had stayed."""
+    text = EVERYTHING.replace("n_neighbors = 3", "n_neighbors = 4").replace(
+        "[channels.heat]", "[channels.more]\n[channels.heat]"
+    )
+    text = text.replace("lags = { load = [1, 3] }", "lags = { load = [1, 2, 3] }")
+    without = [one.replace('evict_after = "4m"\n', "") for one in (EVERYTHING, text)]
+    readings, later = shifts(400, 8), shifts(300, 9, channels=3)
+    clock = later.time + (readings.time[-1] - BEGIN) + 3_600 * SECOND
+    values = np.column_stack([later.values[:, 0], later.values[:, 0] ** 2, later.values[:, 1:]])
+    ended = [Delivery(clock=int(readings.received[-1]) + 900 * SECOND)]
+    found = []
+    for folder, (before, after) in {"evicts": (EVERYTHING, text), "stays": without}.items():
+        process = Process(tmp_path / folder, before).feed([*log_of(readings), *ended])
+        process.save()
+        assert bool(process.made.walk.stages.devices.known) == (folder == "stays")
+        process = process.restart(after)
+        process.feed(log_of(Readings(later.devices, clock, clock, values)))
+        found.append(by_device(process.outputs))
+    assert found[0] == found[1]
+    assert max(map(len, found[0].values())) > 100
+
+
+def test_beyond_the_limit_those_evicted_first_are_forgotten(tmp_path: Path) -> None:
+    """They come back as new ones, whose predictions have other ids than before."""
+    process = idle(tmp_path)
+    pushed = {}
+    for device in ("d0", "d1", "d2"):
+        pushed[device] = process.made.walk.stages.devices.retired[device]
+    comes(process, "d0")
+    process.feed([Delivery(clock=process.made.walk.clock + 600 * SECOND)])
+    process.store.most = process.store.bytes - 1
+    comes(process, "d2")
+    process.feed([Delivery(clock=process.made.walk.clock + 600 * SECOND)])
+    assert list(process.store._live) == ["d0", "d2"]
+    process.save()
+    assert process.restart().store.facts == process.store.facts
+    again = process.restart()
+    comes(again, "d1")
+    [row] = again.made.walk.stages.devices.row_of.values()
+    blocks = again.made.walk.blocks
+    assert blocks["admit.admit"].view("count")[row] == 1
+    assert blocks["labels.head"].view("pushed")[row] == pushed["d1"] + 1
+    assert "d1" not in again.store
+
+
+def test_a_full_disk_keeps_devices_in_memory(tmp_path: Path) -> None:
+    """It says so, loses nothing, and goes on once there is room."""
+    process = Process(tmp_path)
+    file: Any = process.store._file
+    [(pages,)] = file.execute("pragma page_count").fetchall()
+    file.execute(f"pragma max_page_count = {pages}").fetchall()
+    readings = shifts(120, 1, devices=3)
+    process.feed([Delivery(readings=readings)])
+    process.feed([Delivery(clock=int(readings.received[-1]) + 600 * SECOND)])
+    assert process.made.walk.stages.devices.known == 3
+    assert process.store.state()["why"].endswith(
+        "database or disk is full; idle devices stay in memory"
+    )
+    assert evictions(process.outputs) == 0
+    file.execute("pragma max_page_count = 100000").fetchall()
+    process.feed([Delivery(clock=process.made.walk.clock + SECOND)])
+    assert process.made.walk.stages.devices.known == 0
+    assert process.store.state()["ok"]
+    assert process.store.state()["devices"] == 3
+
+
+def test_damaged_and_unsigned_states_are_refused(tmp_path: Path) -> None:
+    """Nothing of them is loaded, and what to do is said."""
+    process = idle(tmp_path)
+    file: Any = process.store._file
+    file.execute("update devices set tensors = zeroblob(length(tensors)) where device = 'd1'")
+    with pytest.raises(CheckpointRefused, match=r"holds a state of 'd1' that is damaged.*--accept"):
+        comes(process, "d1")
+    process.store.open(tmp_path / FILE, b"another key")
+    with pytest.raises(CheckpointRefused, match=r"holds a state of 'd2' that is unsigned"):
+        comes(process, "d2")
+    process.store.close()
+    (tmp_path / FILE).write_bytes(b"no database" * 1_000)
+    with pytest.raises(CheckpointRefused, match=r"evicted\.db cannot be read"):
+        process.store.open(tmp_path / FILE, KEY)
+
+
+def test_a_tick_evicts_so_many_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fleet that falls silent at once does not stop the stream."""
+    monkeypatch.setattr(eviction, "AT_ONCE", 2)
+    process = Process(tmp_path)
+    readings = shifts(120, 1, devices=5)
+    process.feed([Delivery(readings=readings)])
+    left = []
+    for k in range(4):
+        process.feed([Delivery(clock=int(readings.received[-1]) + (600 + k) * SECOND)])
+        left.append(process.made.walk.stages.devices.known)
+    assert left == [max(0, left[0] - 2 * k) for k in range(4)]
+    assert left[0] > 0

@@ -19,6 +19,7 @@ from streamgauge.devices import Devices
 from streamgauge.schema import Channel, Schema
 from streamgauge.state import reset_rows, take_rows
 from streamgauge.tags import Tags, read_tags
+from tests.streams import share_evicted
 
 SECOND = 10**6
 BEGIN = 1_772_366_400 * SECOND
