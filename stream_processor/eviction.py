@@ -20,7 +20,7 @@ from streamgauge.state import Block, Keys
 
 __all__ = ["AT_ONCE", "Eviction", "moved_to", "origin_of", "pickled_by"]
 
-AT_ONCE = 64
+AT_ONCE = 32
 """Devices that one tick evicts at most: some 20 ms, in which nothing else is done."""
 
 
