@@ -89,8 +89,14 @@ class Evicted:
         """Keep records in this file from now on; CheckpointRefused where it is not one of them."""
         self.close()
         self._path, self._key = path, key
-        try:
+        with self._reading():
             self._connect(str(path))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What SQLite says of a damaged file, as a refusal."""
+        try:
+            yield
         except sqlite3.DatabaseError as refused:
             raise self._refused(f"cannot be read ({refused})") from None
 
@@ -159,7 +165,8 @@ class Evicted:
         self.at += 1
         number = self._leave(device)
         assert self._file is not None
-        [(origin, entry, tensors, pickles)] = self._file.execute(TAKE, (number,)).fetchall()
+        with self._reading():
+            [(origin, entry, tensors, pickles)] = self._file.execute(TAKE, (number,)).fetchall()
         index = json.loads(entry)
         found = fault(index, tensors, pickles, self._key)
         if found is not None:
@@ -174,18 +181,25 @@ class Evicted:
 
     def prune(self) -> None:
         """Delete what no checkpoint needs any more."""
-        gone = []
-        while self._dead and self._dead[0][0] <= self._durable:
-            gone.append(self._dead.popleft()[1])
-        if gone:
-            self._delete(gone)
+        gone = [number for at, number in self._dead if at <= self._durable]
+        # On a full disk they stay until there is room.
+        if gone and self._delete(gone):
+            for _ in gone:
+                self._dead.popleft()
 
-    def _delete(self, numbers: Iterable[int]) -> None:
-        if self._file is not None:
+    def _delete(self, numbers: Iterable[int]) -> bool:
+        """Whether these records could be deleted."""
+        if self._file is None:
+            return True
+        try:
             with self._writing() as file:
                 file.executemany(
                     "delete from devices where number = ?", [(number,) for number in numbers]
                 )
+        except sqlite3.OperationalError as full:
+            self.trouble = f"cannot write {self._path}: {full}"
+            return False
+        return True
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -238,7 +252,8 @@ class Evicted:
             return []
         kept = {record.number for record in self._live.values()}
         numbers = self._file.execute("select number from devices").fetchall()
-        self._delete(number for (number,) in numbers if number not in kept)
+        if not self._delete(number for (number,) in numbers if number not in kept):
+            raise OSError(self.trouble)
         used = "select facts from origins where number in (select origin from devices)"
         return [facts for (facts,) in self._file.execute(used).fetchall()]
 
@@ -247,9 +262,9 @@ class Evicted:
         if self._file is None:
             return {}
         there = frozenset(known)
-        rows = self._file.execute(
-            "select device, number, size from devices where at <= ? order by number", (facts["at"],)
-        ).fetchall()
+        of_then = "select device, number, size from devices where at <= ? order by number"
+        with self._reading():
+            rows = self._file.execute(of_then, (facts["at"],)).fetchall()
         newest = {device: _Record(number, size) for device, number, size in rows}
         left = {device: record for device, record in newest.items() if device not in there}
         return dict(sorted(left.items(), key=lambda named: named[1].number))

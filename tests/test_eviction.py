@@ -360,6 +360,23 @@ def test_a_full_disk_keeps_devices_in_memory(tmp_path: Path) -> None:
     assert process.store.state()["devices"] == 3
 
 
+def test_a_full_disk_keeps_records_that_are_needed_no_more(tmp_path: Path) -> None:
+    """They are deleted once there is room."""
+    process = idle(tmp_path)
+    comes(process, "d1")
+    process.save()
+    process.store.close()
+    file = sqlite3.connect(f"file:{tmp_path / FILE}?mode=ro", uri=True, check_same_thread=False)
+    file.isolation_level = None
+    with closing(file):
+        process.store._file = file
+        process.feed([Delivery(clock=process.made.walk.clock + SECOND)])
+        assert "readonly database" in process.store.state()["why"]
+    process.store._connect(str(tmp_path / FILE))
+    process.feed([Delivery(clock=process.made.walk.clock + SECOND)])
+    assert sorted(held(process)) == ["d0", "d2"]
+
+
 def test_damaged_and_unsigned_states_are_refused(tmp_path: Path) -> None:
     """Nothing of them is loaded, and what to do is said."""
     process = idle(tmp_path)
