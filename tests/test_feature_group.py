@@ -169,7 +169,7 @@ limit = 8
 tags = { of = ["depth"] }
 group = [
   { of = ["heat"], by = "site", stats = ["from_mean", "median"], at_most = "1m" },
-  { of = ["heat", "load"], stats = ["mean"] },
+  { of = ["heat", "load"], stats = ["mean"], at_most = "90s" },
 ]
 [tasks.heat]
 target = "heat"
