@@ -175,6 +175,7 @@ class Running:
             "state": {
                 "checkpoint": self.worker.checkpoints,
                 "journal": {**self.worker.journal_state, "bytes": self.journal.size},
+                "evicted": self.pipeline.walk.eviction.store.state(),
             },
         }
 

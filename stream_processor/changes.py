@@ -8,8 +8,10 @@ import numpy as np
 
 from streamgauge.delivery import Delivery
 
-__all__ = ["Changes", "compare"]
+__all__ = ["ARRANGED", "Changes", "compare"]
 
+ARRANGED = "devices.reorder, devices.assemble and the channels' interpolate"
+"""A part of the configuration that is known by its name only."""
 NONE = -1
 SHOWN = 4
 """Names of features that stand for their operator in a list."""

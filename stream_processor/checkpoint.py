@@ -15,6 +15,7 @@ import mmap
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,8 +30,12 @@ __all__ = [
     "Checkpoint",
     "CheckpointRefused",
     "ConfigurationChanged",
+    "Fault",
     "Part",
+    "decode",
+    "encode",
     "facts_of",
+    "fault",
     "read",
     "write",
 ]
@@ -43,6 +48,7 @@ END = len(f"{0:016d} {'':32}\n")
 """Bytes of the last line."""
 Arrays = dict[str, NDArray[Any]]
 Blobs = dict[str, list[bytes]]
+Stored = bytes | memoryview
 
 
 class CheckpointRefused(Exception):
@@ -99,17 +105,48 @@ def write(path: Path, facts: Mapping[str, Any], parts: Iterable[Part], key: byte
 
 def _write_part(file: IO[bytes], part: Part, key: bytes) -> dict[str, Any]:
     """What the index says of the part."""
+    entry, tensors, pickles = encode(part, key)
+    file.write(tensors)
+    file.write(pickles)
+    return entry
+
+
+class Fault(Enum):
+    """What is wrong with a stored part."""
+
+    DAMAGED = auto()
+    UNSIGNED = auto()
+    """Its pickles were not signed with this key."""
+
+
+def encode(part: Part, key: bytes) -> tuple[dict[str, Any], bytes, bytes]:
+    """A part as it is stored: what an index says of it, its arrays, its pickles."""
     arrays = part.arrays if part.rows is None else part.arrays | {ROWS: part.rows}
     tensors = save_tensors({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     pickles = b"".join(blob for lane in part.blobs.values() for blob in lane)
     lengths = {lane: [len(blob) for blob in blobs] for lane, blobs in part.blobs.items()}
-    file.write(tensors)
-    file.write(pickles)
-    return {
+    entry = {
         "tensors": [len(tensors), _digest(tensors)],
         "pickles": [len(pickles), _digest(pickles), _sign(pickles, lengths, key)],
         "blobs": lengths,
     }
+    return entry, tensors, pickles
+
+
+def fault(entry: Mapping[str, Any], tensors: Stored, pickles: Stored, key: bytes) -> Fault | None:
+    """What is wrong with a part that :func:`encode` made; None where it may be loaded."""
+    if [_digest(tensors), _digest(pickles)] != [entry["tensors"][1], entry["pickles"][1]]:
+        return Fault.DAMAGED
+    signed = _sign(pickles, entry["blobs"], key)
+    if len(pickles) and not hmac.compare_digest(signed, entry["pickles"][2]):
+        return Fault.UNSIGNED
+    return None
+
+
+def decode(entry: Mapping[str, Any], tensors: Stored, pickles: Stored) -> Part:
+    """The part that :func:`encode` made, once :func:`fault` found none."""
+    arrays = load_tensors(bytes(tensors))
+    return Part(arrays.pop(ROWS, None), arrays, _split(pickles, entry["blobs"]))
 
 
 def read(path: Path, key: bytes) -> Checkpoint:
@@ -120,11 +157,10 @@ def read(path: Path, key: bytes) -> Checkpoint:
     if stored.end != stop:
         raise _damaged(path, "its parts do not fill it")
     for entry, tensors, pickles in stored.entries():
-        if [_digest(tensors), _digest(pickles)] != [entry["tensors"][1], entry["pickles"][1]]:
+        found = fault(entry, tensors, pickles, key)
+        if found is Fault.DAMAGED:
             raise _damaged(path, "its state does not match its digest")
-        if pickles and not hmac.compare_digest(
-            _sign(pickles, entry["blobs"], key), entry["pickles"][2]
-        ):
+        if found is Fault.UNSIGNED:
             raise CheckpointRefused(
                 f"{path}: its River models were not signed with this machine's key, so they are "
                 "not unpickled; put the key of the machine that wrote it in place "
@@ -164,9 +200,7 @@ class _Stored:
 
     def __iter__(self) -> Iterator[Part]:
         for entry, tensors, pickles in self.entries():
-            arrays = load_tensors(bytes(tensors))
-            rows = arrays.pop(ROWS, None)
-            yield Part(rows, arrays, _split(pickles, entry["blobs"]))
+            yield decode(entry, tensors, pickles)
 
 
 def _index(path: Path, content: memoryview) -> tuple[dict[str, Any], int, int]:
@@ -189,7 +223,7 @@ def _index(path: Path, content: memoryview) -> tuple[dict[str, Any], int, int]:
     return json.loads(text), len(line) + 1, stop
 
 
-def _split(pickles: memoryview, lengths: Mapping[str, list[int]]) -> Blobs:
+def _split(pickles: Stored, lengths: Mapping[str, list[int]]) -> Blobs:
     at = 0
     split: Blobs = {}
     for lane, sizes in lengths.items():
@@ -200,11 +234,11 @@ def _split(pickles: memoryview, lengths: Mapping[str, list[int]]) -> Blobs:
     return split
 
 
-def _digest(content: bytes | memoryview) -> str:
+def _digest(content: Stored) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _sign(pickles: bytes | memoryview, lengths: Mapping[str, list[int]], key: bytes) -> str:
+def _sign(pickles: Stored, lengths: Mapping[str, list[int]], key: bytes) -> str:
     """Signs the pickles and where each begins and ends."""
     signed = hmac.new(key, json.dumps(lengths, sort_keys=True).encode(), hashlib.sha256)
     signed.update(pickles)

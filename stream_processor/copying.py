@@ -7,11 +7,12 @@ import numpy as np
 
 from models.learner import Learner
 from stream_processor.checkpoint import Part
+from stream_processor.parts import dumped, models_of, taken
 from streamgauge.arrays import Ints, Rows
 from streamgauge.schedule import Lane
-from streamgauge.state import Block, Keys
+from streamgauge.state import Block, Keys, take_rows
 
-__all__ = ["Copy", "keys_of"]
+__all__ = ["Copy"]
 
 SLICE = 2_000_000
 """Bytes copied at a time: some 2 ms, in which nothing else is done."""
@@ -44,18 +45,13 @@ class Copy:
         """Whether every row was copied; `give` got None behind the last part then."""
         self._give = give
         self._blocks = {n: block for n, block in blocks.items() if block.keys is Keys.DEVICE}
-        blobs = [(lanes[one.lane].name, one) for one in learners if one.blobs is not None]
-        self._blobs = {name: one for name, one in blobs if keys_of(one) is Keys.DEVICE}
+        self._models = models_of(learners, lanes, Keys.DEVICE)
         self._left = np.ones(rows, np.bool_)
         self._next, self._size = 0, FIRST
         shared = {n: block for n, block in blocks.items() if n not in self._blocks}
-        whole = {
-            f"{name}.{part}": array
-            for name, block in shared.items()
-            for part, array in block.take(np.arange(block.capacity)).items()
-        }
-        once = {name: one for name, one in blobs if name not in self._blobs}
-        give(Part(None, whole, _dumped(once, np.zeros(1, np.int64))))
+        whole = take_rows(shared, np.zeros(0, np.int64))
+        once = models_of(learners, lanes, Keys.FLEET)
+        give(Part(None, whole, dumped(once, np.zeros(1, np.int64))))
 
     def ahead(self, rows: Ints | Rows) -> None:
         """Copy those of these rows that were not copied yet; they are about to change."""
@@ -83,27 +79,8 @@ class Copy:
 
     def _take(self, rows: Ints) -> int:
         """Hand on a copy of these rows; what that cost, in bytes of an array."""
-        arrays = {
-            f"{name}.{part}": array
-            for name, block in self._blocks.items()
-            for part, array in block.take(rows).items()
-        }
-        blobs = _dumped(self._blobs, rows)
+        part = taken(self._blocks, self._models, rows)
         self._left[rows] = False
-        self._give(Part(rows, arrays, blobs))
-        pickled = sum(map(len, chain.from_iterable(blobs.values())))
-        return sum(array.nbytes for array in arrays.values()) + PICKLING * pickled
-
-
-def keys_of(learner: Learner) -> Keys:
-    """What a row of this learner's blobs stands for: a device, or the one model of the fleet."""
-    keys: Keys = getattr(learner, "keys", Keys.DEVICE)
-    return keys
-
-
-def _dumped(learners: Mapping[str, Learner], rows: Ints) -> dict[str, list[bytes]]:
-    return {
-        name: learner.blobs.dump(rows)
-        for name, learner in learners.items()
-        if learner.blobs is not None
-    }
+        self._give(part)
+        pickled = sum(map(len, chain.from_iterable(part.blobs.values())))
+        return sum(array.nbytes for array in part.arrays.values()) + PICKLING * pickled

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from inspect import signature
 from typing import Any
 
+from stream_processor.changes import ARRANGED
 from stream_processor.compose import AT_ONCE, most_pending
 from stream_processor.operator import FeatureOperator
 from stream_processor.settings.classes import classes_of
@@ -21,9 +22,7 @@ from stream_processor.settings.problems import redacted
 from stream_processor.stages import Stages
 from streamgauge.plugins import load
 
-__all__ = ["ARRANGED", "definition"]
-
-ARRANGED = "devices.reorder, devices.assemble and the channels' interpolate"
+__all__ = ["definition"]
 
 FREE = (
     "label",

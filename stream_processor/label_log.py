@@ -121,13 +121,11 @@ class LabelLog:
             for listener in listening:
                 lane = listener.by_id.get(name)
                 if lane is not None and known:
-                    row = self._row(device)
+                    row = self._devices.recall(device)
                     yield Label(lane, row, int(digits), -1, received, told.label)
             return
         for listener in listening:
             for task, lane in listener.by_time:
                 if told.task in ("", task):
-                    yield Label(lane, self._row(told.device), -1, told.time, received, told.label)
-
-    def _row(self, device: str) -> int:
-        return self._devices.row_of.get(device, -1)
+                    row = self._devices.recall(told.device)
+                    yield Label(lane, row, -1, told.time, received, told.label)

@@ -16,11 +16,14 @@ from stream_processor.pending import (
     EXPIRED,
     NO_LABEL,
     OVERFLOWED,
+    P_MARK,
+    P_READINGS,
     P_TOLERANCE,
     PARAMETERS,
     PER_LANE,
 )
-from streamgauge.arrays import Ints
+from stream_processor.settings.kinds import LONGEST
+from streamgauge.arrays import Bools, Ints
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.schedule import Lane, Schedule
@@ -63,6 +66,9 @@ class LabelJoin:
         ring = Block(fields, capacity, layers=max(2, pending))
         ring.depth = head.view("size")
         self.blocks = {"head": head, "ring": ring}
+        timed = [k for k, lane in enumerate(self.parameters) if _timed(lane, bool(aside))]
+        self._timed = np.array(timed, np.int64)
+        """Lanes whose predictions our clock alone may settle."""
         if aside:
             tallies = [Field(name, (aside,)) for name in TALLIES]
             lags = Field("lag", (aside, LAGS))
@@ -135,17 +141,9 @@ class LabelJoin:
 
     def expire(self, clock: int, start: int, rows: int, schedule: Schedule) -> int:
         """Fill the schedule with what is overdue at `clock`; the first device row not yet done."""
-        return self._expire(clock, False, start, rows, schedule)
-
-    def drop(self, clock: int, row: int, schedule: Schedule) -> int:
-        """Expire all that one device row still waits for; returns `row` until all is done."""
-        return self._expire(clock, True, row, row + 1, schedule)
-
-    def _expire(self, clock: int, every: bool, start: int, stop: int, schedule: Schedule) -> int:
         done, schedule.n = expire(
             clock,
             self.skew,
-            every,
             self.parameters,
             self.blocks["head"].array,
             self._stack,
@@ -153,9 +151,16 @@ class LabelJoin:
             schedule.numbers,
             schedule.x,
             start,
-            stop,
+            rows,
         )
         return done
+
+    def owes(self, rows: Ints) -> Bools:
+        """bool[rows]: whether `expire` may still have something to do for the device, in less than
+        a century."""
+        cursors = self.blocks["head"].view("cursor")[np.ix_(rows, self._timed)]
+        owing: Bools = (cursors != 0.0).any(axis=1)
+        return owing
 
     def room(self) -> int:
         """Steps that a schedule must at least hold: what one reading may need at once."""
@@ -164,6 +169,13 @@ class LabelJoin:
     def steps(self, part: int) -> int:
         """Steps of a schedule that suits batches of so many readings."""
         return 2 * max(part, self.room())
+
+
+def _timed(lane: Ints, elsewhere: bool) -> bool:
+    """Whether predictions of a lane with these parameters expire by the clock."""
+    told = elsewhere and lane[P_MARK] != 0
+    by_clock = told or (lane[P_READINGS] == 0 and lane[P_TOLERANCE] != NO_LABEL)
+    return bool(by_clock and lane[P_TOLERANCE] < LONGEST)
 
 
 def _parameters(lanes: Sequence[Lane], features: int) -> Ints:

@@ -8,9 +8,8 @@ import numpy as np
 from monitoring import class_scores
 from monitoring.number_scores import SCORED
 from monitoring.signals import RESIDUALS
-from stream_processor.changes import NONE, Changes
+from stream_processor.changes import ARRANGED, NONE, Changes
 from stream_processor.checkpoint import CheckpointRefused
-from stream_processor.definition import ARRANGED
 from streamgauge.arrays import Floats
 from streamgauge.state import Block, Field
 

@@ -41,7 +41,8 @@ class FeatureOperator(Operator, Protocol):
 
     One that looks at more than the device of a reading takes `devices` after `column`. Where it
     keeps state that several devices share it has `evict(rows)`, called before the rows of devices
-    are forgotten, unless what they taught stays; where that depends on more than its options,
+    are given to others, unless what they taught stays, and `known_for`, microseconds in which no
+    device may leave that was just heard; where that state depends on more than its options,
     `made_for` says on what, JSON-able.
     """
 

@@ -199,7 +199,6 @@ def join(
 def expire(
     clock: int,
     skew: int,
-    every: bool,
     lanes: Ints,
     head: Floats,
     ring: Floats,
@@ -209,7 +208,7 @@ def expire(
     start: int,
     n: int,
 ) -> tuple[int, int]:
-    """Expire what is overdue at `clock`, or all that is pending: (next device row, steps).
+    """Expire what is overdue at `clock`: (next device row, steps).
 
     A device is judged by its own clock, which has gone on since its last reading as ours has: one
     that sends old readings, or whose clock is wrong, owes nothing sooner than others. Labels from
@@ -220,7 +219,7 @@ def expire(
         now = int(head[d, LAST_TIME]) + clock - int(head[d, LAST_RECEIVED])
         for lane in range(len(lanes)):
             elsewhere = told(lane, lanes, head)
-            if lanes[lane, P_READINGS] > 0 and not elsewhere and not every:
+            if lanes[lane, P_READINGS] > 0 and not elsewhere:
                 continue
             while head[d, PER_LANE + lane] != 0.0:
                 slot = int(head[d, PER_LANE + lane]) - 1
@@ -228,7 +227,7 @@ def expire(
                 waited = now - due - skew
                 if elsewhere:
                     waited = clock - int(ring[slot, d, lanes[lane, P_RECEIVED]])
-                if waited <= lanes[lane, P_TOLERANCE] and not every:
+                if waited <= lanes[lane, P_TOLERANCE]:
                     break
                 if m == len(codes):
                     release(d, lanes, head, ring)

@@ -14,6 +14,8 @@ from ingest.rejects import Rejects
 from ingest.source import Codec
 from stream_processor.board import LiveBoard
 from stream_processor.compose import compose
+from stream_processor.definition import definition
+from stream_processor.eviction import Eviction
 from stream_processor.label_log import Label, LabelLog
 from stream_processor.quarantine.keeper import Keeper
 from stream_processor.recorded import ColumnLabel, LabelColumn, RecordedLabels
@@ -74,8 +76,11 @@ class Pipeline:
         if self._quarantine is not None:
             self._keeper = Keeper(settings, stages, self.rejects, self._quarantine)
         lost = None if self._keeper is None else self._keeper.losses
+        kept = settings.state.evicted_max
+        eviction = Eviction(stages, definition(settings, stages), kept)
+        stages.devices.away = eviction.store
         evict_after = settings.devices.evict_after
-        self.walk = Walk(stages, evict_after=evict_after, lost=lost, timing=self.timing)
+        self.walk = Walk(stages, eviction, evict_after=evict_after, lost=lost, timing=self.timing)
         self.board = LiveBoard(settings, self.walk, self.models, self.rejects, self.lock)
         self._arranges = stages.arrange is not None
         self._batch = Batch(4_096, stages.schema.width)
@@ -281,11 +286,10 @@ class Pipeline:
 
     def _tell(self, labels: list[ColumnLabel]) -> None:
         """Walk labels of a recording that became known."""
-        rows = self.walk.stages.devices.row_of
+        row = self.walk.stages.devices.recall
         with self.lock:
             self._meet(
-                Label(k.lane, rows.get(k.device, -1), -1, k.time, k.received, k.value)
-                for k in labels
+                Label(k.lane, row(k.device), -1, k.time, k.received, k.value) for k in labels
             )
 
 

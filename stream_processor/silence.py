@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from streamgauge.arrays import Bytes, Floats, Ints, Rows, Words
+from streamgauge.arrays import Bools, Bytes, Floats, Ints, Rows, Words
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.events import KIND, ORDER, ROW, SIZE, SOURCE, TIME, Event, EventKind, Events
@@ -163,7 +163,7 @@ class Silence:
         state = Block([Field("received"), Field("own", (2,)), heard], capacity)
         totals = Block([Field("silent"), Field("returned")], 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {"state": state, "totals": totals}
-        self._own = state.view("own")
+        self._own, self._heard = state.view("own"), state.view("heard")
         self._log = Events(2 * len(limits) * part if self.watching else 1)
         log = self._log
         self._bound = (self._after, state.array, totals.array, log.codes, log.numbers, log.count)
@@ -210,6 +210,12 @@ class Silence:
             seconds,
             self._names[channel] if channel >= 0 else "",
         )
+
+    def listens(self, rows: Ints) -> Bools:
+        """bool[rows]: whether the device, or a channel of it, may still fall silent by itself."""
+        states = np.column_stack([self._own[rows, 1], self._heard[rows, :, 1]])
+        listening: Bools = ((states == _HEARD) & np.isfinite(self._after)).any(axis=1)
+        return listening
 
     def silent(self, rows: int) -> int:
         """Devices among the first so many rows that are silent now."""

@@ -1,17 +1,15 @@
 """A walk's state as a checkpoint, and back."""
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 
-import streamgauge
 from stream_processor.changes import Changes
 from stream_processor.checkpoint import Checkpoint, CheckpointRefused, Part
-from stream_processor.copying import Copy, keys_of
-from stream_processor.moved import Moved, layout
+from stream_processor.copying import Copy
+from stream_processor.eviction import moved_to, origin_of, pickled_by
+from stream_processor.parts import models_of, put
 from stream_processor.walk import Walk
 from streamgauge.state import Keys
 
@@ -30,13 +28,12 @@ def begin(
     goes on, None behind the last. `definition` says what was configured, part by part;
     `place` is the position in the log.
     """
+    walk.open()
     stages = walk.stages
     facts = {
-        "streamgauge": streamgauge.__version__,
-        "models_pickled_by": _pickled_by(),
-        "definition": dict(definition),
-        "layout": layout(walk.blocks),
+        **origin_of(walk.blocks, definition),
         "devices": stages.devices.snapshot(),
+        "evicted": walk.eviction.store.facts,
         "clock": walk.clock,
         "place": dict(place),
     }
@@ -61,20 +58,12 @@ def restore(walk: Walk, checkpoint: Checkpoint, changes: Changes | None = None) 
     models are of other versions.
     """
     facts = checkpoint.facts
-    moved = None
-    if changes is not None:
-        moved = Moved(facts["layout"], walk.blocks, changes)
-    elif facts["layout"] != layout(walk.blocks):
-        raise CheckpointRefused(
-            "the checkpoint's state has another layout than this version of streamgauge gives the "
-            f"same configuration (it was written by {facts['streamgauge']}); run that version, or "
-            "move the state folder away to start anew"
-        )
+    moved = moved_to(walk.blocks, facts, changes)
     has_models = any(learner.blobs is not None for learner in walk.stages.learners)
-    if has_models and facts["models_pickled_by"] != _pickled_by():
+    if has_models and facts["models_pickled_by"] != pickled_by():
         raise CheckpointRefused(
             f"the River models were pickled by {facts['models_pickled_by']}, this is "
-            f"{_pickled_by()}; pickles do not survive an upgrade: go back to those versions, or "
+            f"{pickled_by()}; pickles do not survive an upgrade: go back to those versions, or "
             "move the state folder away and replay your recordings to start anew"
         )
     _refuse_too_many(facts["devices"]["ids"], walk.stages.devices.limit)
@@ -83,44 +72,15 @@ def restore(walk: Walk, checkpoint: Checkpoint, changes: Changes | None = None) 
     for block in walk.blocks.values():
         block.open_device(rows)
     walk.stages.devices.fresh()
+    walk.eviction.back_to(facts)
+    models = {keys: models_of(walk.stages.learners, walk.stages.lanes, keys) for keys in Keys}
+    kept = None if changes is None else changes.lane_names
     for part in checkpoint.parts:
-        _put_blocks(walk, part, moved)
-        _put_blobs(walk, part, None if changes is None else changes.lane_names)
+        keys = Keys.FLEET if part.rows is None else Keys.DEVICE
+        put(walk.blocks, models[keys], part, moved, kept)
     walk.clock = facts["clock"]
     place: dict[str, Any] = facts["place"]
     return place if changes is None else changes.place(place)
-
-
-def _put_blocks(walk: Walk, part: Part, moved: Moved | None) -> None:
-    """Write the arrays of one part of a checkpoint into the walk."""
-    for name, block in walk.blocks.items():
-        if (block.keys is Keys.DEVICE) != (part.rows is not None):
-            continue
-        if moved is None:
-            names = {key: f"{name}.{key}" for key in ("rows", "depth")}
-            saved = {key: part.arrays[own] for key, own in names.items() if own in part.arrays}
-        else:
-            found = moved.arrays(name, block, part.arrays)
-            if found is None:
-                continue
-            saved = found
-        block.put(np.arange(block.capacity) if part.rows is None else part.rows, saved)
-
-
-def _put_blobs(walk: Walk, part: Part, kept: set[str] | None) -> None:
-    """Load the pickled models of one part, of the lanes that are kept (None: all)."""
-    rows = np.zeros(1, np.int64) if part.rows is None else part.rows
-    for learner in walk.stages.learners:
-        name = walk.stages.lanes[learner.lane].name
-        of_devices = keys_of(learner) is Keys.DEVICE
-        if learner.blobs is None or of_devices != (part.rows is not None):
-            continue
-        if kept is None or name in kept:
-            learner.blobs.load(rows, part.blobs[name])
-
-
-def _pickled_by() -> str:
-    return f"river {version('river')} on Python {platform.python_version()}"
 
 
 def _refuse_too_many(ids: Sequence[str | None], limit: int) -> None:

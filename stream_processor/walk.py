@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from stream_processor.copying import Copy
+from stream_processor.eviction import Eviction
 from stream_processor.labels import LabelBatch
 from stream_processor.losses import Losses
 from stream_processor.operator import Operator
@@ -43,12 +44,14 @@ class Walk:
     def __init__(
         self,
         stages: Stages,
+        eviction: Eviction,
         *,
         evict_after: int | None = None,
         lost: Callable[[Ints, Losses, Batch, int], None] | None = None,
         timing: Timing | None = None,
     ) -> None:
         self.stages = stages
+        self.eviction = eviction
         self.timing = timing or Timing()
         self._lost = lost
         self.evict_after = evict_after
@@ -76,7 +79,7 @@ class Walk:
         self._classes = stages.classify.of if stages.classify else ()
         self._now = np.zeros(len(Now), np.int64)
         self._leave = [op.evict for op in stages.features if hasattr(op, "evict")]
-        """A device that is forgotten first leaves what knows it beside its own state."""
+        """A device that leaves first leaves what knows it beside its own state."""
         self._sealed: list[Output] = []
         self._scores: list[Scores] = []
         self._chain()
@@ -146,8 +149,7 @@ class Walk:
         The verdicts are written into the batch. `walk.batch` itself is walked in place.
         """
         self.timing.sizes.add(batch.n)
-        if self.stages.devices.has_fresh:
-            self._open()
+        self.open()
         if batch is self.batch and batch.capacity == PART:
             return self._part(batch.n)
         refused = 0
@@ -176,14 +178,14 @@ class Walk:
         """What the readings of a batch other than `walk.batch` set free, to be walked at once."""
         arrange = self.stages.arrange
         assert arrange is not None, "nothing is arranged"
-        if self.stages.devices.has_fresh:
-            self._open()
+        self.open()
         self.touch(batch.row[: batch.n])
         return arrange.readings(batch, self.batch)
 
     def retain(self, batch: Batch) -> None:
         """Take the readings of a batch for retained ones: known, and marked so that they teach
         nothing."""
+        self.open()
         self.touch(batch.row[: batch.n])
         self.stages.retained.keep(batch)
 
@@ -195,14 +197,22 @@ class Walk:
         self.copied()
         return arrange.tick(clock, rows, self.batch)
 
-    def _open(self) -> None:
-        rows = self.stages.devices.fresh()
+    def open(self) -> None:
+        """Give devices that were handed a row their state: that of a new one, or their own where it
+        was kept."""
+        devices = self.stages.devices
+        if not devices.has_fresh:
+            return
+        rows = np.unique(devices.fresh())
         self.touch(rows)
         for block in self.blocks.values():
             block.open_device(rows)
-        if self.stages.devices.retired:
-            for row in rows.tolist():
-                self.stages.join.returned(row, self.stages.devices.returned(row))
+        if not (devices.retired or self.eviction.store):
+            return
+        for row in rows.tolist():
+            readings = devices.returned(row)
+            if not self.eviction.bring_back(row) and readings:
+                self.stages.join.returned(row, readings)
 
     def _part(self, n: int, start: int = 0) -> int:
         """Walk the first n readings of the bound columns, which begin at `start` of their batch;
@@ -219,6 +229,7 @@ class Walk:
 
     def meet(self) -> None:
         """Walk the labels from elsewhere that `labels` holds: learn and judge."""
+        self.open()
         self.touch(self.labels.rows)
         self._run(self._met, self._met, self.labels.n)
 
@@ -266,6 +277,7 @@ class Walk:
         followed: silence is then judged later, never too soon.
         """
         self.copied()
+        self.open()
         self.clock = clock
         rows = len(self.stages.devices)
         done = 0
@@ -277,8 +289,9 @@ class Walk:
             if len(self._told) >= ROOM:
                 self._seal()
         self._forget_refused(rows)
+        self.eviction.store.prune()
         if self.evict_after is not None:
-            idle = self._idle(rows, clock - self.evict_after)
+            idle = self.eviction.idle(clock, self.evict_after)
             if len(idle):
                 self.evict(idle)
 
@@ -294,32 +307,27 @@ class Walk:
             empty = np.flatnonzero((count == 0.0) & unseen)
             junk = [row for row in empty.tolist() if ids[row] is not None]
             if junk:
-                reset_rows(self.blocks, np.array(junk))
-                self.stages.devices.evict(junk, [0] * len(junk))
-
-    def _idle(self, rows: int, before: int) -> Ints:
-        """Device rows whose last admitted reading came before that time, and whatever is retained
-        of them."""
-        block = self.stages.admit.blocks["admit"]
-        seen = np.maximum(block.view("received")[:rows], self.stages.retained.received[:rows])
-        return np.flatnonzero((seen > 0.0) & (seen < before))
+                self._free(np.array(junk))
 
     def evict(self, rows: Ints) -> None:
-        """Forget these devices: what they owe expires, their rows become free."""
+        """Take these devices out of the memory, into what is kept of evicted ones; their rows
+        become free. Where they cannot be kept they stay."""
         self.copied()
-        for row in rows.tolist():
-            done = row
-            while done <= row:
-                done = self.stages.join.drop(self.clock, done, self._schedule)
-                self._expired()
-            nothing = float("nan")
-            self._told.append(
-                Event(EventKind.EVICTED, row, -1, self.clock, -1, nothing, nothing, nothing)
-            )
-        self._seal()
-        counts = self.stages.join.blocks["head"].view("pushed")[rows].astype(np.int64).tolist()
         for leave in self._leave:
             leave(rows)
+        if not self.eviction.keep(rows):
+            return
+        nothing = float("nan")
+        self._told += [
+            Event(EventKind.EVICTED, row, -1, self.clock, -1, nothing, nothing, nothing)
+            for row in rows.tolist()
+        ]
+        self._seal()
+        self._free(rows)
+
+    def _free(self, rows: Ints) -> None:
+        """Make these rows those of nobody."""
+        counts = self.stages.join.blocks["head"].view("pushed")[rows].astype(np.int64).tolist()
         reset_rows(self.blocks, rows)
         for learner in self.stages.learners:
             learner.evict(rows)

@@ -27,6 +27,7 @@ from stream_processor.checkpoint import (
     write,
 )
 from stream_processor.definition import definition
+from stream_processor.evicted import FILE, stored
 from stream_processor.pipeline import ENOUGH, Pipeline
 from stream_processor.rounds import groups
 from stream_processor.snapshot import begin, restore
@@ -92,6 +93,7 @@ class Worker:
         self.checkpoints: dict[str, Any] = {"ok": True, "why": "", "count": 0}
         self.journal_state: dict[str, Any] = {"ok": True, "why": ""}
         self._path = folder / CHECKPOINT
+        self._evicted = pipeline.walk.eviction.store
         self._key = key
         self._clock = clock
         self._history = history
@@ -148,9 +150,12 @@ class Worker:
             self.recovering = False
 
     def _recover(self, *, accept: bool) -> None:
+        self._evicted.open(self._path.with_name(FILE), self._key)
         if self._path.exists():
             checkpoint = read(self._path, self._key)
             self._changes = self._accepted(checkpoint.facts, accept=accept)
+            if not accept:
+                self._refuse_missing(checkpoint.facts)
             with self.pipeline.lock:
                 place = restore(self.pipeline.walk, checkpoint, self._changes)
             self.place = self._handed = int(place["journal"])
@@ -165,6 +170,8 @@ class Worker:
                 f"{self.journal.first}: what came before is in no file any more; restore the "
                 "checkpoint, or move the state folder away to start anew"
             )
+        else:
+            self._evicted.back_to(stored({}), ())
         for position, entry in self.journal.entries(self.place):
             delivery = entry if self._changes is None else self._changes.delivery(entry)
             self.pipeline.feed(self._whole(delivery), position)
@@ -172,6 +179,17 @@ class Worker:
             self.replayed += 1
             self.hand_out()
         self._recovered = True
+
+    def _refuse_missing(self, facts: Mapping[str, Any]) -> None:
+        """Devices that were evicted belong to the state."""
+        saved = stored(facts)
+        missing = self._evicted.missing(saved, facts["devices"]["ids"])
+        if missing:
+            raise CheckpointRefused(
+                f"{self._path.with_name(FILE)} has no state of {missing:,} of "
+                f"{saved['devices']:,} idle devices; restore it from the backup that the "
+                "checkpoint is from, or start with --accept: they begin anew"
+            )
 
     def _accepted(self, facts: Mapping[str, Any], *, accept: bool) -> Changes | None:
         """What changed since the checkpoint and may be done; None where nothing did."""
@@ -224,6 +242,7 @@ class Worker:
             self.save()
         self._writer.shutdown()
         self.journal.close()
+        self._evicted.close()
         for sink in self.sinks:
             sink.close()
         gc.unfreeze()
@@ -417,11 +436,13 @@ class Worker:
             return
         began = time.monotonic()
         try:
+            self._evicted.settle()
             size = write(self._path, facts, self._coming(parts), self._key)
         except OSError as refused:
             # The old checkpoint and the journal still hold everything: say so and go on.
             self.checkpoints |= {"ok": False, "why": f"cannot write {self._path}: {refused}"}
             return
+        self._evicted.durable(facts["evicted"])
         count = self.checkpoints["count"] + 1
         self.checkpoints |= {"ok": True, "why": "", "count": count, "bytes": size}
         self.checkpoints |= {"time": self._clock(), "write_seconds": time.monotonic() - began}

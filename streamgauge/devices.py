@@ -1,6 +1,6 @@
 """Devices and the rows that their state lives in."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,8 @@ class Devices:
         self.retired: dict[str, int] = {}
         """Readings of devices that were evicted, the last `limit` of them: a device that returns
         goes on counting, so that no two of its predictions have the same id."""
+        self.away: Container[str] = ()
+        """Devices that have no row, and whose state is kept."""
         self._free: list[int] = []
         self._fresh: list[int] = []
 
@@ -56,6 +58,13 @@ class Devices:
             return list(map(get, devices))
         except KeyError:
             return [self.row(device) for device in devices]
+
+    def recall(self, device: str) -> int:
+        """The device's row, a new one if it is away; -1 if it is unknown, or beyond the limit."""
+        row = self.row_of.get(device)
+        if row is None:
+            return self._admit(device) if device in self.away else REFUSED
+        return row
 
     def _admit(self, device: str) -> int:
         if len(self.row_of) >= self.limit:

@@ -24,7 +24,7 @@ class EventKind(IntEnum):
     DRIFT_DOWN = 2
     """A detector says that the mean of its signal fell (an error that fell is good news)."""
     EVICTED = 3
-    """A device was idle for longer than `devices.evict_after`; its state was dropped."""
+    """A device was idle for longer than `devices.evict_after`; its state left the memory."""
     SILENT = 4
     """Nothing was heard of a device or a channel for longer than its `silent_after`."""
     RETURNED = 5

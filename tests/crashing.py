@@ -20,14 +20,17 @@ from ingest.journal import Journal
 from serving.cli import main as streamgauge
 from serving.live import Live
 from stream_processor import worker
+from stream_processor.evicted import Evicted
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import load
 from stream_processor.walk import Walk
 from streamgauge.delivery import Delivery
 
-__all__ = ["POINTS", "Processes", "processes"]
+__all__ = ["EVICTIONS", "POINTS", "Processes", "processes"]
 
 POINTS = ("decode", "journal", "process", "sink", "checkpoint", "trim", "acknowledge")
+EVICTIONS = ("evict", "return", "prune", "settle", "checkpoint")
+"""Points of a service whose devices come and go."""
 KEPT = "kept"
 """Folder beside the journal in which every segment stays, also when it is trimmed."""
 SEGMENT = 20_000
@@ -48,6 +51,10 @@ def owner(point: str, pipeline: Pipeline) -> tuple[Any, str]:
         "sink": (Live, "write"),
         "checkpoint": (worker, "write"),
         "trim": (Journal, "trim"),
+        "evict": (Evicted, "add"),
+        "return": (Evicted, "take"),
+        "prune": (Evicted, "_delete"),
+        "settle": (Evicted, "settle"),
     }[point]
 
 

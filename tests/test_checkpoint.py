@@ -10,7 +10,7 @@ from stream_processor import checkpoint as files
 from stream_processor.checkpoint import Checkpoint, CheckpointRefused, Part
 from stream_processor.key import key_file, signing_key
 from stream_processor.snapshot import capture, restore
-from tests.streams import COMPILED, RIVER, pipeline, stream
+from tests.streams import COMPILED, RIVER, pipeline, share_evicted, stream
 from tests.test_walk import run, state, told
 
 KEY = b"k" * 32
@@ -100,6 +100,7 @@ def test_a_restored_walk_goes_on_identically(tmp_path: Path, model: str) -> None
     """Half a stream, a checkpoint on disk, a new process's walk, the other half: the same bits."""
     readings = stream(1_500, 11)
     whole, first, second = pipeline(model), pipeline(model), pipeline(model)
+    share_evicted(tmp_path, first, second)
     expected = run(whole, readings, [700])
     begun = run(first, readings.part(0, 700), [])
     written(tmp_path / "c", capture(first.walk, NOW, {"journal": 42}))

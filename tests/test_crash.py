@@ -7,10 +7,11 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from stream_processor.settings import load
 from stream_processor.worker import CHECKPOINT, Worker
 from streamgauge.delivery import Delivery
 from streamgauge.plugins import load as load_plugin
-from tests.crashing import KEPT, POINTS, Processes, link_all, processes
+from tests.crashing import EVICTIONS, KEPT, POINTS, Processes, link_all, processes
 from tests.services.kafka import new_topic, shared
 from tests.services.mosquitto import mosquitto
 from tests.services.ports import wait_for
@@ -37,6 +38,13 @@ KILLS = 50
 DEVICES = 8
 LATER = 40
 """Readings that are sent before the label of a reading is."""
+SHIFT = 800
+"""Readings after which the other half of the devices comes, where they take turns."""
+COMING = {
+    "[devices]": '[devices]\nevict_after = "300ms"\nmax_ahead = "100ms"',
+    'horizons = ["3s"]': 'horizons = ["1s"]\ntolerance = "100ms"',
+}
+"""What lets a device be evicted soon after its last reading: nothing may be due to it then."""
 PAUSE = 0.004
 """Seconds between two readings: a load that all tasks together keep up with."""
 CONFIG = """
@@ -123,6 +131,10 @@ class Load:
     send: Any
     """Called with "reading" or "label", the device and the payload."""
     sent: int = 0
+    order: Callable[[int], int] = int
+    """Which reading is sent as the how manieth."""
+    whole: int = 1
+    """It ends with a multiple of so many readings."""
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
@@ -130,11 +142,13 @@ class Load:
             self.one()
 
     def one(self) -> None:
-        k, self.sent = self.sent, self.sent + 1
+        number, self.sent = self.sent, self.sent + 1
+        k = self.order(number)
         self.send("reading", f"d{k % DEVICES}", reading(k))
-        if k >= LATER:
-            for payload in labels_of(k - LATER):
-                self.send("label", f"d{(k - LATER) % DEVICES}", payload)
+        if number >= LATER:
+            earlier = self.order(number - LATER)
+            for payload in labels_of(earlier):
+                self.send("label", f"d{earlier % DEVICES}", payload)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -145,23 +159,28 @@ class Load:
         finally:
             self._stop.set()
             thread.join()
+            while self.sent % self.whole:
+                self.one()
 
 
-def kills(number: int, seed: int) -> Iterator[tuple[str, int, str]]:
+def kills(number: int, seed: int, among: Sequence[str] = POINTS) -> Iterator[tuple[str, int, str]]:
     """Points, counts and moments: every point equally often, in a random order."""
     chance = random.Random(seed)
-    points = [POINTS[k % len(POINTS)] for k in range(number)]
+    points = [among[k % len(among)] for k in range(number)]
     chance.shuffle(points)
     most = {"checkpoint": 2, "trim": 2, "sink": 8, "acknowledge": 25, "journal": 25}
+    most |= {"evict": 2, "return": 6, "prune": 3, "settle": 2}
     for point in points:
         moments = ("before", "after", "torn") if point == "journal" else ("before", "after")
         yield point, chance.randint(1, most.get(point, 60)), chance.choice(moments)
 
 
-def crash(service: Service, load: Load, started: Processes, number: int) -> None:
+def crash(
+    service: Service, load: Load, started: Processes, number: int, among: Sequence[str] = POINTS
+) -> None:
     """Start and be killed so many times under load, then work all of it off and stop."""
     with load.running():
-        for point, count, moment in kills(number, 7):
+        for point, count, moment in kills(number, 7, among):
             started.launch(point, count, moment)
             code = started.ended()
             assert code == -signal.SIGKILL, (point, count, moment, code, service.errors)
@@ -203,6 +222,14 @@ class Again:
         worker = Worker(self.pipeline, [source], [], self.journal, folder, key, time_ns)
         worker.recover()
         self.journal.close()
+
+    def recall(self) -> None:
+        """Bring back what was evicted."""
+        walk = self.pipeline.walk
+        self.evictions = walk.eviction.store.at
+        for k in range(DEVICES):
+            walk.stages.devices.recall(f"d{k}")
+        walk.open()
 
     def more(self) -> Any:
         """What comes of a thousand further readings and labels, as bits: models that only River
@@ -249,6 +276,8 @@ def assert_nothing_lost_or_learned_twice(service: Service, load: Load) -> None:
     survivor, whole = Again(service, service.state), uninterrupted(service)
     assert (service.state / CHECKPOINT).exists()
     assert survivor.journal.first > 0, "nothing was ever trimmed, so the log proved nothing"
+    for one in (survivor, whole):
+        one.recall()
     assert state(survivor.pipeline) == state(whole.pipeline)
     devices = survivor.pipeline.walk.stages.devices
     assert devices.snapshot() == whole.pipeline.walk.stages.devices.snapshot()
@@ -266,11 +295,16 @@ def assert_nothing_lost_or_learned_twice(service: Service, load: Load) -> None:
 
 
 @contextmanager
-def over_mqtt(folder: Path, duplicates: str = "time") -> Iterator[tuple[Service, Load, Processes]]:
+def over_mqtt(
+    folder: Path, duplicates: str = "time", changed: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[Service, Load, Processes]]:
     """A service on a real Mosquitto, and what publishes to it with QoS 1."""
     with mosquitto(folder / "broker") as broker:
         source = MQTT.format(url=broker.url)
-        service = Service(folder / "service", text(source, "labels/+", duplicates), every="150ms")
+        config = text(source, "labels/+", duplicates)
+        for old, new in changed.items():
+            config = config.replace(old, new)
+        service = Service(folder / "service", config, every="150ms")
         client = Client(CallbackAPIVersion.VERSION2)
         client.max_inflight_messages_set(200)
         client.connect("127.0.0.1", broker.port)
@@ -342,6 +376,21 @@ def test_without_dedupe_the_same_kills_are_noticed(tmp_path: Path) -> None:
             assert_nothing_lost_or_learned_twice(service, load)
         learned = Again(service, service.state).pipeline.board.counts()["readings"]["admitted"]
         assert learned > load.sent
+
+
+def in_shifts(number: int) -> int:
+    """Half of the devices have two hundred readings each, then the other half theirs."""
+    shift, at = divmod(number, SHIFT)
+    return shift // 2 * 2 * SHIFT + at // 4 * DEVICES + shift % 2 * 4 + at % 4
+
+
+@pytest.mark.slow
+def test_devices_that_are_evicted_meanwhile_are_not_lost_or_learned_twice(tmp_path: Path) -> None:
+    """Killed while devices leave and come back, 15 times, over MQTT with QoS 1."""
+    with over_mqtt(tmp_path, changed=COMING) as (service, load, started):
+        load.order, load.whole = in_shifts, 2 * SHIFT
+        crash(service, load, started, 15, EVICTIONS)
+        assert_nothing_lost_or_learned_twice(service, load)
 
 
 def test_every_point_is_killed_at_least_five_times() -> None:

@@ -19,6 +19,7 @@ from streamgauge.devices import Devices
 from streamgauge.schema import Channel, Schema
 from streamgauge.state import reset_rows, take_rows
 from streamgauge.tags import Tags, read_tags
+from tests.streams import share_evicted
 
 SECOND = 10**6
 BEGIN = 1_772_366_400 * SECOND
@@ -168,7 +169,7 @@ limit = 8
 tags = { of = ["depth"] }
 group = [
   { of = ["heat"], by = "site", stats = ["from_mean", "median"], at_most = "1m" },
-  { of = ["heat", "load"], stats = ["mean"] },
+  { of = ["heat", "load"], stats = ["mean"], at_most = "90s" },
 ]
 [tasks.heat]
 target = "heat"
@@ -220,6 +221,7 @@ def test_groups_hold_through_batches_evictions_and_restarts(configured: Path) ->
     wanted = everything(whole)
     assert everything(single) == wanted
     first, second = Pipeline.from_toml(configured), Pipeline.from_toml(configured)
+    share_evicted(configured.parent, first, second)
     fed(first, readings.part(0, 240), 7)
     restore(second.walk, capture(first.walk, {}, {}))
     fed(second, readings.part(240, 480), 11)
@@ -236,13 +238,16 @@ def test_groups_hold_through_batches_evictions_and_restarts(configured: Path) ->
 
 
 def test_an_evicted_device_leaves_its_group(configured: Path) -> None:
-    """At once, though its last value is not too old yet: its row may be another's soon."""
+    """Its row may be another's soon; it stays for as long as its last value counts."""
     made = Pipeline(load_text(CONFIG.replace('"1m"', '"1h"'), configured, {}, for_replay=True))
     made.feed(Delivery(readings=recorded(20)))
     groups = [block for name, block in made.walk.blocks.items() if name.endswith(".groups")]
     assert len(groups) == 2
     assert all(block.array.any() for block in groups)
-    made.feed(Delivery(clock=made.walk.clock + BEGIN + 3600 * SECOND))
+    made.feed(Delivery(clock=BEGIN + 3600 * SECOND))
+    assert made.walk.stages.devices.known > 0
+    assert all(block.array.any() for block in groups)
+    made.feed(Delivery(clock=BEGIN + 2 * 3600 * SECOND))
     assert made.walk.stages.devices.known == 0
     assert not any(block.array.any() for block in groups)
 

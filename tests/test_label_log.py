@@ -23,7 +23,7 @@ from streamgauge.brokers import meet
 from streamgauge.delivery import Delivery
 from streamgauge.output import Output
 from tests.services.stand import Stand
-from tests.streams import BEGIN, COMPILED, RIVER, SECOND
+from tests.streams import BEGIN, COMPILED, RIVER, SECOND, share_evicted
 from tests.test_walk import state, told
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "labels.toml"
@@ -170,12 +170,14 @@ def test_one_message_at_a_time_and_a_restart_are_the_same_as_all_at_once(tmp_pat
     whole = pipeline()
     expected = run(whole, deliveries(messages, []))
     made, outputs = pipeline(), []
+    share_evicted(tmp_path, made)
     for k, delivery in enumerate(deliveries(messages, list(range(1, 900)))):
         outputs += run(made, [delivery])
         if k % 200 == 199:
             saved = capture(made.walk, {"d": 1}, {})
             files.write(tmp_path / "c", saved.facts, saved.parts, b"k" * 32)
             made = pipeline()
+            share_evicted(tmp_path, made)
             restore(made.walk, files.read(tmp_path / "c", b"k" * 32))
     assert told(outputs) == told(expected)
     assert state(made) == state(whole)

@@ -211,9 +211,9 @@ def test_expire_settles_what_a_silent_device_owes() -> None:
     data = (rows, time, np.array([1.0]), np.zeros(1, np.uint8))
     _, _, join = run(data, LANES[:2], [], 100)
     schedule = Schedule(10, 1)
+    assert join.owes(np.zeros(1, np.int64)).tolist() == [True]
     assert join.expire(10**15 + AHEAD + 5 * SECOND, 0, 1, schedule) == 1
     assert schedule.n == 0
     assert join.expire(10**15 + AHEAD + 5 * SECOND + 1, 0, 1, schedule) == 1
     assert schedule.codes[: schedule.n, [STEP, LANE]].tolist() == [[int(Step.EXPIRE), 0]]
-    assert join.drop(10**15, 0, schedule) == 1
-    assert schedule.codes[: schedule.n, LANE].tolist() == [1]
+    assert join.owes(np.zeros(1, np.int64)).tolist() == [False]

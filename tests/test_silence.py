@@ -134,15 +134,28 @@ def test_a_device_is_judged_by_its_own_clock() -> None:
     assert [event[1:4] for event in told(made)] == [("a", "", day + 10), ("b", "", 10.0)]
 
 
-def test_an_evicted_device_is_forgotten() -> None:
-    """It is neither silent any more, nor does it return when it is new."""
+def test_an_evicted_device_returns_from_its_silence() -> None:
+    """Nobody counts it as silent while it is away."""
     made = pipeline()
     made.feed(readings(("a", 0, 0, 1.0, 1.0)))
     made.feed(tick(130))
     assert [event[0] for event in told(made)] == ["SILENT", "SILENT", "EVICTED"]
     assert made.board.counts()["devices_silent"] == 0
     made.feed(readings(("a", 131, 131, 1.0, 1.0)))
-    assert told(made) == []
+    assert [event[:3] for event in told(made)] == [("RETURNED", "a", ""), ("RETURNED", "a", "heat")]
+
+
+def test_a_device_stays_until_its_silence_was_told() -> None:
+    """It is evicted once nothing more is to be said of it."""
+    made = pipeline(CONFIG.replace('evict_after = "2h"', 'evict_after = "6m"'))
+    made.feed(readings(("a", 0, 0, 1.0, 1.0)))
+    made.feed(tick(9))
+    made.feed(tick(11))
+    assert [event[:3] for event in told(made)] == [
+        ("SILENT", "a", "heat"),
+        ("SILENT", "a", ""),
+        ("EVICTED", "a", ""),
+    ]
 
 
 def test_a_restart_in_a_silence_goes_on_with_it() -> None:

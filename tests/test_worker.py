@@ -15,6 +15,7 @@ import pytest
 from ingest.journal import Journal
 from stream_processor import worker
 from stream_processor.checkpoint import CheckpointRefused
+from stream_processor.evicted import FILE
 from stream_processor.pipeline import Pipeline
 from stream_processor.rounds import parts
 from stream_processor.settings import load_text
@@ -188,6 +189,42 @@ def test_a_killed_worker_goes_on_from_checkpoint_and_journal(tmp_path: Path, mod
     second.work(range(80, 120))
     second.worker.stop()
     assert state(second.pipeline) == state(whole.pipeline)
+
+
+def test_idle_devices_are_beside_the_checkpoint_and_missed_there(tmp_path: Path) -> None:
+    """They come back after a restart; without their file the start is refused, unless they are to
+    begin anew."""
+    config = CONFIG + '[devices]\nevict_after = "1m"\n'
+
+    def known() -> int:
+        return stand.pipeline.walk.stages.devices.known
+
+    def readings() -> list[int]:
+        views = [stand.pipeline.board.device(f"d{k}") for k in range(2)]
+        return [view.readings for view in views if view is not None]
+
+    stand = Stand(tmp_path, config=config).start()
+    stand.work(range(40))
+    stand.now += 3_600 * SECOND
+    wait_for(lambda: not known())
+    stand.worker.stop()
+    stand = Stand(tmp_path, config=config).start()
+    assert not known()
+    assert len(stand.pipeline.walk.eviction.store) == 2
+    stand.work(range(40, 44))
+    assert readings() == [22, 22]
+    stand.now += 7_200 * SECOND
+    wait_for(lambda: not known())
+    stand.worker.stop()
+    (tmp_path / FILE).unlink()
+    stand = Stand(tmp_path, config=config)
+    with pytest.raises(CheckpointRefused, match=r"evicted\.db has no state of 2 of 2 idle dev"):
+        stand.start()
+    stand.worker.stop()
+    stand = Stand(tmp_path, config=config).start(accept=True)
+    stand.work(range(44, 48))
+    assert readings() == [2, 2]
+    stand.worker.stop()
 
 
 def test_results_after_a_restart_carry_the_same_places(tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ class _Group:
         values = tags.values[by] if by else ("",)
         self.made_for = list(values)
         """A group's state is known by the place of its value among these."""
+        self.known_for = int(at_most)
         members = Block([Field("members", (len(of), MEMBER))], capacity)
         fields = [Field("groups", (len(of), ROOT + ranked))]
         groups = Block(fields, max(1, len(values)), keys=Keys.GROUP if by else Keys.FLEET)

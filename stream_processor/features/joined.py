@@ -113,8 +113,3 @@ class _Joined:
         """See `stream_processor.operator.Operator`."""
         columns = (batch.row, batch.time, batch.verdict, batch.values, features.x)
         return Call(_look_up, (Now.N, *columns, *self._bound))
-
-    def evict(self, rows: Ints) -> None:
-        """Forget the other device's values with it."""
-        if self._other[0] in rows:
-            self._state.reset(np.zeros(1, np.int64))

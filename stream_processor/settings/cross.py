@@ -101,7 +101,7 @@ def _check_arrangement(settings: Settings, findings: Findings) -> None:
     if devices.evict_after is not None and devices.evict_after <= waits:
         findings.add(
             ("devices", "evict_after"),
-            "a device would be forgotten while its readings wait for others",
+            "a device would be evicted while its readings wait for others",
             f"write more than {text(waits)}",
         )
 

@@ -85,6 +85,7 @@ class DeviceSettings:
     max_skew: Duration = 60 * 10**6
     """How far a device's clock may be from ours before it counts as wrong."""
     evict_after: Ever = None
+    """How long a device may be idle before its state leaves the memory; it comes back with it."""
     tags: TableSettings | None = None
     """What is known of the devices beforehand: site, type and the like."""
     silent_after: Ever = None

@@ -70,6 +70,8 @@ class StateSettings:
     journal_max: JournalSize = 5 * 10**9
     durability: Literal["process", "power"] = "process"
     """What an acknowledged reading survives: the end of the process, or a loss of power."""
+    evicted_max: Size = 10 * 10**9
+    """State that is kept of evicted devices; beyond it those evicted first are forgotten."""
     wait_for_sinks: Duration = 10 * 60 * 10**6
     """How long a checkpoint waits for sinks that do not take results: after it, what waits for them
     is lost if the process is killed. It always waits for the history."""

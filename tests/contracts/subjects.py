@@ -473,6 +473,8 @@ SUBJECTS = (
             f"{keys}, {', '.join(options)}",
             partial(_among_devices, name, options),
             keys,
+            # What a device said that others look at stays said when it leaves.
+            learned=name == "joined",
             outcomes={"remembers": _remembers} if name != "tags" else {},
         )
         for name, keys, options in _AMONG_DEVICES

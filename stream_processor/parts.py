@@ -1,0 +1,67 @@
+"""State of device rows, or what all share, as parts of a checkpoint, and back."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+from models.learner import Learner
+from stream_processor.checkpoint import Part
+from stream_processor.moved import Moved
+from streamgauge.arrays import Ints
+from streamgauge.schedule import Lane
+from streamgauge.state import Block, Keys, take_rows
+
+__all__ = ["Models", "dumped", "models_of", "put", "taken"]
+
+Models = Mapping[str, Learner]
+"""By the name of their lane."""
+
+
+def models_of(learners: Sequence[Learner], lanes: Sequence[Lane], keys: Keys) -> Models:
+    """Learners whose models only their own library understands: one per device, or the fleet's."""
+    return {
+        lanes[one.lane].name: one
+        for one in learners
+        if one.blobs is not None and getattr(one, "keys", Keys.DEVICE) is keys
+    }
+
+
+def dumped(models: Models, rows: Ints) -> dict[str, list[bytes]]:
+    """Their pickles, one per row."""
+    return {name: one.blobs.dump(rows) for name, one in models.items() if one.blobs is not None}
+
+
+def taken(blocks: Mapping[str, Block], models: Models, rows: Ints) -> Part:
+    """A copy of these device rows in blocks and models that are kept by device."""
+    return Part(rows, take_rows(blocks, rows), dumped(models, rows))
+
+
+def put(
+    blocks: Mapping[str, Block],
+    models: Models,
+    part: Part,
+    moved: Moved | None,
+    kept: Collection[str] | None,
+) -> None:
+    """Write a part into blocks and models of its keys, at its rows.
+
+    `moved` says where arrays belong in another configuration, `kept` which lanes have their models
+    still; None: the same, all.
+    """
+    keys = Keys.FLEET if part.rows is None else Keys.DEVICE
+    for name, block in blocks.items():
+        if (block.keys is Keys.DEVICE) != (keys is Keys.DEVICE):
+            continue
+        if moved is None:
+            names = {key: f"{name}.{key}" for key in ("rows", "depth")}
+            saved = {key: part.arrays[own] for key, own in names.items() if own in part.arrays}
+        else:
+            found = moved.arrays(name, block, part.arrays)
+            if found is None:
+                continue
+            saved = found
+        block.put(np.arange(block.capacity) if part.rows is None else part.rows, saved)
+    rows = np.zeros(1, np.int64) if part.rows is None else part.rows
+    for name, one in models.items():
+        if one.blobs is not None and (kept is None or name in kept):
+            one.blobs.load(rows, part.blobs[name])
