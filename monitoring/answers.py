@@ -15,7 +15,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from monitoring import class_scores
+from monitoring import calibration, class_scores
+from monitoring.calibration import calibrate, learn
 from monitoring.class_scores import tally
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
@@ -46,7 +47,7 @@ MOST_CLUSTERS = 50
 # What a lane's answer is, and the columns of its parameters.
 NUMBER, CLASS, SCORE, GROUP = 0.0, 1.0, 2.0, 3.0
 _MEANS = {"classification": CLASS, "anomaly": SCORE, "clustering": GROUP}
-P_MEANS, P_FIRST, P_PARTS, P_KEEP = range(4)
+P_MEANS, P_FIRST, P_PARTS, P_KEEP, P_CALIBRATE = range(5)
 
 _PREDICT = int(Step.PREDICT)
 _EXPIRE = int(Step.EXPIRE)
@@ -81,8 +82,8 @@ def squared(chances: Floats, first: int, classes: int, label: int) -> float:
 @kernel
 def judge(
     codes: Ints, numbers: Floats, parts: Floats, device: Floats, pending: Floats, fleet: Floats,
-    lanes: Floats, made: Ints, told: Floats, shares: Floats, log: Ints, log_numbers: Floats,
-    count: Ints, n: int, at: int,
+    powers: Floats, used: Floats, lanes: Floats, made: Ints, told: Floats, shares: Floats,
+    log: Ints, log_numbers: Floats, count: Ints, n: int, at: int,
 ) -> None:  # fmt: skip
     """Complete steps 0 to n, whose records end before row `at`."""
     total = len(lanes)
@@ -101,6 +102,9 @@ def judge(
         cell = device[d]
         if codes[i, STEP] == _PREDICT:
             served = made[r, out.STATUS] == _PENDING
+            if served and lanes[lane, P_CALIBRATE] == 1.0:
+                power = calibrate(powers[d], lane, total, parts[i, :own])
+                used[slot, d, lane] = power
             for k in range(own):
                 part = parts[i, k] if served else np.nan
                 pending[slot, d, first + k] = part
@@ -130,9 +134,13 @@ def judge(
                 if numbers[i, RESIDUAL] == numbers[i, RESIDUAL]:
                     numbers[i, RESIDUAL] = wrong
                 chance = pending[slot, d, first + int(label)]
+                sure = pending[slot, d, first + int(value)]
+                if lanes[lane, P_CALIBRATE] == 1.0:
+                    waited = pending[slot, d, first : first + own]
+                    learn(powers[d], lane, total, waited, used[slot, d, lane], int(label))
                 place = (CLASSES * total + lane, total, own, counts + first, width)
                 brier = squared(pending[slot, d], first, own, int(label))
-                told_as = (int(label), int(value), chance, brier, numbers[i, BASE])
+                told_as = (int(label), int(value), chance, sure, brier, numbers[i, BASE])
                 tally(cell, *place, *told_as, lanes[lane, P_KEEP])
                 tally(fleet, *place, *told_as, lanes[lane, P_KEEP])
                 pair = (first + int(label)) * (width // total) + int(value)
@@ -165,24 +173,29 @@ class Answers:
             [Field("parts", shape, along="lanes", padded=True)], capacity, layers=max(2, pending)
         )
         waiting.depth = device.view("slots")
+        used = Block([Field("power", (count,), along="lanes")], capacity, layers=max(2, pending))
+        used.depth = device.view("slots")
+        powers = Block([Field(k, (count,), along="lanes") for k in calibration.FIELDS], capacity)
         pairs = Field("confusion", (count, most, most), along="lanes", padded=True)
         fleet = Block([*rows, Field("slots"), pairs], 1, keys=Keys.FLEET)
         self.blocks: Mapping[str, Block] = {
-            "answers": device, "parts": waiting, "answers.fleet": fleet
+            "answers": device, "parts": waiting, "answers.fleet": fleet, "calibration": powers,
+            "powers": used,
         }  # fmt: skip
         self._parameters = np.array(
             [
-                [_MEANS.get(lane.kind, NUMBER), k * most, lane.parts, keep]
+                [_MEANS.get(lane.kind, NUMBER), k * most, lane.parts, keep, lane.calibrate]
                 for k, lane in enumerate(lanes)
             ],
             np.float64,
-        ).reshape(count, 4)  # fmt: skip
+        ).reshape(count, 5)  # fmt: skip
 
     def call(self, schedule: Schedule, codes: Ints, numbers: Floats, parts: Floats) -> Call:
         """Complete the records of the schedule's STEPS, which end at row AT of the columns."""
         given = (schedule.codes, schedule.numbers, schedule.parts)
         state = (self.blocks["answers"].array, self.blocks["parts"].stack,
-                 self.blocks["answers.fleet"].array[0], self._parameters)  # fmt: skip
+                 self.blocks["answers.fleet"].array[0], self.blocks["calibration"].array,
+                 self.blocks["powers"].stack, self._parameters)  # fmt: skip
         log = (self._log, self._log_numbers, self._logged)
         return Call(judge, (*given, *state, codes, numbers, parts, *log, Now.STEPS, Now.AT))
 

@@ -16,16 +16,18 @@ __all__ = ["COLUMNS", "COUNTS", "FIELDS", "combined", "per_class", "summary", "t
 
 FIELDS = (
     "chances", "log_loss", "majority_hits", "base_labels", "base_hits", "brier", "decayed_weight",
-    "decayed_accuracy",
+    "decayed_accuracy", *(f"gap_{k}" for k in range(10)),
 )  # fmt: skip
 """Numbers of a lane."""
-CHANCES, LOSS, MAJORITY, BASE_LABELS, BASE_HITS, BRIER, DECAYED_WEIGHT, DECAYED = range(len(FIELDS))
+CHANCES, LOSS, MAJORITY, BASE_LABELS, BASE_HITS, BRIER, DECAYED_WEIGHT, DECAYED, GAPS = range(9)
+BINS = len(FIELDS) - GAPS
+"""Of probabilities: by how much hits were more than was to be expected."""
 COUNTS = ("seen", "answered", "hits")
 """Numbers of a class: as a label, as an answer, as both."""
 SEEN, ANSWERED, HITS = range(len(COUNTS))
 COLUMNS = ("accuracy", "balanced_accuracy", "f1_macro", "kappa", "log_loss", "majority_accuracy",
            "persistence_accuracy", "precision_macro", "recall_macro", "f1_weighted", "mcc", "brier",
-           "decayed_accuracy")  # fmt: skip
+           "decayed_accuracy", "calibration_error")  # fmt: skip
 """The scores, in the order of `SCORE_COLUMNS`."""
 
 LEAST = 1e-15
@@ -34,11 +36,11 @@ LEAST = 1e-15
 @kernel
 def tally(
     cell: Floats, first: int, stride: int, classes: int, counts: int, width: int, label: int,
-    answer: int, chance: float, brier: float, base: float, keep: float,
+    answer: int, chance: float, sure: float, brier: float, base: float, keep: float,
 ) -> None:  # fmt: skip
     """Count one label, in event order; in the decayed accuracy it weighs `keep` times as much as
-    the next one. The lane's FIELDS are `first + k * stride`, the COUNTS of its classes
-    `counts + k * width + class`."""
+    the next one. `chance` is the probability of the label, `sure` that of the answer. The lane's
+    FIELDS are `first + k * stride`, the COUNTS of its classes `counts + k * width + class`."""
     often = 0
     for k in range(1, classes):
         if cell[counts + k] > cell[counts + often]:
@@ -58,6 +60,9 @@ def tally(
         n = cell[first + CHANCES * stride]
         cell[first + LOSS * stride] += (loss - cell[first + LOSS * stride]) / n
         cell[first + BRIER * stride] += (brier - cell[first + BRIER * stride]) / n
+        if 0.0 <= sure <= 1.0:
+            gap = GAPS + min(int(sure * BINS), BINS - 1)
+            cell[first + gap * stride] += right - sure
     if base == base:
         cell[first + BASE_LABELS * stride] += 1.0
         if base == label:
@@ -99,7 +104,8 @@ def summary(fields: Floats, counts: Floats) -> list[float]:
     Accuracy, balanced accuracy, precision, recall, F1, Cohen's kappa and Matthews' coefficient are
     River's; the log loss is in nats. The Brier score is the mean squared distance of the
     probabilities from the label as 0 and 1 (Brier 1950), of two classes half of it, as scikit-learn
-    has it.
+    has it. The calibration error is that of the answers' probabilities in ten bins (Naeini, Cooper
+    and Hauskrecht, 2015, "Obtaining Well Calibrated Probabilities Using Bayesian Binning").
     """
     seen, answered, hits = counts
     n = seen.sum()
@@ -125,4 +131,5 @@ def summary(fields: Floats, counts: Floats) -> list[float]:
         _matthews(counts),
         float(fields[BRIER]) if fields[CHANCES] else math.nan,
         float(fields[DECAYED]),
+        float(np.abs(fields[GAPS:]).sum() / fields[CHANCES]) if fields[CHANCES] else math.nan,
     ]

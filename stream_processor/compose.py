@@ -175,6 +175,7 @@ def _lanes(
                 parts=_parts(task, settings),
                 interval=task.interval if task.kind in ("forecast", "regression") else 0.0,
                 by_itself=task.by_itself,
+                calibrate=task.calibrated,
                 alarm_every=task.alarm_every,
                 causes=_causes(task, inputs, names, channels),
             )

@@ -46,6 +46,7 @@ SCORE_COLUMNS = (
     "mcc",
     "brier",
     "decayed_accuracy",
+    "calibration_error",
     "rolling_accuracy",
     "rolling_roc_auc",
     "rolling_pr_auc",
@@ -54,9 +55,10 @@ SCORE_COLUMNS = (
 value on the very same labels; `rolling_*` covers the last labels (`scores.window`), in
 `decayed_*` the weight of a label halves with every `scores.half_life` labels. Errors are of
 forecasts and regressions, MAPE and sMAPE in percent, and so are the share of labels within their
-interval and its mean width; accuracies, precision, recall, F1, kappa, MCC, Brier score and log loss
-(in nats) of classifications, beside the accuracies of the class seen most often and of the last
-known one; the ROC AUC and PR AUC (average precision) of anomaly scores with labels."""
+interval and its mean width; accuracies, precision, recall, F1, kappa, MCC, Brier score, log loss
+(in nats) and calibration error of classifications, beside the accuracies of the class seen most
+often and of the last known one; the ROC AUC and PR AUC (average precision) of anomaly scores with
+labels."""
 
 
 @dataclass(frozen=True, slots=True)

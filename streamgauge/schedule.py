@@ -70,6 +70,8 @@ class Lane:
     by_itself: bool = False
     """The model learns each reading when it answers it; a label is for the scores, if one comes."""
 
+    calibrate: bool = False
+    """Probabilities of classes are moved to how labels fall."""
     alarm_every: float = 0.0
     """Microseconds in which a device may have one alarm; 0: there are none."""
     causes: tuple[str, ...] = ()

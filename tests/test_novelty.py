@@ -207,8 +207,7 @@ def scored(name: str) -> pd.DataFrame:
     found = found[["device", "made_at", "score"]].drop_duplicates(["device", "made_at"])
     when = pd.to_datetime(data["time"], utc=True).astype("datetime64[us, UTC]")
     found = found.assign(made_at=found["made_at"].astype("datetime64[us, UTC]"))
-    keys = {"left_on": ["device", "made_at"], "right_on": ["device", "made_at"], "how": "left"}
-    joined = data.assign(made_at=when).merge(found, **keys)  # type: ignore[arg-type]
+    joined = data.assign(made_at=when).merge(found, on=["device", "made_at"], how="left")
     return joined.assign(score=joined["score"].astype(float).fillna(0.0))
 
 

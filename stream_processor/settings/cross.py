@@ -180,6 +180,8 @@ def _check_task(
         _check_model(task, channels, (*path, "model"), findings)
     elif not broken:
         _check_unnamed(task, path, findings)
+    if task.calibrate and task.kind != "classification":
+        findings.add((*path, "calibrate"), "it is for tasks of kind classification", "remove it")
     if task.alarms and task.kind != "anomaly":
         findings.add((*path, "alarms"), "it is for tasks of kind anomaly", "remove it")
     if task.learn_after and (task.model or task.kind != "anomaly"):

@@ -118,6 +118,9 @@ class TaskSettings:
     learn_after: Duration | None = None
     """Of an anomaly task that names no model: for how long something must be strange before it is
     learned. None: LEARN_AFTER."""
+    calibrate: bool | None = None
+    """Of classifications: whether probabilities are moved to how labels fall. None: where no model
+    is named, so that named ones say what River's say."""
     select: SelectSettings | None = None
     scope: Scope = "device"
     label: LabelSettings | None = None
@@ -152,6 +155,12 @@ class TaskSettings:
         if self.kind != "anomaly":
             return 0.0
         return ALARM_EVERY if self.alarms is None else self.alarms
+
+    @property
+    def calibrated(self) -> bool:
+        """True when probabilities of classes are moved to how labels fall."""
+        wanted = not self.model if self.calibrate is None else self.calibrate
+        return wanted and self.kind == "classification"
 
     def tolerance_of(self, horizon: Span) -> int:
         """Microseconds after the horizon in which a reading still is the label.
