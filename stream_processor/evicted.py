@@ -11,7 +11,7 @@ import json
 import sqlite3
 import weakref
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,11 +86,13 @@ class Evicted:
         return len(self._live)
 
     def open(self, path: Path, key: bytes) -> None:
-        """Keep records in this file from now on; CheckpointRefused where it is not one of them."""
+        """Keep records in this file, which is made with the first of them; CheckpointRefused where
+        it is no such file."""
         self.close()
         self._path, self._key = path, key
-        with self._reading():
-            self._connect(str(path))
+        if path.exists():
+            with self._reading():
+                self._connect()
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -100,9 +102,9 @@ class Evicted:
         except sqlite3.DatabaseError as refused:
             raise self._refused(f"cannot be read ({refused})") from None
 
-    def _connect(self, name: str) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         file = sqlite3.connect(
-            name, timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            self._path or "", timeout=PATIENCE, isolation_level=None, check_same_thread=False
         )
         weakref.finalize(self, file.close)
         self._file = file
@@ -112,8 +114,9 @@ class Evicted:
         # A commit waits for no disk: `settle` does, before the checkpoint that counts on it.
         for setting in ("journal_mode = wal", "synchronous = normal", "wal_autocheckpoint = 0"):
             file.execute(f"pragma {setting}").fetchall()
-        file.executescript(TABLES)
-        file.execute(f"pragma user_version = {FORMAT}")
+        if not version:
+            file.executescript(TABLES)
+            file.execute(f"pragma user_version = {FORMAT}")
         return file
 
     def close(self) -> None:
@@ -183,13 +186,13 @@ class Evicted:
         """Delete what no checkpoint needs any more."""
         gone = [number for at, number in self._dead if at <= self._durable]
         # On a full disk they stay until there is room.
-        if gone and self._delete(gone):
+        if self._delete(gone):
             for _ in gone:
                 self._dead.popleft()
 
-    def _delete(self, numbers: Iterable[int]) -> bool:
+    def _delete(self, numbers: Sequence[int]) -> bool:
         """Whether these records could be deleted."""
-        if self._file is None:
+        if not numbers:
             return True
         try:
             with self._writing() as file:
@@ -204,7 +207,7 @@ class Evicted:
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it or nothing."""
-        file = self._file or self._connect("")
+        file = self._file or self._connect()
         file.execute("begin immediate")
         try:
             yield file
@@ -252,7 +255,7 @@ class Evicted:
             return []
         kept = {record.number for record in self._live.values()}
         numbers = self._file.execute("select number from devices").fetchall()
-        if not self._delete(number for (number,) in numbers if number not in kept):
+        if not self._delete([number for (number,) in numbers if number not in kept]):
             raise OSError(self.trouble)
         used = "select facts from origins where number in (select origin from devices)"
         return [facts for (facts,) in self._file.execute(used).fetchall()]

@@ -61,10 +61,9 @@ RIVER = (
 )
 
 
-def share_evicted(folder: Path, *pipelines: Pipeline) -> None:
-    """Let these keep the state of evicted devices in one file, as processes one after another."""
-    for made in pipelines:
-        made.walk.eviction.store.open(folder / FILE, b"k" * 32)
+def share_evicted(folder: Path, made: Pipeline) -> None:
+    """Let it keep the state of evicted devices where the one before it did."""
+    made.walk.eviction.store.open(folder / FILE, b"k" * 32)
 
 
 def pipeline(

@@ -100,10 +100,11 @@ def test_a_restored_walk_goes_on_identically(tmp_path: Path, model: str) -> None
     """Half a stream, a checkpoint on disk, a new process's walk, the other half: the same bits."""
     readings = stream(1_500, 11)
     whole, first, second = pipeline(model), pipeline(model), pipeline(model)
-    share_evicted(tmp_path, first, second)
+    share_evicted(tmp_path, first)
     expected = run(whole, readings, [700])
     begun = run(first, readings.part(0, 700), [])
     written(tmp_path / "c", capture(first.walk, NOW, {"journal": 42}))
+    share_evicted(tmp_path, second)
     assert restore(second.walk, files.read(tmp_path / "c", KEY)) == {"journal": 42}
     rest = run(second, readings.part(700, 1_500), [])
     assert told(begun + rest) == told(expected)

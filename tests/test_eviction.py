@@ -342,7 +342,7 @@ def test_beyond_the_limit_those_evicted_first_are_forgotten(tmp_path: Path) -> N
 def test_a_full_disk_keeps_devices_in_memory(tmp_path: Path) -> None:
     """It says so, loses nothing, and goes on once there is room."""
     process = Process(tmp_path)
-    file: Any = process.store._file
+    file = process.store._connect()
     [(pages,)] = file.execute("pragma page_count").fetchall()
     file.execute(f"pragma max_page_count = {pages}").fetchall()
     readings = shifts(120, 1, devices=3)
@@ -372,7 +372,7 @@ def test_a_full_disk_keeps_records_that_are_needed_no_more(tmp_path: Path) -> No
         process.store._file = file
         process.feed([Delivery(clock=process.made.walk.clock + SECOND)])
         assert "readonly database" in process.store.state()["why"]
-    process.store._connect(str(tmp_path / FILE))
+    process.store._connect()
     process.feed([Delivery(clock=process.made.walk.clock + SECOND)])
     assert sorted(held(process)) == ["d0", "d2"]
 
@@ -405,3 +405,14 @@ def test_a_tick_evicts_so_many_at_a_time(tmp_path: Path, monkeypatch: pytest.Mon
         left.append(process.made.walk.stages.devices.known)
     assert left == [max(0, left[0] - 2 * k) for k in range(4)]
     assert left[0] > 0
+
+
+def test_a_start_that_is_refused_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    """To open it changes nothing, and where there is none none is made."""
+    assert not (Process(tmp_path / "none").folder / FILE).exists()
+    process = idle(tmp_path / "some")
+    process.save()
+    process.store.close()
+    before = (process.folder / FILE).read_bytes()
+    Process(process.folder).store.close()
+    assert (process.folder / FILE).read_bytes() == before

@@ -221,8 +221,9 @@ def test_groups_hold_through_batches_evictions_and_restarts(configured: Path) ->
     wanted = everything(whole)
     assert everything(single) == wanted
     first, second = Pipeline.from_toml(configured), Pipeline.from_toml(configured)
-    share_evicted(configured.parent, first, second)
+    share_evicted(configured.parent, first)
     fed(first, readings.part(0, 240), 7)
+    share_evicted(configured.parent, second)
     restore(second.walk, capture(first.walk, {}, {}))
     fed(second, readings.part(240, 480), 11)
     before, after = everything(first), everything(second)

@@ -116,10 +116,11 @@ def test_it_holds_through_batches_evictions_and_restarts(tmp_path: Path) -> None
     """The station is evicted, another device may get its row, and it returns: the same bits."""
     readings = recorded(240)
     whole, first, second = pipeline(), pipeline(), pipeline()
-    share_evicted(tmp_path, first, second)
+    share_evicted(tmp_path, first)
     wanted = fed(whole, readings, 20)
     assert fed(pipeline(), readings, 1) == wanted
     before = fed(first, readings.part(0, 120), 7)
+    share_evicted(tmp_path, second)
     restore(second.walk, capture(first.walk, {}, {}))
     after = fed(second, readings.part(120, 240), 3)
     assert [a + b for a, b in zip(before, after, strict=True)] == wanted
