@@ -1,10 +1,11 @@
 """River's filters around an anomaly detector: what looks strange may not be learned."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from river import anomaly, base, compose
 
+from models.clip import Clip
 from models.compiled import _pipeline
 from models.compiled._quantile import WIDTH, estimate, learn_value
 from streamgauge.arrays import Floats
@@ -16,12 +17,12 @@ __all__ = [
     "KIND",
     "NONE",
     "SIZE",
+    "Filtered",
     "fields_of",
     "lets_pass",
-    "refusal",
+    "parts",
     "remember",
     "settings_of",
-    "split",
 ]
 
 # Columns of the settings: which filter; its threshold or level; 1 where it protects the detector;
@@ -59,37 +60,53 @@ def remember(settings: Floats, row: Floats, score: float) -> None:
         learn_value(row[int(settings[AT]) :], settings[LEVEL], score)
 
 
-def split(estimator: Any) -> tuple[Any, bool, Any] | str:
-    """(filter or None, whether it has the whole pipeline within it, pipeline without a filter), or
-    why there is no compiled equivalent."""
+class Filtered(NamedTuple):
+    """A detector, what stands before it, and the filter around it (each None where there is none).
+
+    `inside`: the filter has the whole pipeline within it.
+    """
+
+    rule: Any
+    inside: bool
+    scaler: Any
+    clip: Clip | None
+    model: Any
+
+
+def parts(estimator: Any) -> Filtered | str:
+    """The parts of a detector's pipeline, or why it has no compiled equivalent."""
     *before, last = _pipeline.steps(estimator)
-    if not isinstance(last, base.AnomalyFilter):
-        return None, False, estimator
-    inner = last.anomaly_detector
+    rule = last if isinstance(last, base.AnomalyFilter) else None
+    inner = estimator if rule is None else rule.anomaly_detector
+    if rule is not None and before:
+        if type(inner) is compose.Pipeline:
+            return "it has steps both before and within its filter"
+        inner = compose.Pipeline(*before, inner)
     if isinstance(_pipeline.steps(inner)[-1], base.AnomalyFilter):
         return "it has a filter within a filter"
-    if not before:
-        return last, True, inner
-    if type(inner) is compose.Pipeline:
-        return "it has steps both before and within its filter"
-    return last, False, compose.Pipeline(*before, inner)
+    inside = rule is not None and not before
+    reason = _refusal(rule)
+    if reason:
+        return f"it has {reason}"
+    found = _pipeline.parts(inner, real=True)
+    return found if isinstance(found, str) else Filtered(rule, inside, *found)
 
 
-def refusal(found: Any) -> str:
+def _refusal(rule: Any) -> str:
     """Why this filter, or None, has no compiled equivalent; empty if it has one."""
-    if found is not None and type(found) not in FILTERS:
-        return f"filter {type(found).__name__}"
-    seen = type(found) is anomaly.QuantileFilter and found.quantile.get() is not None
+    if rule is not None and type(rule) not in FILTERS:
+        return f"filter {type(rule).__name__}"
+    seen = type(rule) is anomaly.QuantileFilter and rule.quantile.get() is not None
     return "a filter that has learned already" if seen else ""
 
 
-def settings_of(found: Any, at: int, *, inside: bool = False) -> list[float]:
+def settings_of(rule: Any, at: int, *, inside: bool = False) -> list[float]:
     """Settings of a filter, or of None, whose part of the row begins at column `at`."""
-    kind = FILTERS.get(type(found), NONE)
-    level = found.q if kind == QUANTILE else found.threshold if kind == THRESHOLD else 0.0
-    return [kind, level, bool(getattr(found, "protect_anomaly_detector", False)), inside, at]
+    kind = FILTERS.get(type(rule), NONE)
+    level = rule.q if kind == QUANTILE else rule.threshold if kind == THRESHOLD else 0.0
+    return [kind, level, bool(getattr(rule, "protect_anomaly_detector", False)), inside, at]
 
 
-def fields_of(found: Any) -> list[Field]:
+def fields_of(rule: Any) -> list[Field]:
     """The filter's part of a model's row."""
-    return [Field("quantile", (WIDTH,))] if FILTERS.get(type(found)) == QUANTILE else []
+    return [Field("quantile", (WIDTH,))] if FILTERS.get(type(rule)) == QUANTILE else []

@@ -9,7 +9,7 @@ from typing import Any
 
 from river import anomaly, stats
 
-from models.compiled import _filter, _moments, _pipeline
+from models.compiled import _filter, _moments
 from models.compiled._fleet import UNREAL, Fleet
 from models.compiled._moments import AVERAGE, COUNT, SQUARES
 from models.compiled._quantile import WIDTH, estimate, learn_value
@@ -107,15 +107,15 @@ def build(
 
     `watched` is the name of the feature that it scores.
     """
-    found = _filter.split(estimator)
+    found = _filter.parts(estimator)
     if isinstance(found, str):
         return found
-    rule, _, model = found
-    if len(_pipeline.steps(model)) > 1:
+    rule, _, scaler, clip, model = found
+    if scaler is not None or clip is not None:
         return "it has steps before a scorer, which looks at the watched feature alone"
     if watched not in names:
         return f"the watched feature {watched!r} is not among its inputs"
-    reason = _refusal(model) or _filter.refusal(rule)
+    reason = _refusal(model)
     if reason:
         return f"it has {reason}"
     gaussian = isinstance(model, anomaly.GaussianScorer)

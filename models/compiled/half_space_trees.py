@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from river import anomaly
 
-from models.compiled import _filter, _half_space, _pipeline, _scaler
+from models.compiled import _filter, _half_space, _scaler
 from models.compiled._fleet import NOTHING, UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
@@ -141,16 +141,12 @@ def build(
     keys: Keys,
 ) -> Fleet | str:
     """The compiled fleet of this pipeline, or why there is none; see `models.compile`."""
-    found = _filter.split(estimator)
+    found = _filter.parts(estimator)
     if isinstance(found, str):
         return found
-    rule, inside, pipeline = found
-    parts = _pipeline.parts(pipeline, real=True)
-    if isinstance(parts, str):
-        return parts
-    scaler, clip, model = parts
+    rule, inside, scaler, clip, model = found
     pairs = [model.limits.get(name, (0.0, 1.0)) for name in names]
-    reason = _refusal(model, pairs) or _filter.refusal(rule)
+    reason = _refusal(model, pairs)
     if reason:
         return f"it has {reason}"
     f, trees, height = len(inputs), model.n_trees, model.height

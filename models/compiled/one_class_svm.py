@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from river import anomaly
 
-from models.compiled import _filter, _pipeline, _scaler, linear
+from models.compiled import _filter, _scaler, linear
 from models.compiled._fleet import UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
@@ -83,18 +83,13 @@ def build(
     keys: Keys,
 ) -> Fleet | str:
     """The compiled fleet of this pipeline, or why there is none; see `models.compile`."""
-    found = _filter.split(estimator)
+    found = _filter.parts(estimator)
     if isinstance(found, str):
         return found
-    rule, inside, pipeline = found
-    parts = _pipeline.parts(pipeline, real=True)
-    if isinstance(parts, str):
-        return parts
-    scaler, clip, model = parts
+    rule, inside, scaler, clip, model = found
     built = linear.model_parts(model, len(inputs))
-    reason = _filter.refusal(rule)
-    if isinstance(built, str) or reason:
-        return built if isinstance(built, str) else f"it has {reason}"
+    if isinstance(built, str):
+        return built
     fields, own = built
     markers = sum(field.size for field in fields)
     fields += _filter.fields_of(rule)

@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from river import base
 
 from models.learner import Learner
+from models.ways import last_step
 from streamgauge.calls import Chain, Now
 from streamgauge.schedule import ROW, STEP, TARGET
 from streamgauge.state import Keys, put_rows, take_rows
@@ -204,9 +206,9 @@ def check_fleet(build: Callable[[Keys], Learner], steps: Steps, cut: Cut = ()) -
 def ask(subject: Subject, model: Any, x: dict[Any, float]) -> Any:
     """What learns by itself is asked for a cluster or a score, and learns whatever came of that."""
     if not subject.watched:
-        detects = hasattr(model, "score_one") and not hasattr(model, "predict_one")
+        groups = isinstance(last_step(model), base.Clusterer)
         try:
-            return model.score_one(x) if detects else model.predict_one(x)
+            return model.predict_one(x) if groups else model.score_one(x)
         finally:
             model.learn_one(x)
     y = x.pop(subject.watched, None)
