@@ -29,6 +29,7 @@ def test_its_metrics_are_there(tmp_path: Path) -> None:
     sink.close()
     checkpoint = {"time": 0, "count": 1, "bytes": 1, "pause_seconds": 0.1, "write_seconds": 0.1}
     told["state"] = {"checkpoint": checkpoint, "journal": {"bytes": 1}}
+    told["state"]["evicted"] = {"devices": 2, "bytes": 1}
     stand.states = told
     stand.board.laps.spent(Stage.DECODE, 0)
     found = samples(scrape(stand))

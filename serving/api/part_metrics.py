@@ -34,6 +34,11 @@ _CHECKPOINT = {
     "pause_seconds": "Longest time that the worker stood still for the newest checkpoint.",
     "write_seconds": "How long the newest checkpoint took to write.",
 }
+_KEPT = {
+    ("journal", "bytes"): "Size of what was journaled and may be needed again.",
+    ("evicted", "devices"): "Devices whose state waits on the disk until they come back.",
+    ("evicted", "bytes"): "Size of that state.",
+}
 
 
 def parts(service: Service) -> Iterable[Metric]:
@@ -46,9 +51,17 @@ def parts(service: Service) -> Iterable[Metric]:
     yield from _told({kind: states[kind] for kind in ("source", "sink") if kind in states})
     state = states.get("state", {})
     yield from _checkpoint(state.get("checkpoint", {}), service.clock())
-    if "bytes" in state.get("journal", {}):
-        words = "Size of what was journaled and may be needed again."
-        yield GaugeMetricFamily("streamgauge_journal_bytes", words, state["journal"]["bytes"])
+    for name, told in state.items():
+        if name != "checkpoint":
+            yield from _kept(name, told)
+
+
+def _kept(name: str, state: Mapping[str, Any]) -> Iterable[Metric]:
+    """What a part of the state says of itself."""
+    for key, value in state.items():
+        if key != "ok" and _usable(value):
+            words = _KEPT.get((name, key), f"{key.replace('_', ' ')} of what is {name}.")
+            yield GaugeMetricFamily(f"streamgauge_{name}_{key}", words, value)
 
 
 def _told(states: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterable[Metric]:
