@@ -16,7 +16,16 @@ _LATE = (
     "sqlalchemy",
 )
 """What River's packages, which import one another, bring along and few models use."""
-_RIVER = ("cluster", "compose", "linear_model", "naive_bayes", "optim", "preprocessing", "tree")
+_RIVER = (
+    "anomaly",
+    "cluster",
+    "compose",
+    "linear_model",
+    "naive_bayes",
+    "optim",
+    "preprocessing",
+    "tree",
+)
 
 with late(*_LATE):
     for _name in _RIVER:

@@ -1,4 +1,4 @@
-"""The `kernel` decorator and its compile cache.
+"""The decorators of kernels and their compile cache.
 
 Every hot loop of the product is decorated with :func:`kernel`: numba, nogil, no fastmath.
 
@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import llvmlite
 import llvmlite.binding
@@ -28,7 +28,7 @@ import numpy as np
 
 from streamgauge.late_imports import late
 
-__all__ = ["cache_folder", "kernel", "kernel_sources"]
+__all__ = ["cache_folder", "inlined", "kernel", "kernel_sources"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +41,7 @@ def kernel_sources() -> Iterator[Path]:
     """Every file of the product that defines a kernel, in a fixed order."""
     for room in _ROOMS:
         for path in sorted((_HOUSE / room).rglob("*.py")):
-            if b"@kernel" in path.read_bytes():
+            if any(mark in path.read_bytes() for mark in (b"@kernel", b"@inlined")):
                 yield path
 
 
@@ -89,10 +89,23 @@ with late("scipy.linalg", "scipy.linalg.cython_blas"):
     importlib.import_module("numba.np.arraymath")
 
 
+_OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+
+
 def kernel(function: Callable[P, R]) -> Callable[P, R]:
     """Compile `function` with numba on first call: per-event semantics at compiled speed.
 
     Arguments must be scalars and plain arrays, at most ten: each array argument costs about 75 ns
     per call, and record arrays are not safe in numba's cache.
     """
-    return cast(Callable[P, R], numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+    return cast(Callable[P, R], numba.njit(**_OPTIONS)(function))
+
+
+def inlined(function: Callable[P, R]) -> Callable[P, R]:
+    """A kernel whose code is put in the place of each call: a small one, or one of a single call.
+
+    To hand four arrays on takes as long as dozens of sums, and where an array is seen to come from
+    a declared call nothing counts who holds it. A large kernel that is called in many places would
+    make its callers slow to compile.
+    """
+    return cast(Callable[P, R], numba.njit(forceinline=True, **_OPTIONS)(function))

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from numba.types import float64, intp, void
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.lanes import LANES, WIDTH, load_lanes, spread
 
 __all__ = ["replace"]
@@ -78,7 +78,7 @@ def _moved(builder: ir.IRBuilder, left: Any, own: Any, right: Any, rules: Sequen
     return builder.select(inside, other, own)
 
 
-@kernel
+@inlined
 def replace(values: Floats, begin: int, n: int, old: float, new: float) -> None:
     """Let `new` enter the n ascending values from the `begin`-th on, and `old`, which is one of
     them, leave. All are finite."""

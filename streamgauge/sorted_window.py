@@ -8,7 +8,7 @@ shift, O(w) moves of 8 bytes: under 100 ns up to some hundred values. Quantiles 
 import math
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined, kernel
 from streamgauge.sorted_values import replace
 from streamgauge.sums import centred, total
 
@@ -38,7 +38,7 @@ def width_of(window: int) -> int:
     return _RING + 2 * window
 
 
-@kernel
+@inlined
 def size(row: Floats, window: int) -> int:
     """Values in the window."""
     return int(row[SIZE])
@@ -50,7 +50,7 @@ def clear(row: Floats) -> None:
     row[:] = 0.0
 
 
-@kernel
+@inlined
 def place(ordered: Floats, n: int, value: float) -> int:
     """How many of the first n values are smaller than this one."""
     low, high = 0, n
@@ -63,7 +63,7 @@ def place(ordered: Floats, n: int, value: float) -> int:
     return low
 
 
-@kernel
+@inlined
 def drop_oldest(row: Floats, window: int) -> None:
     """Let the oldest value of a window that is not empty leave."""
     ordered, n = row[_RING + window :], int(row[SIZE]) - 1
@@ -74,7 +74,7 @@ def drop_oldest(row: Floats, window: int) -> None:
     row[HEAD] = head + 1 if head + 1 < window else 0
 
 
-@kernel
+@inlined
 def _replace(row: Floats, window: int, old: float, value: float) -> None:
     """Put a value where another one leaves a full window: only those between the two move."""
     begin, n = _RING + window, window
@@ -86,7 +86,7 @@ def _replace(row: Floats, window: int, old: float, value: float) -> None:
     replace(row, begin, n, old, value)
 
 
-@kernel
+@inlined
 def push(row: Floats, window: int, value: float) -> int:
     """Let a finite value enter, and the oldest leave where the window is full; its place by
     arrival."""
@@ -107,7 +107,7 @@ def push(row: Floats, window: int, value: float) -> int:
     return slot
 
 
-@kernel
+@inlined
 def push_unordered(row: Floats, window: int, value: float) -> None:
     """:func:`push` of a window that is never asked for quantiles."""
     n, head = int(row[SIZE]), int(row[HEAD])
@@ -119,7 +119,7 @@ def push_unordered(row: Floats, window: int, value: float) -> None:
         row[SIZE] = n + 1
 
 
-@kernel
+@inlined
 def quantile(row: Floats, window: int, q: float) -> float:
     """The q-quantile of a window that is not empty, between two values as numpy's `linear`."""
     at = q * (row[SIZE] - 1.0)

@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from numba.types import UniTuple, float64, intp
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.lanes import LANES, WIDTH, load_lanes, spread
 
 __all__ = ["centred", "distances", "products", "total"]
@@ -131,26 +131,26 @@ _centred = _in_lanes(3, _powers)
 _products = _in_lanes(2, _pairs)
 
 
-@kernel
+@inlined
 def total(values: Floats, begin: int, n: int) -> float:
     """Sum of n values from the `begin`-th on; so are all of these."""
     return float(_total(values, begin, values, begin, n, 0.0, 0.0, 0.0)[0])
 
 
-@kernel
+@inlined
 def distances(values: Floats, begin: int, n: int, start: float) -> float:
     """Sum of the distances from `start`; the same in any order where all are whole numbers."""
     return float(_distances(values, begin, values, begin, n, start, 0.0, 0.0)[0])
 
 
-@kernel
+@inlined
 def centred(values: Floats, begin: int, n: int, mean: float) -> tuple[float, float, float]:
     """Sums of squares, cubes and fourth powers of the distances from `mean`."""
     a, b, c = _centred(values, begin, values, begin, n, mean, 0.0, 0.0)
     return a, b, c
 
 
-@kernel
+@inlined
 def products(
     values: Floats, x: int, y: int, n: int, middle: float, start: float, centre: float
 ) -> tuple[float, float]:

@@ -12,7 +12,7 @@ no rounding error grows beyond 1e-11.
 import numpy as np
 from numpy.typing import NDArray
 
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 
 __all__ = [
     "CHANNELS",
@@ -54,7 +54,7 @@ _WORN_OUT = 1e-6
 _DRIFT = 1e-11
 
 
-@kernel
+@inlined
 def _read(ring: Floats, place: int, part: int, plan: Integers) -> float:
     """A part of the slot at this place of a device's ring [layers, width]."""
     length = 1 + plan[PARTS] * plan[CHANNELS]
@@ -63,7 +63,7 @@ def _read(ring: Floats, place: int, part: int, plan: Integers) -> float:
     return float(ring[place // plan[SLOTS], place % plan[SLOTS] * length + part])
 
 
-@kernel
+@inlined
 def _store(ring: Floats, place: int, part: int, value: float, plan: Integers) -> None:
     length = 1 + plan[PARTS] * plan[CHANNELS]
     if place < plan[SLOTS]:
@@ -72,25 +72,25 @@ def _store(ring: Floats, place: int, part: int, value: float, plan: Integers) ->
         ring[place // plan[SLOTS], place % plan[SLOTS] * length + part] = value
 
 
-@kernel
+@inlined
 def _after(place: int, steps: int, length: int) -> int:
     """The place this many steps (at most one turn) behind another."""
     place += steps
     return place - length if place >= length else place
 
 
-@kernel
+@inlined
 def _smaller(a: float, b: float) -> float:
     """The smaller one; NaN only where both are."""
     return a if a <= b or b != b else b
 
 
-@kernel
+@inlined
 def _larger(a: float, b: float) -> float:
     return a if a >= b or b != b else b
 
 
-@kernel
+@inlined
 def _add(device: Floats, at: int, value: float) -> None:
     """Let the sums of the channel whose state begins at `at` follow a value that enters."""
     device[at + PRESENT] += 1.0
@@ -103,12 +103,12 @@ def _add(device: Floats, at: int, value: float) -> None:
         device[at + PEAK] = spread
 
 
-@kernel
+@inlined
 def _clear(device: Floats, at: int) -> None:
     device[at + PRESENT] = device[at + MEAN] = device[at + SPREAD] = device[at + PEAK] = 0.0
 
 
-@kernel
+@inlined
 def _revert(device: Floats, at: int, value: float) -> None:
     """Let the sums follow a value that leaves."""
     if device[at + PRESENT] <= 1.0:
@@ -121,7 +121,7 @@ def _revert(device: Floats, at: int, value: float) -> None:
     device[at + SPREAD] -= (value - before) * (value - mean)
 
 
-@kernel
+@inlined
 def _sum_afresh(device: Floats, ring: Floats, length: int, plan: Integers, c: int) -> None:
     at = QUEUE + c * SUMS
     _clear(device, at)
@@ -132,7 +132,7 @@ def _sum_afresh(device: Floats, ring: Floats, length: int, plan: Integers, c: in
             _add(device, at, value)
 
 
-@kernel
+@inlined
 def _check_sums(device: Floats, ring: Floats, length: int, plan: Integers, c: int) -> None:
     """Compute the sums afresh and keep the running ones, River's own, unless they have drifted."""
     at = QUEUE + c * SUMS
@@ -145,7 +145,7 @@ def _check_sums(device: Floats, ring: Floats, length: int, plan: Integers, c: in
             device[at + MEAN], device[at + SPREAD] = mean, spread
 
 
-@kernel
+@inlined
 def _suffix_extremes(device: Floats, ring: Floats, length: int, plan: Integers, c: int) -> None:
     """For each reading the extremes from it to the newest."""
     head = int(device[HEAD])
@@ -159,7 +159,7 @@ def _suffix_extremes(device: Floats, ring: Floats, length: int, plan: Integers, 
         _store(ring, place, at + FRONT_HIGH, high, plan)
 
 
-@kernel
+@inlined
 def _drop(device: Floats, ring: Floats, length: int, plan: Integers) -> None:
     """Take the oldest reading out of the window; when the front is used up, all becomes front."""
     turn = device[FRONT] == 0
@@ -179,7 +179,7 @@ def _drop(device: Floats, ring: Floats, length: int, plan: Integers) -> None:
     device[FRONT] -= 1
 
 
-@kernel
+@inlined
 def drop_expired(time: int, device: Floats, ring: Floats, depth: int, plan: Integers) -> None:
     """Make room for a reading of this time: what is not in (time - window, time] leaves, and the
     oldest reading where the window holds `limit`."""
@@ -199,7 +199,7 @@ def drop_expired(time: int, device: Floats, ring: Floats, depth: int, plan: Inte
             _sum_afresh(device, ring, length, plan, c)
 
 
-@kernel
+@inlined
 def _deepen(device: Floats, ring: Floats, depth: int, plan: Integers) -> int:
     """Double the ring's layers; readings that had wrapped around move behind the others."""
     if depth == 0:
@@ -211,7 +211,7 @@ def _deepen(device: Floats, ring: Floats, depth: int, plan: Integers) -> int:
     return 2 * depth
 
 
-@kernel
+@inlined
 def enter(
     time: int, values: Floats, device: Floats, ring: Floats, depth: int, plan: Integers
 ) -> int:
@@ -236,7 +236,7 @@ def enter(
     return depth
 
 
-@kernel
+@inlined
 def extreme(device: Floats, ring: Floats, plan: Integers, c: int, highest: bool) -> float:
     """The lowest or highest value of channel `c` in a window that is not empty; NaN if none."""
     back = float(device[QUEUE + c * SUMS + (BACK_HIGH if highest else BACK_LOW)])

@@ -9,7 +9,7 @@ from stream_processor.features._one_row import OneRow, columns_of
 from stream_processor.features._span import span_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.sorted_window import (
     HEAD,
@@ -73,7 +73,7 @@ def _statistic(stat: str) -> float:
     return float(percent[1]) / 100.0
 
 
-@kernel
+@inlined
 def _value(row: Floats, window: int, stat: float) -> float:
     if size(row, window) == 0:
         return np.nan
@@ -84,7 +84,7 @@ def _value(row: Floats, window: int, stat: float) -> float:
     return quantile(row, window, stat)
 
 
-@kernel
+@inlined
 def _rank(
     n: int,
     row: Rows,

@@ -25,7 +25,7 @@ from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
 from streamgauge.durations import microseconds, text
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Field
 
@@ -98,7 +98,7 @@ def _window(window: str | Mapping[str, int], readings_max: int) -> tuple[int, in
     return 0, readings, str(readings)
 
 
-@kernel
+@inlined
 def _statistic(
     stat: int,
     c: int,
@@ -119,7 +119,7 @@ def _statistic(
     return math.sqrt(variance) if stat == _STD else variance
 
 
-@kernel
+@inlined
 def _write(
     x: NDArray[np.float64],
     device: NDArray[np.float64],
@@ -134,7 +134,7 @@ def _write(
             x[c * len(stats) + k] = value if np.isfinite(value) else np.nan
 
 
-@kernel
+@inlined
 def _roll(
     n: int,
     row: NDArray[np.int32],

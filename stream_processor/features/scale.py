@@ -11,7 +11,7 @@ from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.sorted_window import push, quantile, width_of
 from streamgauge.state import Block, Field, Keys
@@ -79,7 +79,7 @@ def _chosen(of: Sequence[str], earlier: Mapping[str, frozenset[str]]) -> list[st
     return [name for name in earlier if any(fnmatchcase(name, pattern) for pattern in of)]
 
 
-@kernel
+@inlined
 def _standard(part: Floats, value: float) -> float:
     part[_COUNT] += 1.0
     old = part[_FIRST]
@@ -91,7 +91,7 @@ def _standard(part: Floats, value: float) -> float:
     return float((value - part[_FIRST]) / math.sqrt(part[_SECOND]))
 
 
-@kernel
+@inlined
 def _minmax(part: Floats, value: float) -> float:
     known = part[_COUNT] > 0.0
     part[_COUNT] = 1.0
@@ -101,20 +101,20 @@ def _minmax(part: Floats, value: float) -> float:
     return (value - part[_FIRST]) / span if span > 0.0 else 0.0
 
 
-@kernel
+@inlined
 def _maxabs(part: Floats, value: float) -> float:
     part[_FIRST] = max(part[_FIRST], abs(value))
     return value / part[_FIRST] if part[_FIRST] > 0.0 else 0.0
 
 
-@kernel
+@inlined
 def _robust(part: Floats, window: int, value: float) -> float:
     push(part, window, value)
     spread = quantile(part, window, 0.75) - quantile(part, window, 0.25)
     return (value - quantile(part, window, 0.5)) / spread if spread > 0.0 else 0.0
 
 
-@kernel
+@inlined
 def _one(part: Floats, method: int, window: int, value: float) -> float:
     """Let a value join the statistics of its feature, and scale it."""
     if method == _STANDARD:
@@ -126,7 +126,7 @@ def _one(part: Floats, method: int, window: int, value: float) -> float:
     return _robust(part, window, value)
 
 
-@kernel
+@inlined
 def _scale(
     n: int,
     row: Rows,

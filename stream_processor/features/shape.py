@@ -9,7 +9,7 @@ from stream_processor.features._one_row import OneRow, checked, columns_of
 from stream_processor.features._span import span_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 from streamgauge.sums import centred, distances, products, total
@@ -62,7 +62,7 @@ def build(
     return OneRow(_look, capacity, fields, column, names, columns, rules)
 
 
-@kernel
+@inlined
 def _runs(part: Floats, window: int) -> tuple[int, int, int]:
     """Where the older values begin, how many there are up to the end of the ring, and how many
     newer ones at its start."""
@@ -71,7 +71,7 @@ def _runs(part: Floats, window: int) -> tuple[int, int, int]:
     return _RING + head, n - newer, newer
 
 
-@kernel
+@inlined
 def _in_any_order(part: Floats, window: int) -> tuple[int, int, int]:
     """The same values; as one run where the ring is full."""
     if part[_SIZE] == window:
@@ -79,14 +79,14 @@ def _in_any_order(part: Floats, window: int) -> tuple[int, int, int]:
     return _runs(part, window)
 
 
-@kernel
+@inlined
 def _sum(part: Floats, window: int) -> float:
     begin, n, m = _in_any_order(part, window)
     found = total(part, begin, n)
     return found + total(part, _RING, m) if m else found
 
 
-@kernel
+@inlined
 def _squares(part: Floats, window: int, level: float) -> float:
     """Sum of the squared distances from a level."""
     begin, n, m = _in_any_order(part, window)
@@ -94,7 +94,7 @@ def _squares(part: Floats, window: int, level: float) -> float:
     return found + centred(part, _RING, m, level)[0] if m else found
 
 
-@kernel
+@inlined
 def _moments(part: Floats, window: int, mean: float) -> tuple[float, float, float]:
     """Mean square, cube and fourth power of the distances from the mean."""
     begin, n, m = _in_any_order(part, window)
@@ -105,7 +105,7 @@ def _moments(part: Floats, window: int, mean: float) -> tuple[float, float, floa
     return a2 / (n + m), a3 / (n + m), a4 / (n + m)
 
 
-@kernel
+@inlined
 def _slope(part: Floats, window: int) -> float:
     begin, n, m = _in_any_order(part, window)
     # Times lie as the values do, a window behind them.
@@ -121,7 +121,7 @@ def _slope(part: Floats, window: int) -> float:
     return above / below * 1e6 if below > 0.0 else np.nan
 
 
-@kernel
+@inlined
 def _autocorrelation(part: Floats, window: int, mean: float, lag: int) -> float:
     begin, n, m = _runs(part, window)
     below = _squares(part, window, mean)
@@ -141,7 +141,7 @@ def _autocorrelation(part: Floats, window: int, mean: float, lag: int) -> float:
     return above / below
 
 
-@kernel
+@inlined
 def _crossed(values: Floats, level: float, side: float) -> tuple[float, float]:
     """Changes of side, the first of them from `side`, 0 if none is known; the last side."""
     crossed = 0.0
@@ -154,14 +154,14 @@ def _crossed(values: Floats, level: float, side: float) -> tuple[float, float]:
     return crossed, side
 
 
-@kernel
+@inlined
 def _crossings(part: Floats, window: int, level: float) -> float:
     begin, n, m = _runs(part, window)
     older, side = _crossed(part[begin : begin + n], level, 0.0)
     return older + _crossed(part[_RING : _RING + m], level, side)[0]
 
 
-@kernel
+@inlined
 def _extent(part: Floats, window: int, stat: int) -> float:
     """Range, rms or crest."""
     begin, n, m = _in_any_order(part, window)
@@ -178,7 +178,7 @@ def _extent(part: Floats, window: int, stat: int) -> float:
     return max(abs(low), abs(high)) / rms if rms > 0.0 else np.nan
 
 
-@kernel
+@inlined
 def _statistic(part: Floats, window: int, stat: int, lag: int) -> float:
     n = int(part[_SIZE])
     if stat == _COUNT:
@@ -208,7 +208,7 @@ def _statistic(part: Floats, window: int, stat: int, lag: int) -> float:
     return fourths / (variance * variance) - 3.0
 
 
-@kernel
+@inlined
 def _look(
     n: int,
     row: Rows,
@@ -237,7 +237,7 @@ def _look(
                 own[k] = found if np.isfinite(found) else np.nan
 
 
-@kernel
+@inlined
 def _keep(part: Floats, window: int, span: int, time: int, value: float) -> None:
     """Let what is too old leave, and the value enter where there is one."""
     while span > 0 and part[_SIZE] > 0.0 and part[_RING + window + int(part[_HEAD])] <= time - span:
