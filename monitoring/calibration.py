@@ -21,7 +21,7 @@ ENOUGH = 30.0
 """Labels of a device before its probabilities are moved."""
 FADES = 0.9998
 """Of the curvature, from one label to the next: five thousand labels count."""
-CAREFUL = 50.0
+CAREFUL = 200.0
 """Curvature that there is before the first label."""
 STEP_SIZE = 0.1
 """The most that one label moves the logarithm by."""
