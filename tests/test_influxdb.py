@@ -159,8 +159,8 @@ def test_nothing_is_lost_while_the_server_is_not_there_yet(tmp_path: Path) -> No
         for minute in range(30):
             sink.write(output(minutes(minute, minute + 1)))
         assert not sink.flush(0.2)
+        wait_for(lambda: not sink.state()["ok"])
         state = sink.state()
-        assert not state["ok"]
         assert server.url in state["why"]
         assert (state["backlog"], state["dropped_total"]) == (30 * 18, 0)
         server.start()
