@@ -27,6 +27,7 @@ from streamgauge.durations import text
 __all__ = ["check", "print_problems", "print_summary", "summary"]
 
 MINUTES = 1_440
+WEEK = 7 * 86_400 * 10**6
 WRONG = 2
 """Exit code where the configuration cannot be used."""
 
@@ -177,10 +178,13 @@ def _features(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _task(name: str, task: TaskSettings) -> str:
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
-    of = task.target or f"labels from {task.label.source if task.label else ''}"
+    told = f"labels from {task.label.source}" if task.label else "all inputs"
     shared = ", one model for the fleet" if task.scope == "fleet" else ""
     chosen = f", features by {_selection(task.select)}" if task.select else ""
-    return f"{name}: {task.kind} of {of}{ahead}{shared}; {task.model_words}{chosen}"
+    of = f"{task.kind} of {task.target or told}{ahead}{shared}"
+    weekly = WEEK / task.alarm_every if task.alarm_every else 0.0
+    alarms = f"; {weekly:.3g} alarms per device and week" if weekly else ""
+    return f"{name}: {of}; {task.model_words}{chosen}{alarms}"
 
 
 def _selection(chosen: SelectSettings) -> str:

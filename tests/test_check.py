@@ -74,6 +74,19 @@ def test_a_good_file_is_summed_up(tmp_path: Path) -> None:
     assert any(line.startswith("note: no range for load") for line in lines)
 
 
+def test_an_anomaly_task_is_told_with_its_budget(tmp_path: Path) -> None:
+    """What it watches, how, and how many alarms there may be."""
+    text = '[channels.a]\n[tasks.odd]\nkind = "anomaly"\n'
+    for more, budget in (
+        ("", "; 2 alarms per device and week"),
+        ('alarms = "1 per device per day"\n', "; 7 alarms per device and week"),
+        ('alarms = "none"\n', ""),
+    ):
+        code, lines = checked(tmp_path, text + more)
+        assert code == 0
+        assert f"task: odd: anomaly of all inputs; novelty{budget}" in lines
+
+
 def test_what_is_watched_and_on_which_false_alarms(tmp_path: Path) -> None:
     """A small fleet's channels are watched; the threshold follows from devices and channels."""
     code, lines = checked(tmp_path, GOOD + "[devices]\nexpected = 100\n")
