@@ -43,9 +43,11 @@ LEAST = 1e-9
 """Logarithms are taken of scores; smaller ones are alike."""
 
 # Numbers of a lane: maxima, of which there were so many; the largest score of this part and when it
-# began; what feedback adds; when the newest score came, and the newest alarm; alarms; threshold.
-(MAXIMA, LARGEST, BEGUN, ADDED, LATEST, TOLD, COUNTED, THRESHOLD) = range(KEPT, KEPT + 8)
-NUMBERS = KEPT + 8
+# began; what feedback adds; when the newest score came, and the newest alarm; alarms; threshold;
+# the height among the maxima that it starts from, and how far that is from their median.
+(
+    MAXIMA, LARGEST, BEGUN, ADDED, LATEST, TOLD, COUNTED, THRESHOLD, HIGH, APART, NUMBERS
+) = range(KEPT, KEPT + 11)  # fmt: skip
 
 _PREDICT = int(Step.PREDICT)
 _PENDING = int(Status.PENDING)
@@ -54,26 +56,25 @@ _PENDING = int(Status.PENDING)
 @kernel
 def _next(own: Floats, made: int, part: float) -> None:
     """Begin another part where this one is over."""
-    if own[BEGUN] > 0.0 and made - own[BEGUN] < part:
-        return
     if own[BEGUN] > 0.0:
+        if made - own[BEGUN] < part:
+            return
         own[int(own[MAXIMA]) % KEPT] = own[LARGEST]
         own[MAXIMA] += 1.0
+        n = int(min(own[MAXIMA], KEPT))
+        maxima = np.sort(own[:n])
+        own[HIGH] = maxima[n - max(round(n * SHARE), 1)]
+        own[APART] = max(own[HIGH] - maxima[n // 2], 1e-3)
     own[BEGUN], own[LARGEST] = made, -np.inf
 
 
 @kernel
-def _threshold(own: Floats) -> tuple[float, float]:
-    """Logarithm of the score beyond which one is an alarm, and the distance that feedback counts
-    in; infinite while there were too few maxima."""
-    n = int(min(own[MAXIMA], KEPT))
-    if n < FEWEST:
-        return np.inf, 0.0
-    maxima = np.sort(own[:n])
-    high = maxima[n - max(round(n * SHARE), 1)]
-    apart = max(high - maxima[n // 2], 1e-3)
-    early = max(PARTS - n, 0) / PARTS
-    return high + apart * (early + own[ADDED]), apart
+def _threshold(own: Floats) -> float:
+    """Logarithm of the score beyond which one is an alarm; infinite while maxima are too few."""
+    if own[MAXIMA] < FEWEST:
+        return np.inf
+    early = max(PARTS - own[MAXIMA], 0.0) / PARTS
+    return float(own[HIGH] + own[APART] * (early + own[ADDED]))
 
 
 @kernel
@@ -83,12 +84,11 @@ def exceeds(own: Floats, score: float, made: int, time: float) -> bool:
     _next(own, made, time / PARTS)
     passed = made - own[LATEST] if own[LATEST] > 0.0 else 0.0
     own[LATEST] = made
-    limit, apart = _threshold(own)
-    own[THRESHOLD] = limit
+    limit = own[THRESHOLD] = _threshold(own)
     alarm = value > limit and (own[TOLD] == 0.0 or made - own[TOLD] > QUIET * time)
     if alarm:
         own[TOLD], own[COUNTED] = made, own[COUNTED] + 1.0
-    if apart > 0.0:
+    if own[MAXIMA] >= FEWEST:
         # Longer than a part nobody was looking.
         passed = min(max(passed, 0.0), time / PARTS) / time
         added = own[ADDED] + FEEDBACK * ((1.0 if alarm else 0.0) - passed)
