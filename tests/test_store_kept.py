@@ -29,7 +29,7 @@ def test_rows_fill_tables_exactly_and_in_order(tmp_path: Path) -> None:
             kept.write(many(min(33_333, n - first), first=first))
         assert kept.flush(SLOW)
         assert kept.state()["written_total"] == 2 * n
-        assert kept.state()["queued"] == 0
+        assert kept.state()["backlog"] == 0
     (sums,) = table(
         tmp_path,
         """select count(*), count(distinct sequence),

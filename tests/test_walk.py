@@ -80,10 +80,11 @@ def test_the_streams_reach_every_outcome() -> None:
     assert all(flags.values()), flags
     for name in ("predictions", "labels", "expired", "overflowed", "devices_refused"):
         assert counts[name], name
-    # Errors rise and fall; what else drifts, the suite of detectors brings about, and new clusters
-    # test_tasks_cluster.py.
+    # Errors rise and fall; what else drifts, the suite of detectors brings about, new clusters
+    # test_tasks_cluster.py, and anomalies test_alarms.py.
     kinds = {event.kind for output in outputs for event in output.events}
-    assert kinds == set(EventKind) - {EventKind.DRIFT, EventKind.NEW_CLUSTER, EventKind.RECOVERED}
+    elsewhere = {EventKind.DRIFT, EventKind.NEW_CLUSTER, EventKind.RECOVERED, EventKind.ANOMALY}
+    assert kinds == set(EventKind) - elsewhere
 
 
 @pytest.mark.parametrize("task", ["load_soon", "heat_now"])
