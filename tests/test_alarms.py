@@ -114,6 +114,7 @@ def weeks(data: pd.DataFrame) -> float:
     return float(((times.max() - times.min()) / pd.Timedelta(weeks=1)).sum())
 
 
+@pytest.mark.slow
 def test_the_numenta_benchmark() -> None:
     """Of weeks each, with budgets of one to seven a week: half to one and a half times it. Beside
     it the share of the windows that an alarm was in."""

@@ -220,6 +220,7 @@ def test_one_model_for_the_fleet() -> None:
     assert scores_of(pipeline)["rolling_accuracy"] > 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("known", CLASSES, ids=lambda known: known.recording)
 def test_recordings(known: Classes) -> None:
     """With nothing but the question, labels as late as the recordings say: ahead of what was known
