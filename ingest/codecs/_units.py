@@ -142,8 +142,7 @@ def _resolved(source: str, target: str) -> Linear | None:
 
 def _dimensions(registry: Any, unit: Any) -> dict[str, Any]:
     # Angles and turns are numbers to pint, so that 60 rpm would be 6.28 Hz.
-    # The public unit_items() is of quantities, and pint makes none of decibels.
-    roots = dict(registry.get_root_units(unit)[1]._units)  # noqa: SLF001
+    roots = dict(registry.get_root_units(unit)[1]._units)  # noqa: SLF001  # unit_items refuses dB
     roots.pop("count", None)
     return roots
 

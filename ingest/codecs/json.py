@@ -187,10 +187,9 @@ def _run(
 ) -> list[Any]:
     """The messages `start` to `end` up to the first that the parser refuses."""
     decoded: list[Any] = []
-    # A loop keeps what was decoded before the message that is refused; map and extend need not.
     with suppress(ValueError, RecursionError):
         for i in range(start, end):
-            decoded.append(decode(payloads[i]))  # noqa: PERF401  # see above
+            decoded.append(decode(payloads[i]))  # noqa: PERF401  # extend need not keep what came before a refusal
     return decoded
 
 

@@ -142,9 +142,8 @@ class Points:
 
     def _page(self, begin: int, until: int, limit: int) -> pd.DataFrame:
         return self._server.ask(
-            # Names are quoted; the condition is the user's own.
-            f"SELECT {self._names} FROM {self._measurement} WHERE time >= {begin} "  # noqa: S608
-            f"AND time < {until}{self._where} ORDER BY time LIMIT {limit}"
+            f"SELECT {self._names} FROM {self._measurement} "  # noqa: S608  # quoted by `open`
+            f"WHERE time >= {begin} AND time < {until}{self._where} ORDER BY time LIMIT {limit}"
         )
 
     @staticmethod
