@@ -19,6 +19,7 @@ import numpy as np
 from models.kernel_fleet import KernelFleet, models_of
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
+from streamgauge.rhythm import DAY, GAP, RHYTHM, tick
 from streamgauge.schedule import LANE, MADE, MODEL, ROW, STEP
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Step
@@ -28,7 +29,6 @@ __all__ = ["WHY", "build"]
 WHY = "no model is named: how far values are from all that were seen before"
 PREDICT = int(Step.PREDICT)
 
-DAY = 86_400 * 10**6
 VALUE, SLOW, IN_DAY = range(3)
 VIEWS = 3
 WEIGHTS = np.array([1.0, 0.5, 0.5])
@@ -56,9 +56,9 @@ USUAL = 0.05
 # Numbers of a view: values learned, their mean and variance, how many are remembered; those follow.
 COUNT, MEAN, VARIANCE, KEPT, FIRST = range(5)
 VIEW = FIRST + REMEMBERED + 1
-# Numbers of a device: when its newest reading was, and the usual time between two. Slow mean, and
-# for how long it has been strange, of each input follow; then what is usual of each.
-LATEST, GAP, INPUT = range(3)
+# Numbers of a device, behind its rhythm: slow mean, and for how long it has been strange, of each
+# input; then what is usual of each.
+INPUT = RHYTHM
 # Columns of the settings; those of the inputs in `schedule.x` follow.
 LEARN_AFTER, INPUTS = range(2)
 
@@ -77,16 +77,22 @@ def _place(view: Floats, value: float) -> int:
 
 
 @kernel
-def _novelty(view: Floats, value: float) -> float:
-    """How far from the nearest that is remembered; 0 where nothing varies yet."""
-    kept = int(view[KEPT])
-    if kept < 2 or not view[VARIANCE] > 0.0:
-        return 0.0
-    place, apart = _place(view, value), np.inf
-    if place < kept:
+def _apart(view: Floats, value: float, place: int) -> float:
+    """How far the value is from the nearest that is remembered; infinite where none is."""
+    apart = np.inf
+    if place < int(view[KEPT]):
         apart = view[FIRST + place] - value
     if place > 0:
         apart = min(apart, value - view[FIRST + place - 1])
+    return apart
+
+
+@kernel
+def _novelty(view: Floats, apart: float) -> float:
+    """What so far apart means, on the view's scale; 0 where nothing varies yet."""
+    kept = int(view[KEPT])
+    if kept < 2 or not view[VARIANCE] > 0.0:
+        return 0.0
     spread = math.sqrt(view[VARIANCE])
     width = view[FIRST + kept - 1] - view[FIRST]
     found = apart / (spread ** (1.0 - RANGE) * width**RANGE)
@@ -108,13 +114,10 @@ def _forget(view: Floats) -> None:
 
 
 @kernel
-def _learn(view: Floats, value: float) -> None:
+def _learn(view: Floats, value: float, place: int, apart: float) -> None:
     """Remember a value that is like no other; let mean and deviation see it."""
-    place, kept = _place(view, value), int(view[KEPT])
-    alike = ALIKE * math.sqrt(view[VARIANCE])
-    near = place < kept and view[FIRST + place] - value <= alike
-    near = near or (place > 0 and value - view[FIRST + place - 1] <= alike)
-    if not near:
+    kept = int(view[KEPT])
+    if not apart <= ALIKE * math.sqrt(view[VARIANCE]):
         for k in range(kept, place, -1):
             view[FIRST + k] = view[FIRST + k - 1]
         view[FIRST + place] = value
@@ -144,13 +147,15 @@ def _see(own: Floats, j: int, f: int, value: float, made: int, seen: Floats) -> 
 
 
 @kernel
-def _look(model: Floats, seen: Floats) -> float:
-    """The novelty of one input."""
+def _look(views: Floats, seen: Floats, places: Ints, apart: Floats) -> float:
+    """The novelty of one input; where its values belong, and how far apart from others they are."""
     worst = 0.0
     for v in range(VIEWS):
         if seen[v] == seen[v]:
-            found = _novelty(model[v * VIEW : (v + 1) * VIEW], seen[v])
-            worst = max(worst, WEIGHTS[v] * found)
+            view = views[v * VIEW : (v + 1) * VIEW]
+            places[v] = _place(view, seen[v])
+            apart[v] = _apart(view, seen[v], places[v])
+            worst = max(worst, WEIGHTS[v] * _novelty(view, apart[v]))
     return worst
 
 
@@ -164,25 +169,17 @@ def _lasts(own: Floats, place: int, strange: bool, learn_after: float) -> bool:
 
 
 @kernel
-def _tick(own: Floats, made: int) -> None:
-    """The usual time between two readings of a device sees one more."""
-    if own[LATEST] > 0.0:
-        gap, usual = max(made - own[LATEST], 0.0), own[GAP]
-        own[GAP] = gap if usual == 0.0 else usual + 0.05 * (min(gap, 3.0 * usual) - usual)
-    own[LATEST] = made
-
-
-@kernel
 def _run(
     codes: Ints, _numbers: Floats, x: Floats, answers: Floats, _parts: Floats, causes: Floats,
     model: Floats, device: Floats, settings: Floats, lane: int, n: int,
 ) -> None:  # fmt: skip
-    seen, f = np.empty(VIEWS), len(settings) - INPUTS
+    f = len(settings) - INPUTS
+    seen, places, apart = np.empty(VIEWS), np.empty(VIEWS, np.int64), np.empty(VIEWS)
     for i in range(n):
         if codes[i, LANE] != lane or codes[i, STEP] != PREDICT:
             continue
         own, made = device[codes[i, ROW]], codes[i, MADE]
-        _tick(own, made)
+        tick(own[:RHYTHM], made)
         answers[i], causes[i] = np.nan, np.nan
         for j in range(f):
             value = x[i, int(settings[INPUTS + j])]
@@ -191,12 +188,13 @@ def _run(
                 continue
             _see(own, j, f, value, made, seen)
             views = model[codes[i, MODEL], j * VIEWS * VIEW : (j + 1) * VIEWS * VIEW]
-            novelty = _look(views, seen)
+            novelty = _look(views, seen, places, apart)
             strange = novelty > STRANGE and views[COUNT] >= SETTLED
             lasts = _lasts(own, INPUT + f + j, strange, settings[LEARN_AFTER])
             for v in range(VIEWS):
                 if seen[v] == seen[v] and (lasts or not strange):
-                    _learn(views[v * VIEW : (v + 1) * VIEW], seen[v])
+                    view = views[v * VIEW : (v + 1) * VIEW]
+                    _learn(view, seen[v], places[v], apart[v])
             if not novelty <= answers[i]:
                 answers[i], causes[i] = novelty, j
 
@@ -211,7 +209,7 @@ def build(
     f = len(inputs)
     model = models_of([Field("views", (f, VIEWS * VIEW))], capacity, keys)
     device = [
-        Field("latest"), Field("gap"), Field("slow", (f,), math.nan), Field("lasted", (f,)),
+        Field("rhythm", (RHYTHM,)), Field("slow", (f,), math.nan), Field("lasted", (f,)),
         Field("usual", (f, SLOTS), math.nan),
     ]  # fmt: skip
     blocks = {"model": model, "device": Block(device, capacity)}

@@ -16,7 +16,7 @@ from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
 from streamgauge.signal import TIME, VALUE, Kind, Signal
 
-__all__ = ["BINS", "CHUNKS", "WIDTH", "by_chunk", "counts", "judge", "put", "say", "totals"]
+__all__ = ["BINS", "WIDTH", "by_chunk", "conclude", "counts", "put", "totals"]
 
 DRIFT = int(EventKind.DRIFT)
 # Fields of a part: values in this chunk, chunks in the reference, distances so far with their mean
@@ -37,21 +37,37 @@ _UNSTEADY = 0.6
 
 
 @kernel
+def counts(own: Floats, b: int) -> tuple[float, float]:
+    """How many values of the reference, and of this chunk, are in bin `b`."""
+    reference = math.floor(own[COUNTS + b] / _PACKED)
+    return reference, own[COUNTS + b] - reference * _PACKED
+
+
+@kernel
+def _close(own: Floats, join: bool) -> None:
+    """Begin the next chunk; the values of this one join the reference, or are forgotten."""
+    for b in range(BINS):
+        reference, this = counts(own, b)
+        own[COUNTS + b] = (reference + (this if join else 0.0)) * _PACKED
+    own[FILLED] = 0.0
+
+
+@kernel
 def put(own: Floats, codes: Ints, numbers: Floats, i: int, limits: Floats) -> bool:
-    """Take value `i` of a signal into the chunk; whether that is full now."""
+    """Take value `i` of a signal into the chunk; whether that is full now, and there is a reference
+    that it can be compared with."""
     if own[FILLED] == 0.0:
         own[BEGUN] = codes[i, TIME]
     place = math.floor((numbers[i, VALUE] - _LOW) / WIDTH)
     own[COUNTS + int(min(max(place, 0.0), BINS - 1.0))] += 1.0
     own[FILLED] += 1.0
-    return bool(own[FILLED] >= limits[CHUNK])
-
-
-@kernel
-def counts(own: Floats, b: int) -> tuple[float, float]:
-    """How many values of the reference, and of this chunk, are in bin `b`."""
-    reference = math.floor(own[COUNTS + b] / _PACKED)
-    return reference, own[COUNTS + b] - reference * _PACKED
+    if own[FILLED] < limits[CHUNK]:
+        return False
+    if own[CHUNKS] == 0.0:
+        _close(own, True)
+        own[CHUNKS] = 1.0
+        return False
+    return True
 
 
 @kernel
@@ -66,26 +82,13 @@ def totals(own: Floats) -> tuple[float, float]:
 
 
 @kernel
-def _close(own: Floats, join: bool) -> None:
-    """Begin the next chunk; the values of this one join the reference, or are forgotten."""
-    for b in range(BINS):
-        reference, this = counts(own, b)
-        own[COUNTS + b] = (reference + (this if join else 0.0)) * _PACKED
-    own[FILLED] = 0.0
-
-
-@kernel
-def judge(own: Floats, limits: Floats, distance: float) -> tuple[float, float]:
+def _judge(own: Floats, limits: Floats, distance: float) -> tuple[float, float]:
     """At the end of a chunk so far from the reference: how far is usual, and by how many deviations
     it is beyond that where it is an alarm, else 0.
 
     By chance a distance shrinks with the root of the sizes; so scaled it does not.
     """
     chunk, chunks = limits[CHUNK], own[CHUNKS]
-    if chunks == 0.0:
-        _close(own, True)
-        own[CHUNKS] = 1.0
-        return 0.0, 0.0
     size = math.sqrt(chunk * chunks / (chunks + 1.0))
     scaled = distance * size
     calibrated = chunks >= limits[REFERENCE]
@@ -116,16 +119,19 @@ def judge(own: Floats, limits: Floats, distance: float) -> tuple[float, float]:
 
 
 @kernel
-def say(
+def conclude(
     codes: Ints, i: int, log: Ints, log_numbers: Floats, count: Ints, own: Floats, limits: Floats,
-    usual: float, distance: float, beyond: float,
+    distance: float, unit: float,
 ) -> None:  # fmt: skip
-    """Append the event of an alarm; what is so now becomes the reference."""
-    tell(
-        log, log_numbers, count, codes, i, limits[OWN_WRITER], DRIFT, own[SINCE_WHEN], usual,
-        distance, limits[CHUNK] * limits[IN_A_ROW], beyond,
-    )  # fmt: skip
-    own[:] = 0.0
+    """End a chunk that lies so far from the reference. If that is an alarm, append its event, with
+    distances in `unit`; what is so now becomes the reference."""
+    usual, beyond = _judge(own, limits, distance)
+    if beyond > 0.0:
+        tell(
+            log, log_numbers, count, codes, i, limits[OWN_WRITER], DRIFT, own[SINCE_WHEN],
+            usual * unit, distance * unit, limits[CHUNK] * limits[IN_A_ROW], beyond,
+        )  # fmt: skip
+        own[:] = 0.0
 
 
 def by_chunk(

@@ -26,23 +26,10 @@ from streamgauge.kernels import kernel
 from streamgauge.signal import PART, ROW, SOURCE, TIME, Signal
 from streamgauge.state import Block, Field
 
-__all__ = ["DAY", "GAP", "RHYTHM", "PerPart", "deviations", "moments", "tell", "tick"]
+__all__ = ["PerPart", "deviations", "moments", "tell"]
 
-DAY = 86_400_000_000
-# How often values come: how many there were, when the last came, and the usual time between two.
-COUNT, LAST, GAP, RHYTHM = range(4)
 # A change by so many deviations is that of values which did not vary at all.
 _COUNTLESS = 1e9
-
-
-@kernel
-def tick(rhythm: Floats, time: int) -> None:
-    """A value came: learn how often they do. `rhythm` is float64[RHYTHM]."""
-    gap = max(time - rhythm[LAST], 0.0)
-    if rhythm[COUNT] > 0.0:
-        bounded = gap if rhythm[GAP] == 0.0 else min(gap, 3.0 * rhythm[GAP])
-        rhythm[GAP] += (bounded - rhythm[GAP]) * max(1.0 / rhythm[COUNT], 0.01)
-    rhythm[LAST], rhythm[COUNT] = time, rhythm[COUNT] + 1.0
 
 
 @kernel

@@ -10,22 +10,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from monitoring.detectors._per_part import (
-    DAY,
-    GAP,
-    RHYTHM,
-    PerPart,
-    deviations,
-    moments,
-    tell,
-    tick,
-)
+from monitoring.detectors._per_part import PerPart, deviations, moments, tell
 from streamgauge.arrays import Floats, Ints
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
+from streamgauge.rhythm import DAY, GAP, RHYTHM, tick
 from streamgauge.signal import TIME, UNIT, VALUE, Kind, Signal
 
-__all__ = ["NOWHERE", "OWN_LIMITS", "allowed", "known", "latest", "say", "take", "windowed"]
+__all__ = ["NOWHERE", "OWN_LIMITS", "allowed", "conclude", "known", "latest", "take", "windowed"]
 
 UP, DOWN, DRIFT = int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN), int(EventKind.DRIFT)
 # Settings; those of a detector itself follow, and then the writer's number.
@@ -91,15 +83,19 @@ def allowed(own: Floats, limits: Floats) -> float:
 
 
 @kernel
-def say(
+def conclude(
     codes: Ints, numbers: Floats, i: int, log: Ints, log_numbers: Floats, count: Ints,
-    own: Floats, at: int, limits: Floats, usual: float, found: float, beyond: float,
+    own: Floats, at: int, limits: Floats, probability: float, usual: float, found: float,
+    beyond: float,
 ) -> None:  # fmt: skip
-    """Append the event of an alarm, and begin anew with another reference.
+    """End a comparison: if so improbable a difference is an alarm, append its event, and begin anew
+    with another reference.
 
     Of a shape it says how far apart the two are, how far is usual, and by how many deviations it is
     beyond that; of other signals it gives their means.
     """
+    if probability > allowed(own, limits):
+        return
     oldest = int(own[at + SEEN] % limits[WINDOW] // limits[EVERY])
     since, writer, size = own[at + BEGINS + oldest], limits[-1], limits[WINDOW]
     if limits[SHAPED] == 1.0:

@@ -7,7 +7,7 @@ environments".
 
 import math
 
-from monitoring.detectors._chunks import BINS, CHUNKS, by_chunk, counts, judge, put, say, totals
+from monitoring.detectors._chunks import BINS, by_chunk, conclude, counts, put, totals
 from monitoring.detectors._per_part import PerPart
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
@@ -36,12 +36,9 @@ def _watch(
 ) -> None:  # fmt: skip
     for i in range(n[0]):
         own = state[codes[i, ROW], codes[i, PART]]
-        if not put(own, codes, numbers, i, limits):
-            continue
-        distance = _distance(own) if own[CHUNKS] > 0.0 else 0.0
-        usual, beyond = judge(own, limits, distance)
-        if beyond > 0.0:
-            say(codes, i, log, log_numbers, count, own, limits, usual, distance, beyond)
+        if put(own, codes, numbers, i, limits):
+            far = _distance(own)
+            conclude(codes, i, log, log_numbers, count, own, limits, far, 1.0)
 
 
 def build(

@@ -14,10 +14,9 @@ from monitoring.detectors._per_part import PerPart
 from monitoring.detectors._windows import (
     NOWHERE,
     OWN_LIMITS,
-    allowed,
+    conclude,
     known,
     latest,
-    say,
     take,
     windowed,
 )
@@ -93,17 +92,15 @@ def _watch(
     for i in range(n[0]):
         own = state[codes[i, ROW], codes[i, PART]]
         at = take(own, codes, numbers, i, limits)
-        if at == NOWHERE:
-            continue
-        reference, window = known(own, at, limits), latest(own, at, limits)
-        found, freedom = index(reference, window, int(limits[BINS]))
-        scale = 1.0 / len(window) + 1.0 / len(reference)
-        if probability(found / scale, freedom) > allowed(own, limits):
-            continue
-        say(
-            codes, numbers, i, log, log_numbers, count, own, at, limits,
-            freedom * scale, found, (found / scale - freedom) / math.sqrt(2.0 * freedom),
-        )  # fmt: skip
+        if at != NOWHERE:
+            reference, window = known(own, at, limits), latest(own, at, limits)
+            found, freedom = index(reference, window, int(limits[BINS]))
+            scale = 1.0 / len(window) + 1.0 / len(reference)
+            beyond = (found / scale - freedom) / math.sqrt(2.0 * freedom)
+            conclude(
+                codes, numbers, i, log, log_numbers, count, own, at, limits,
+                probability(found / scale, freedom), freedom * scale, found, beyond,
+            )  # fmt: skip
 
 
 def build(
@@ -140,9 +137,6 @@ def build(
             f"window is {window} and reference {reference}; each bin needs 5 values of both, "
             f"{5 * bins} in all"
         )
-    sizes, rates, own = (
-        (reference, window, every, seasons),
-        (p_value, alarms_per_day),
-        [float(bins)],
-    )
-    return windowed(("psi", VERSION), _watch, signal, capacity, sizes, rates, np.array(own))
+    sizes, rates = (reference, window, every, seasons), (p_value, alarms_per_day)
+    own = np.array([float(bins)])
+    return windowed(("psi", VERSION), _watch, signal, capacity, sizes, rates, own)

@@ -4,7 +4,7 @@ import numpy as np
 
 from monitoring.detectors._ks import beyond, by_chance, distance, probability
 from monitoring.detectors._per_part import PerPart
-from monitoring.detectors._windows import NOWHERE, allowed, known, latest, say, take, windowed
+from monitoring.detectors._windows import NOWHERE, conclude, known, latest, take, windowed
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
 from streamgauge.signal import PART, ROW, Signal
@@ -22,16 +22,14 @@ def _watch(
     for i in range(n[0]):
         own = state[codes[i, ROW], codes[i, PART]]
         at = take(own, codes, numbers, i, limits)
-        if at == NOWHERE:
-            continue
-        reference, window = known(own, at, limits), np.sort(latest(own, at, limits))
-        apart, size, old = distance(reference, window), len(window), len(reference)
-        if probability(apart, size, old) > allowed(own, limits):
-            continue
-        say(
-            codes, numbers, i, log, log_numbers, count, own, at, limits,
-            by_chance(size, old), apart, beyond(apart, size, old),
-        )  # fmt: skip
+        if at != NOWHERE:
+            old, new = known(own, at, limits), np.sort(latest(own, at, limits))
+            apart, size, first = distance(old, new), len(new), len(old)
+            conclude(
+                codes, numbers, i, log, log_numbers, count, own, at, limits,
+                probability(apart, size, first), by_chance(size, first), apart,
+                beyond(apart, size, first),
+            )  # fmt: skip
 
 
 def build(
