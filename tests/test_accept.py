@@ -12,7 +12,7 @@ from streamgauge.delivery import Delivery
 from tests.services.ports import wait_for
 from tests.services.service import Service
 from tests.streams import COMPILED
-from tests.test_worker import CONFIG, Stand, killed
+from tests.workers import CONFIG, Stand, killed
 
 OTHER = (
     CONFIG

@@ -12,7 +12,7 @@ from streamgauge.delivery import Delivery
 from tests.services.ports import wait_for
 from tests.streams import BEGIN
 from tests.test_walk import state
-from tests.test_worker import Stand, killed
+from tests.workers import Stand, killed
 
 
 @pytest.fixture

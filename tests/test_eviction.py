@@ -23,7 +23,7 @@ from streamgauge.events import EventKind
 from streamgauge.output import Output
 from streamgauge.predictions import ROW
 from streamgauge.state import take_rows
-from tests import streams, test_label_log
+from tests import label_logs, streams
 from tests.streams import BEGIN, COMPILED, RIVER, SECOND
 from tests.test_walk import run, state
 
@@ -159,14 +159,14 @@ def test_a_dirty_stream_is_the_same_with_and_without_eviction(model: str) -> Non
 
 def test_labels_find_devices_that_were_evicted() -> None:
     """By id and by time, too late, twice or of nobody: all of them mean what they meant."""
-    log = test_label_log.deliveries(test_label_log.log(6_000, 3), [])
-    text = test_label_log.CONFIG.replace("limit = 5", "limit = 9")
-    stays = test_label_log.pipeline(text.replace('"5m"', '"never"'))
-    leaves = test_label_log.pipeline(text)
-    wanted, found = test_label_log.run(stays, log), test_label_log.run(leaves, log)
+    log = label_logs.deliveries(label_logs.log(6_000, 3), [])
+    text = label_logs.CONFIG.replace("limit = 5", "limit = 9")
+    stays = label_logs.pipeline(text.replace('"5m"', '"never"'))
+    leaves = label_logs.pipeline(text)
+    wanted, found = label_logs.run(stays, log), label_logs.run(leaves, log)
     assert evictions(found) > 15
     assert by_device(found) == by_device(wanted)
-    assert test_label_log.views(leaves) == test_label_log.views(stays)
+    assert label_logs.views(leaves) == label_logs.views(stays)
 
 
 class Process:

@@ -22,10 +22,10 @@ from serving.api.guard import SMALL_BYTES
 from serving.api.intake import Intake
 from serving.api.problems import MEDIA_TYPE
 from stream_processor.settings.fields import PluginUse
+from tests.posts import LINES, NOW, SCHEMA, configured, in_background, readings
 from tests.services.ports import wait_for
 from tests.services.service import Service, service
 from tests.services.stand import Stand
-from tests.test_source_http import LINES, NOW, SCHEMA, configured, in_background, readings
 
 JSON = {"Content-Type": "application/json"}
 LONG = 15_000_000

@@ -13,10 +13,10 @@ import pytest
 
 from monitoring.sinks import influxdb
 from monitoring.sinks._buffered import Buffered
+from tests.influx import SLOW, arrived
 from tests.outputs import LANES, START, Record, made, output, predicted
 from tests.services.influxdb import InfluxDB1, influxdb_1
 from tests.services.ports import wait_for
-from tests.test_influxdb import SLOW, arrived
 
 
 @contextmanager

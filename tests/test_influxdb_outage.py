@@ -21,11 +21,11 @@ from streamgauge.classes import Classes
 from streamgauge.events import EventKind
 from streamgauge.output import Output
 from streamgauge.predictions import Predictions
+from tests.influx import SLOW, arrived, expected, minutes, picky, without_db
 from tests.outputs import DEVICES, LANES, LEVEL, START, made, output, predicted, scores, told
 from tests.services.influxdb import influxdb_1
 from tests.services.ports import free_port, wait_for
 from tests.services.victoria_metrics import victoria_metrics
-from tests.test_influxdb import SLOW, arrived, expected, minutes, picky, without_db
 from tests.test_influxdb_1 import held, numbered
 
 SMALL = 200_000

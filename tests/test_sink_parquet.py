@@ -32,7 +32,7 @@ from tests.outputs import (
     told,
 )
 from tests.services.ports import wait_for
-from tests.test_worker import Stand, killed
+from tests.workers import Stand, killed
 
 SLOW = 60.0
 """Seconds that a loaded machine may take."""

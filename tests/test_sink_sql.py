@@ -20,7 +20,7 @@ from streamgauge.output import SCORE_COLUMNS, Output
 from tests.outputs import AHEAD, DEVICES, LANES, LEVEL, START, made, output, predicted, scores, told
 from tests.services.ports import free_port, wait_for
 from tests.services.postgresql import PostgreSQL, postgresql
-from tests.test_worker import Stand, killed
+from tests.workers import Stand, killed
 
 SLOW = 60.0
 """Seconds that a loaded machine may take."""

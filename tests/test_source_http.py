@@ -1,63 +1,22 @@
-"""POST /v1/readings: 202 once durable, never half, never twice; and what is refused, with why."""
+"""POST /v1/readings: what is read, as what, and what is refused, with why."""
 
-import asyncio
-import json
-import signal
-import subprocess
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from httpx import Client, Response
+from httpx import Client
 
-from ingest.journal import Journal
-from ingest.labels import LabelCodec
 from ingest.rejects import Rejects
 from ingest.sources import http
-from ingest.sources._keys import Keys, digest
 from serving.api.intake import Intake
 from serving.api.problems import MEDIA_TYPE
 from stream_processor.settings.fields import PluginUse
-from stream_processor.settings.tasks import LabelFields
-from streamgauge.schema import Channel, Schema
+from tests.posts import LINES, NOW, SCHEMA, configured, in_background, lines, posted, readings
 from tests.services.ports import wait_for
-from tests.services.service import Service, environment, service
+from tests.services.service import Service, service
 from tests.services.stand import Stand
-
-NOW = 1_772_366_400 * 10**6
-LINES = {"Content-Type": "application/x-ndjson"}
-CONFIG = """
-[[source]]
-use = "http"
-time = "{time}"
-{more}
-
-[channels]
-a = {{ range = [-1000000, 1000000] }}
-"""
-"""Where our own clock is the time, a message that comes twice counts twice."""
-
-
-def configured(*, time: str = "received", more: str = "") -> str:
-    """A pipeline.toml with an `http` source."""
-    return CONFIG.format(time=time, more=more)
-
-
-def lines(*messages: Any) -> bytes:
-    """JSON lines."""
-    return b"\n".join(json.dumps(message).encode() for message in messages)
-
-
-def readings(running: Service, device: str) -> int:
-    """How many readings of a device were admitted."""
-    found = running.get(f"/v1/devices?search={device}")["items"]
-    return sum(int(one["readings"]) for one in found if one["id"] == device)
 
 
 @pytest.fixture(scope="module")
@@ -182,95 +141,6 @@ def test_labels_without_a_task_that_takes_them(client: Client) -> None:
     assert 'label = { from = "http" }' in answer.json()["detail"]
 
 
-def test_posts_of_many_clients_become_few_deliveries(tmp_path: Path) -> None:
-    """Nothing is lost or learned twice, and one write to the journal serves many requests."""
-    clients, each = 12, 60
-    answers: list[int] = []
-
-    def post(url: str, name: int) -> None:
-        with Client(base_url=url) as one:
-            for k in range(each):
-                key = {"Idempotency-Key": f"{name}-{k}"}
-                body = {"device": f"d{name}", "a": k}
-                # Every request twice, as after a lost answer.
-                twice = [one.post("/v1/readings", json=body, headers=key) for _ in range(2)]
-                answers.extend(answer.status_code for answer in twice)
-
-    with service(tmp_path, configured(), every="1h") as running:
-        threads = [threading.Thread(target=post, args=(running.url, k)) for k in range(clients)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert answers == [202] * (2 * clients * each)
-        running.wait_admitted(clients * each)
-        assert [readings(running, f"d{k}") for k in range(clients)] == [each] * clients
-        running.kill()
-    journal = Journal(tmp_path / "state" / "journal")
-    deliveries = [len(one.payloads) for one in journal.read() if one.payloads]
-    journal.close()
-    assert sum(deliveries) == clients * each
-    assert len(deliveries) < clients * each
-
-
-def durable_then(work: str) -> str:
-    """A program that runs the service, but does that where a delivery has just become durable."""
-    return f"""
-import os, signal, sys
-from pathlib import Path
-from ingest.sources.http import HttpSource
-from serving.run import run
-
-acknowledge = HttpSource.acknowledge
-
-def crash(self, tokens):
-    {work}
-
-HttpSource.acknowledge = crash
-sys.exit(run(Path(sys.argv[1])))
-"""
-
-
-class Crashing(Service):
-    """A service that SIGKILL ends between journal and answer."""
-
-    work = "os.kill(os.getpid(), signal.SIGKILL)"
-
-    def launch(self) -> None:
-        """Start the process."""
-        program = [sys.executable, "-c", durable_then(self.work), str(self.config)]
-        self.process = subprocess.Popen(program, env=environment(self.folder))
-
-
-@pytest.mark.parametrize("checkpoint", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_a_crash_between_journal_and_answer(tmp_path: Path, *, checkpoint: bool) -> None:
-    """The sender never had its answer; it asks again with its key, and nothing is learned twice."""
-    key = {"Idempotency-Key": "lost-answer"}
-    body = {"device": "d", "a": 1}
-    crashing = Crashing(tmp_path, configured())
-    crashing.start()
-    with Client(base_url=crashing.url) as client, pytest.raises(Exception, match="disconnected"):
-        client.post("/v1/readings", json=body, headers=key)
-    assert crashing.process is not None
-    assert crashing.process.wait(20) == -signal.SIGKILL
-    sound = Service(tmp_path, configured(), every="1h" if not checkpoint else "100ms")
-    try:
-        sound.start()
-        if checkpoint:
-            # A second life, in which the key is known from the checkpoint alone.
-            wait_for(lambda: sound.count("streamgauge_checkpoints_total") > 1)
-            sound.stop()
-            sound.start()
-        with Client(base_url=sound.url) as client:
-            again = client.post("/v1/readings", json=body, headers=key)
-            assert again.status_code == 202
-            assert again.headers["idempotency-replayed"] == "true"
-            assert client.post("/v1/readings", json={"device": "d", "a": 2}).status_code == 202
-        wait_for(lambda: readings(sound, "d") == 2)
-    finally:
-        sound.kill()
-
-
 def test_partial_takes_the_good_messages(tmp_path: Path) -> None:
     """Where the source says so, 202 lists what was refused, and the rejects have it."""
     with (
@@ -286,151 +156,6 @@ def test_partial_takes_the_good_messages(tmp_path: Path) -> None:
         [reject] = running.get("/v1/rejects")["items"]
         assert (reject["topic"], reject["reason"]) == ("http/readings", "no_device")
         assert client.post("/v1/readings", json={"a": 2}).status_code == 422
-
-
-SCHEMA = Schema([Channel("a")])
-LABELS = LabelCodec(asdict(LabelFields(label="a")), "UTC")
-
-
-@contextmanager
-def posted(**options: Any) -> Iterator[tuple[Client, http.HttpSource]]:
-    """A real server over a source that no worker empties, and a client of it."""
-    source = http.open(SCHEMA, 0, lambda: NOW, Rejects(), **options)
-    use = PluginUse("json", {"time": "received"})
-    intake = Intake(source, use, SCHEMA, lambda: NOW, labels=[LABELS])
-    with Stand(intake=intake).served() as server, Client(base_url=server.url) as client:
-        yield client, source
-
-
-def in_background(work: Callable[[], Response]) -> tuple[threading.Thread, list[Response]]:
-    """The work in a thread of its own, and where its result will be."""
-    answers: list[Response] = []
-    thread = threading.Thread(target=lambda: answers.append(work()))
-    thread.start()
-    return thread, answers
-
-
-def test_nothing_is_taken_while_the_state_is_taken_back() -> None:
-    """503 with Retry-After: a key may be durable that is not known yet."""
-    source = http.open(SCHEMA, 0, lambda: NOW, Rejects())
-    intake = Intake(source, PluginUse("json", {"time": "received"}), SCHEMA, lambda: NOW)
-    intake.taking = False
-    with Stand(intake=intake).served() as server, Client(base_url=server.url) as client:
-        answer = client.post("/v1/readings", json={"device": "d", "a": 1})
-    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    assert "takes its state back" in answer.json()["detail"]
-    assert source.state()["queued"] == 0
-
-
-def test_a_full_inbox_is_said_so() -> None:
-    """429 with Retry-After, and what was in the inbox still gets its answer."""
-    with posted(queue=3) as (client, source):
-        body = [{"device": "d", "a": k} for k in range(3)]
-        thread, answers = in_background(lambda: client.post("/v1/readings", json=body))
-        wait_for(lambda: source.state()["queued"] == 3)
-        full = client.post("/v1/readings", json=body[:1])
-        assert (full.status_code, full.headers["retry-after"]) == (429, "1")
-        assert client.post("/v1/readings", json=body * 2).status_code == 413
-        delivery = source.take(10, 0.0)
-        assert delivery is not None
-        assert client.post("/v1/readings", json=body * 2).status_code == 413
-        source.acknowledge(delivery.tokens)
-        thread.join()
-        assert answers[0].status_code == 202
-        assert source.state()["refused_full"] == 1
-
-
-def test_what_does_not_become_durable_in_time() -> None:
-    """503 with Retry-After; what the worker never saw is taken back, so that nobody learns it."""
-    with posted(timeout="50ms") as (client, source):
-        answer = client.post("/v1/readings", json={"device": "d", "a": 1})
-        assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-        assert "nothing was taken" in answer.json()["detail"]
-        assert source.take(10, 0.0) is None
-        assert source.state()["queued"] == 0
-
-
-def test_what_was_taken_but_not_acknowledged_in_time() -> None:
-    """503 says that it is not known; the same key finds it once it has become durable."""
-    with posted(timeout="50ms") as (client, source):
-        key = {"Idempotency-Key": "k"}
-        post = partial(client.post, "/v1/readings", json={"device": "d", "a": 1}, headers=key)
-        thread, answers = in_background(post)
-        wait_for(lambda: source.state()["queued"] == 1)
-        delivery = source.take(10, 1.0)
-        thread.join()
-        assert answers[0].status_code == 503
-        assert "not known" in answers[0].json()["detail"]
-        assert delivery is not None
-        source.acknowledge(delivery.tokens)
-        assert post().headers["idempotency-replayed"] == "true"
-
-
-def test_the_same_key_twice_at_once_is_queued_once() -> None:
-    """A sender that is impatient joins its first request."""
-    with posted() as (client, source):
-        key = {"Idempotency-Key": "k"}
-        post = partial(client.post, "/v1/readings", json={"device": "d", "a": 1}, headers=key)
-        first, answers = in_background(post)
-        wait_for(lambda: source.state()["queued"] == 1)
-        second, more = in_background(post)
-        wait_for(lambda: [post.waiting for post in source._posts] == [2])
-        delivery = source.take(10, 0.0)
-        assert delivery is not None
-        assert len(delivery.payloads) == 1
-        source.acknowledge(delivery.tokens)
-        first.join()
-        second.join()
-        assert [answers[0].status_code, more[0].status_code] == [202, 202]
-
-
-def test_a_key_that_came_while_a_large_body_was_looked_at() -> None:
-    """A body that takes long to look at is compared again before it is queued: another one with
-    its key is refused, not taken for it, and one that has become durable is not learned twice."""
-    source = http.open(Schema([Channel("a")]), 0, lambda: NOW, Rejects())
-
-    async def came() -> None:
-        assert not source.repeats(b"k", b"one")
-        assert not source.repeats(b"k", b"two")
-        first = source.offer("readings", [b"1"], b"k", b"one")
-        with pytest.raises(http.KeyReused):
-            source.offer("readings", [b"2"], b"k", b"two")
-        delivery = source.take(10, 0.0)
-        assert delivery is not None
-        assert (delivery.payloads, delivery.tokens) == ([b"1"], [first])
-        source.acknowledge(delivery.tokens)
-        assert source.offer("readings", [b"1"], b"k", b"one") is None
-        with pytest.raises(http.KeyReused):
-            source.offer("readings", [b"2"], b"k", b"two")
-        assert source.take(10, 0.0) is None
-
-    asyncio.run(came())
-
-
-def test_too_many_messages_are_refused_before_they_are_tried(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """A body of millions of tiny elements would else be tried one by one for minutes."""
-    monkeypatch.setattr(Intake, "faults", lambda *_: pytest.fail("they were tried"))
-    with posted(queue=10) as (client, source):
-        answer = client.post("/v1/readings", json=[1] * 11)
-        assert answer.status_code == 413
-        assert "queue = 10" in answer.json()["detail"]
-        assert source.take(20, 0.0) is None
-
-
-def test_what_is_too_large() -> None:
-    """413 for a long request, announced or not, and for a long message in a short one."""
-    with posted(max_request=1_000, max_bytes=100) as (client, source):
-        long = b'{"device": "d", "a": 1}\n' * 100
-        parts = (long[k : k + 100] for k in range(0, len(long), 100))
-        assert client.post("/v1/readings", content=long, headers=LINES).status_code == 413
-        assert client.post("/v1/readings", content=parts, headers=LINES).status_code == 413
-        body = [{"device": "d", "a": 1}, {"device": "d" * 100, "a": 1}]
-        answer = client.post("/v1/readings", json=body)
-        assert answer.status_code == 413
-        assert "index 1" in answer.json()["detail"]
-        assert source.take(10, 0.0) is None
 
 
 @pytest.mark.parametrize(
@@ -492,55 +217,3 @@ def test_a_service_without_the_source() -> None:
             answer = client.post(path, json={})
             assert answer.status_code == 404
             assert 'use = "http"' in answer.json()["detail"]
-
-
-def test_keys_are_for_reading_or_for_writing() -> None:
-    """A sensor's key cannot read, a dashboard's cannot post, the service's own does both; neither a
-    session nor a page of another site may post."""
-    stand = Stand(keys=["all"], read_keys=["reader"], write_keys=["writer"])
-    with stand.served() as server, Client(base_url=server.url) as client:
-        client.headers["Host"] = "gauge.example"
-        statuses = {
-            key: (
-                client.get("/v1/tasks", headers={"X-API-Key": key}).status_code,
-                client.post("/v1/readings", json={}, headers={"X-API-Key": key}).status_code,
-            )
-            for key in ("all", "reader", "writer", "other")
-        }
-        assert statuses == {
-            "all": (200, 404), "reader": (200, 403), "writer": (403, 404), "other": (401, 401),
-        }  # fmt: skip
-        assert client.post("/login", json={"key": "writer"}).status_code == 401
-        assert client.post("/login", json={"key": "reader"}).status_code == 204
-        assert client.get("/v1/tasks").status_code == 200
-        assert client.post("/v1/readings", json={}).status_code == 401
-    with Stand().served() as server, Client(base_url=server.url) as client:
-        own, other = {"Origin": server.url}, {"Origin": "http://elsewhere.example"}
-        assert client.post("/v1/readings", json={}, headers=own).status_code == 404
-        assert client.post("/v1/readings", json={}, headers=other).status_code == 403
-
-
-def test_keys_are_bounded_in_number_and_age() -> None:
-    """The oldest are forgotten; what is kept survives packing."""
-    keys = Keys(3, 100)
-    for k in range(5):
-        keys.add(digest(b"key", bytes([k])), digest(bytes([k])), 1_000 + k)
-    known = [keys.content(digest(b"key", bytes([k])), 1_004) is not None for k in range(5)]
-    assert known == [False, False, True, True, True]
-    assert keys.content(digest(b"key", b"\x04"), 1_105) is None
-    again = Keys(3, 100)
-    again.unpack(keys.packed())
-    again.unpack(keys.packed())
-    assert again.packed() == keys.packed()
-    assert len(again) == 3
-    keys.add(b"n" * 16, b"c" * 16, 1_200)
-    assert len(keys) == 1
-
-
-@pytest.mark.parametrize(
-    "options", [{"queue": 0}, {"timeout": "1us"}, {"keys": 0}, {"max_request": 0}, {"timeout": ""}]
-)
-def test_options_that_mean_nothing(options: dict[str, Any]) -> None:
-    """They are refused with what to write."""
-    with pytest.raises(ValueError, match=r"at least|not a duration"):
-        http.open(SCHEMA, 0, lambda: NOW, Rejects(), **options)

@@ -19,7 +19,7 @@ from streamgauge.delivery import Delivery
 from tests.services.ports import wait_for
 from tests.streams import BEGIN, COMPILED, SECOND
 from tests.test_walk import state
-from tests.test_worker import KEY, Kept, Queue, killed
+from tests.workers import KEY, Kept, Queue, killed
 
 CONFIG = f"""
 [[source]]
