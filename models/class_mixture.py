@@ -17,11 +17,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.kernel_fleet import KernelFleet, mixture_blocks
+from models.kernel_fleet import BELIEF, SPARE, KernelFleet, mixture_blocks
 from models.least_squares import gain, packed, product, start, update
 from models.mixing import outweigh
 from models.running_scale import SETTLED, observe, standardise
 from streamgauge.arrays import Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.kernels import kernel
 from streamgauge.schedule import LANE, MADE, MODEL, ROW, SEQUENCE, SLOT, STEP, TARGET
 from streamgauge.state import Field, Keys
@@ -36,7 +37,6 @@ LINEAR, TIMED, CURVED, SQUARES = range(4)
 FORGETS = np.array([0.999, 0.999, 0.9999, 0.999])
 PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
 
-DAY = 86_400 * 10**6
 MONDAY = 4 * DAY
 """The first one after 1970 began."""
 TIMES = 8
@@ -61,11 +61,6 @@ FIRST = ASKED + 1
 # Columns of a device's row and of the settings; the columns of the features in `schedule.x` follow.
 LAST = 0
 CLASSES, DECLARED, FROM_FLEET, INPUTS = range(4)
-
-BELIEF = 0.1
-"""Of what the fleet's experts have lost, what a new device believes: its labels soon say more."""
-SPARE = 4
-"""One label of so many teaches the fleet's model too: there are those of all devices."""
 
 
 @kernel

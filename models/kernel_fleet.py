@@ -11,7 +11,13 @@ from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
 
-__all__ = ["KernelFleet", "mixture_blocks", "models_of"]
+__all__ = ["BELIEF", "SPARE", "KernelFleet", "mixture_blocks", "models_of"]
+
+BELIEF = 0.1
+"""Of what the fleet's experts have saved or lost, what a new device believes: its labels soon say
+more."""
+SPARE = 4
+"""One label of so many teaches the fleet's model too: there are those of all devices."""
 
 
 def models_of(fields: Sequence[Field], capacity: int, keys: Keys) -> Block:

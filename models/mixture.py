@@ -15,11 +15,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from models.kernel_fleet import KernelFleet, mixture_blocks
+from models.kernel_fleet import BELIEF, SPARE, KernelFleet, mixture_blocks
 from models.least_squares import gain, packed, product, start, update
 from models.mixing import mixed, reweigh
 from models.running_scale import SETTLED, WILD, observe, standardise
 from streamgauge.arrays import Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.kernels import kernel
 from streamgauge.schedule import BASE, LABEL, LANE, MADE, MODEL, ROW, SEQUENCE, SLOT, STEP
 from streamgauge.state import Field, Keys
@@ -38,7 +39,6 @@ SHARED = np.array([0, 1, 0])
 """Whose covariance: regressions that forget alike share one."""
 PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
 
-DAY = 86_400 * 10**6
 SLOTS, HOURS = 96, 168
 """Of a day and of a week, whose last values are kept."""
 BACK = 6
@@ -57,11 +57,6 @@ FIRST = BORN + 1
 QUICK, SLOW, RING = 0, 1, 2
 # Columns of the settings; those of the features in `schedule.x` follow.
 LEVEL, DELAY, FROM_FLEET, INPUTS = range(4)
-
-BELIEF = 0.1
-"""Of what the fleet's experts have saved, what a new device believes: its labels soon say more."""
-SPARE = 4
-"""One label of so many teaches the fleet's model too: there are those of all devices."""
 
 
 @kernel

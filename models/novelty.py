@@ -18,8 +18,9 @@ import numpy as np
 
 from models.kernel_fleet import KernelFleet, models_of
 from streamgauge.arrays import Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.kernels import kernel
-from streamgauge.rhythm import DAY, GAP, RHYTHM, tick
+from streamgauge.rhythm import GAP, RHYTHM, tick
 from streamgauge.schedule import LANE, MADE, MODEL, ROW, STEP
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Step

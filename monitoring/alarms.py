@@ -141,6 +141,8 @@ class Alarms:
     def told(self) -> list[Event]:
         """Take out the alarms since the last call, in the order of the readings."""
         n = int(self._logged[0])
+        if not n:
+            return []
         self._logged[0] = 0
         return [
             Event(EventKind.ANOMALY, code[EVENT_ROW], code[PART], code[TIME], code[SOURCE],

@@ -202,6 +202,8 @@ class Answers:
     def told(self) -> list[Event]:
         """Take out the new clusters since the last call, in the order of the readings."""
         n = int(self._logged[0])
+        if not n:
+            return []
         self._logged[0] = 0
         pairs = zip(self._log[:n].tolist(), self._log_numbers[:n].tolist(), strict=True)
         return [

@@ -22,12 +22,11 @@ from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from stream_processor.settings.watching import FEW, watching
 from stream_processor.worker import CHECKPOINT
 from streamgauge import plugins
-from streamgauge.durations import text
+from streamgauge.durations import WEEK, text
 
 __all__ = ["check", "print_problems", "print_summary", "summary"]
 
 MINUTES = 1_440
-WEEK = 7 * 86_400 * 10**6
 WRONG = 2
 """Exit code where the configuration cannot be used."""
 

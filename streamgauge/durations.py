@@ -2,9 +2,13 @@
 
 import re
 
-__all__ = ["microseconds", "text"]
+__all__ = ["DAY", "WEEK", "microseconds", "text"]
 
-_UNITS = {"us": 1, "ms": 1_000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6}
+DAY = 86_400 * 10**6
+"""Microseconds."""
+WEEK = 7 * DAY
+
+_UNITS = {"us": 1, "ms": 1_000, "s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": DAY}
 _PATTERN = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(us|ms|s|m|h|d)\s*")
 
 

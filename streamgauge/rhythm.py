@@ -3,10 +3,8 @@
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["DAY", "GAP", "RHYTHM", "tick"]
+__all__ = ["GAP", "RHYTHM", "tick"]
 
-DAY = 86_400_000_000
-"""Microseconds."""
 # How many there were, when the last came, and the usual time between two, in microseconds.
 COUNT, LAST, GAP, RHYTHM = range(4)
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from monitoring.detectors._per_part import PerPart, deviations, moments, tell
 from streamgauge.arrays import Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
-from streamgauge.rhythm import DAY, GAP, RHYTHM, tick
+from streamgauge.rhythm import GAP, RHYTHM, tick
 from streamgauge.signal import TIME, UNIT, VALUE, Kind, Signal
 
 __all__ = ["NOWHERE", "OWN_LIMITS", "allowed", "conclude", "known", "latest", "take", "windowed"]

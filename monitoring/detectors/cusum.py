@@ -12,9 +12,10 @@ import numpy as np
 
 from monitoring.detectors._per_part import PerPart, tell
 from streamgauge.arrays import Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
-from streamgauge.rhythm import DAY, RHYTHM, tick
+from streamgauge.rhythm import RHYTHM, tick
 from streamgauge.signal import LEVELS, PART, ROW, SEEN, TIME, UNIT, USUAL, VALUE, Kind, Signal
 
 __all__ = ["VERSION", "build", "threshold"]

@@ -17,9 +17,9 @@ import numpy as np
 from monitoring.detectors._evidence import refuse
 from monitoring.detectors._per_part import PerPart, tell
 from streamgauge.arrays import Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
-from streamgauge.rhythm import DAY
 from streamgauge.signal import MOVING, PART, ROW, SEEN, TIME, Signal
 
 __all__ = ["VERSION", "build", "inflation", "slope", "trend"]

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from monitoring.sinks._messages import event
 from streamgauge.arrays import Bools, Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.output import SCORE_COLUMNS, Output
 from streamgauge.predictions import (
     BASE,
@@ -26,9 +27,8 @@ from streamgauge.predictions import (
 )
 from streamgauge.words import Status
 
-__all__ = ["DAY", "TABLES", "tables"]
+__all__ = ["TABLES", "tables"]
 
-DAY = 86_400 * 10**6
 MOMENT, TEXT, NUMBER = pa.timestamp("us", "UTC"), pa.string(), pa.float64()
 
 _SAID = [

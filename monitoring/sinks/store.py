@@ -15,13 +15,13 @@ from monitoring.sinks import _history_read as read
 from monitoring.sinks._history_file import HistoryFile, StoreClosed, StoreDamaged, StoreInUse
 from monitoring.sinks._history_rows import DeviceCodes, Staged
 from monitoring.sinks._history_writer import WAITING, Writer
+from streamgauge.durations import DAY
 from streamgauge.output import Output
 from streamgauge.schedule import Lane
 
 __all__ = ["FILE", "Store", "StoreClosed", "StoreDamaged", "StoreInUse", "open"]
 
 FILE = "history.duckdb"
-DAY = 86_400 * 10**6
 
 
 def open(  # noqa: A001 - what opens a plug-in has one name in every folder

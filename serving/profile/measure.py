@@ -13,13 +13,12 @@ from serving.profile.gather import Gathered
 from serving.profile.shapes import autocorrelation, histogram, repeats, season, timeline
 from streamgauge.arrays import Ints
 from streamgauge.delivery import Readings
+from streamgauge.durations import DAY, WEEK
 from streamgauge.schema import Schema
 from streamgauge.words import Flag, Verdict
 
-__all__ = ["DAY", "WEEK", "measure"]
+__all__ = ["measure"]
 
-DAY = 86_400 * 10**6
-WEEK = 7 * DAY
 QUANTILES = (0.001, 0.01, 0.25, 0.5, 0.75, 0.99, 0.999)
 LAGS = 48
 MOST_LAGS = 400

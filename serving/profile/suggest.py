@@ -7,10 +7,9 @@ import numpy as np
 
 from serving.profile.figures import ChannelFigures, Profile
 from serving.profile.gather import STUCK
-from serving.profile.measure import DAY
 from serving.starter.guess import Measured
 from serving.starter.write import HORIZONS, Draft, target_of, usual_range
-from streamgauge.durations import text
+from streamgauge.durations import DAY, text
 from streamgauge.schema import Kind
 
 __all__ = ["suggest"]

@@ -16,6 +16,7 @@ from stream_processor.settings import Settings, with_channels
 from stream_processor.settings.tuning import SplitSettings
 from streamgauge.arrays import Ints
 from streamgauge.delivery import Readings
+from streamgauge.durations import WEEK
 from streamgauge.schema import Schema
 
 __all__ = ["Parts", "Recording", "moved", "parts_of"]
@@ -23,7 +24,6 @@ __all__ = ["Parts", "Recording", "moved", "parts_of"]
 CHUNK = 16_384
 HELD = 2 * 10**9
 """Bytes of readings that are kept between two trials; a larger recording is read each time."""
-WEEK = 7 * 86_400 * 10**6
 
 
 class Recording:

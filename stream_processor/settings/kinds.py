@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from streamgauge import durations
+from streamgauge.durations import DAY, WEEK
 
 __all__ = [
     "Alarms",
@@ -39,17 +40,16 @@ __all__ = [
     "check_name",
 ]
 
-DAY = 86_400 * 10**6
 _SIZES = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|TB)\s*")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _HOST = re.compile(r"[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\]")
 _ALARMS = re.compile(r"\s*(\d+(?:\.\d+)?) per device per (hour|day|week|month)\s*")
-_PERIODS = {"hour": 3_600 * 10**6, "day": DAY, "week": 7 * DAY, "month": 30 * DAY}
+_PERIODS = {"hour": 3_600 * 10**6, "day": DAY, "week": WEEK, "month": 30 * DAY}
 LEAST_JOURNAL = 16 * 10**6
 """Bytes: a burst between two checkpoints has to fit."""
-LONGEST = 36_525 * 86_400 * 10**6
+LONGEST = 36_525 * DAY
 """A century: beyond it, times in microseconds come near the end of int64."""
 
 

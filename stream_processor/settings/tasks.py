@@ -18,11 +18,12 @@ from stream_processor.settings.kinds import (
     Steps,
 )
 from streamgauge.classes import Class
+from streamgauge.durations import WEEK
 from streamgauge.schedule import TaskKind
 
 __all__ = ["LEARN_AFTER", "LabelFields", "LabelSettings", "SelectSettings", "TaskSettings"]
 
-ALARM_EVERY = 7 * 86_400 * 10**6 / 2
+ALARM_EVERY = WEEK / 2
 LEARN_AFTER = 5 * 60 * 10**6
 LEAST_TOLERANCE = 10**6
 """Clocks of devices are seldom truer than a second."""
@@ -47,7 +48,7 @@ class LabelSettings:
 
     source: LabelPlace = field(default="", metadata={"key": "from", "required": True})
     match: Match = field(default=None, metadata={"key": "match"})
-    expire_after: Duration = 7 * 86_400 * 10**6
+    expire_after: Duration = WEEK
     """How long a prediction waits for its label, by our clock."""
     teach_until: Duration | None = None
     """Age up to which a label teaches; older ones are only scored. None: `expire_after`."""
