@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ingest.rejects import Rejects
+from models.candidates import Candidates
 from models.compile import Compiled
 from models.kernel_fleet import KernelFleet
 from models.selection import Selection
@@ -281,7 +282,7 @@ class LiveBoard:
     def _follows(self, lane: int, row: int) -> dict[str, float]:
         """Whom the mixture of a device follows; over all devices the mean of theirs."""
         learner = self._stages.learners[lane]
-        if not isinstance(learner, KernelFleet):
+        if not isinstance(learner, Candidates | KernelFleet):
             return {}
         rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]
         return learner.shares(rows)

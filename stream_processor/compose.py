@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from models import candidates
 from models.compile import Compiled, unnamed
 from models.compile import compile as compile_model
 from models.selection import Selection
@@ -28,9 +29,9 @@ from stream_processor.retained import Retained
 from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs, implied
-from stream_processor.settings.kinds import LONGEST, Span
+from stream_processor.settings.kinds import LONGEST, Span, Steps
 from stream_processor.settings.model import Settings
-from stream_processor.settings.tasks import LEARN_AFTER, LabelSettings, TaskSettings
+from stream_processor.settings.tasks import DEFAULT, LEARN_AFTER, LabelSettings, TaskSettings
 from stream_processor.settings.watching import THRESHOLDS, Watching, watching
 from stream_processor.silence import Silence
 from stream_processor.stages import Stages
@@ -203,14 +204,33 @@ def _model(
     classes: Classes | None, pending: int,
 ) -> Compiled:  # fmt: skip
     """The models of lane k."""
-    if not task.model:
+    given = (k, lane, names, limit, classes, pending)
+    if not task.candidates:
+        return _one(task.model, task, *given)
+    found = [_one(() if of == (DEFAULT,) else of, task, *given) for of in task.candidates]
+    named = dict(zip(task.candidate_words, found, strict=True))
+    learner = candidates.build(
+        {name: one.learner for name, one in named.items()}, k, limit, _keys(lane),
+        choose=task.choose, classes=classes.most if classes else 0, pending=pending,
+        round_labels=task.halve_after,
+    )  # fmt: skip
+    why = "; ".join(f"{name}: {one.why}" for name, one in named.items())
+    return Compiled(learner, compiled=all(one.compiled for one in found), why=why)
+
+
+def _one(
+    model: Steps, task: TaskSettings, k: int, lane: Lane, names: Sequence[str], limit: int,
+    classes: Classes | None, pending: int,
+) -> Compiled:  # fmt: skip
+    """One model of lane k, or the default where it has no steps."""
+    if not model:
         from_fleet = task.start != "empty" and lane.scope == "device"
         return unnamed(
             k, lane, limit, _keys(lane), pending,
             from_fleet=from_fleet, learn_after=task.learn_after or LEARN_AFTER, classes=classes,
         )  # fmt: skip
     question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
-    make = build_model(task.model, task.kind)
+    make = build_model(model, task.kind)
     return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)
 
 

@@ -5,9 +5,12 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["Elsewhere", "Lane", "Schedule", "TaskKind"]
+__all__ = ["Choose", "Elsewhere", "Lane", "Schedule", "TaskKind"]
 
 TaskKind = Literal["forecast", "regression", "classification", "anomaly", "clustering"]
+Choose = Literal["best", "mean", "halving"]
+"""By whom of several candidates is answered: who erred least of late; the mean of all, weighted by
+how they did; or the best, while the worse half leaves after every round."""
 
 # Columns of `codes`.
 STEP, LANE, ROW, SOURCE, SLOT, SEQUENCE, MADE, DUE, MODEL = range(9)

@@ -6,7 +6,7 @@ from monitoring.alerts.condition import parsed
 from monitoring.alerts.rule import matches
 from stream_processor.features import calendar, rolling
 from stream_processor.settings.channels import ChannelSettings
-from stream_processor.settings.classes import check_classes, classes_of
+from stream_processor.settings.classes import check_classes
 from stream_processor.settings.document import KeyPath
 from stream_processor.settings.features import Refused, build_features, choose_inputs, implied
 from stream_processor.settings.horizons import check_horizons
@@ -14,6 +14,7 @@ from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
+from stream_processor.settings.task_models import check_models
 from stream_processor.settings.tasks import TaskSettings
 from stream_processor.settings.topics import check_topics
 from stream_processor.settings.trial import try_selection
@@ -168,18 +169,14 @@ def _check_task(
     if task.select is not None and task.by_itself:
         why = f"a selection learns from labels, and a task of kind {task.kind} from readings"
         findings.add((*path, "select"), why, "remove it, and choose with inputs")
-    broken = any(findings.within(*path, key) for key in ("model", "kind", "classes"))
-    if task.start == "fleet" and (task.model or task.scope == "fleet"):
+    if task.start == "fleet" and (not task.unnamed or task.scope == "fleet"):
         why = (
             "a model that is named begins empty, as River's do"
-            if task.model
+            if not task.unnamed
             else ("all devices share one model already")
         )
         findings.add((*path, "start"), why, 'remove it, or write start = "empty"')
-    if task.model and not broken:
-        _check_model(task, channels, (*path, "model"), findings)
-    elif not broken:
-        _check_unnamed(task, path, findings)
+    check_models(task, channels, path, findings)
     if task.calibrate and task.kind != "classification":
         findings.add((*path, "calibrate"), "it is for tasks of kind classification", "remove it")
     if task.alarms and task.kind != "anomaly":
@@ -187,42 +184,6 @@ def _check_task(
     if task.learn_after and (task.model or task.kind != "anomaly"):
         why = "it is for a task of kind anomaly that names no model"
         findings.add((*path, "learn_after"), why, "remove it")
-
-
-def _check_unnamed(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
-    from models.spec import ANSWERS
-
-    if task.kind == "anomaly" and task.target:
-        why = "without a model all inputs are watched"
-        remedy = f'remove it, and write inputs = ["{task.target}"]'
-        findings.add((*path, "target"), why, remedy)
-    if task.kind != "clustering":
-        return
-    remedy = f'a {task.kind} names one, such as model = "{ANSWERS[task.kind].example}"'
-    findings.add((*path, "model"), "missing", remedy)
-
-
-def _check_model(
-    task: TaskSettings,
-    channels: Mapping[str, ChannelSettings],
-    path: KeyPath,
-    findings: Findings,
-) -> None:
-    from models.spec import NotAModel, build, refuse_task
-
-    try:
-        make = build(task.model, task.kind)
-        classes = classes_of(task, channels)
-        refuse_task(make(), None if classes is None else classes.most, bool(task.target))
-    except NotAModel as refused:
-        for step, message in refused.problems:
-            place = path if step is None else (*path, step)
-            findings.refuse(path if findings.document.found(place) is None else place, message)
-    except ValueError as refused:
-        findings.refuse(path, str(refused))
-    except Exception as broken:  # noqa: BLE001 - a model of the user's own may fail in any way
-        message = f"{type(broken).__name__}: {broken}"
-        findings.add(path, message, "correct the name, or the module that it stands for")
 
 
 def check_channels(settings: Settings, findings: Findings) -> None:

@@ -79,7 +79,7 @@ def _implies(settings: Settings) -> bool:
 
 def _moves(task: TaskSettings) -> bool:
     """Whether it wants to see how channels moved; what scores values by themselves does not."""
-    return not task.model and task.kind != "anomaly"
+    return task.unnamed and task.kind != "anomaly"
 
 
 def implied(settings: Settings, built: Sequence[FeatureOperator]) -> frozenset[str]:

@@ -19,12 +19,21 @@ from stream_processor.settings.kinds import (
 )
 from streamgauge.classes import Class
 from streamgauge.durations import WEEK
-from streamgauge.schedule import TaskKind
+from streamgauge.schedule import Choose, TaskKind
 
-__all__ = ["LEARN_AFTER", "LabelFields", "LabelSettings", "SelectSettings", "TaskSettings"]
+__all__ = [
+    "DEFAULT",
+    "LEARN_AFTER",
+    "LabelFields",
+    "LabelSettings",
+    "SelectSettings",
+    "TaskSettings",
+]
 
 ALARM_EVERY = WEEK / 2
 LEARN_AFTER = 5 * 60 * 10**6
+DEFAULT = "default"
+"""The name, among candidates, of what a task has that names no model."""
 LEAST_TOLERANCE = 10**6
 """Clocks of devices are seldom truer than a second."""
 
@@ -103,6 +112,13 @@ class TaskSettings:
     classes_max: Annotated[int, Field(ge=2, le=100)] = 20
     model: Steps = ()
     """None: what is known to work: `models.mixture`, `models.class_mixture` or `models.novelty`."""
+    candidates: tuple[Steps, ...] = ()
+    """Models that learn side by side, in place of `model`; DEFAULT is what a task without one
+    has."""
+    choose: Choose = "best"
+    """Which of the candidates answers: the one that erred least of late, their mean weighted by how
+    they did, or the best while the worse half leaves after every `halve_after` labels."""
+    halve_after: AtLeastOne = 1_000
     horizons: tuple[Horizon, ...] = ()
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
@@ -133,9 +149,23 @@ class TaskSettings:
     @property
     def model_words(self) -> str:
         """The steps of the model by name."""
-        steps = (self.model,) if isinstance(self.model, str) else self.model
-        named = " | ".join(s if isinstance(s, str) else str(s["use"]) for s in steps)
-        return named or ("novelty" if self.kind == "anomaly" else "mixture")
+        if self.candidates:
+            return f"{self.choose} of {', '.join(self.candidate_words)}"
+        return _words(self.model) or ("novelty" if self.kind == "anomaly" else "mixture")
+
+    @property
+    def candidate_words(self) -> list[str]:
+        """A name for each candidate, with its options; a number behind what is there twice."""
+        words = [_words(steps, options=True) for steps in self.candidates]
+        return [
+            f"{name} ({words[: k + 1].count(name)})" if words.count(name) > 1 else name
+            for k, name in enumerate(words)
+        ]
+
+    @property
+    def unnamed(self) -> bool:
+        """True where a model is what is known to work, or one of the candidates is."""
+        return not self.model and (not self.candidates or (DEFAULT,) in self.candidates)
 
     @property
     def change(self) -> bool:
@@ -160,7 +190,7 @@ class TaskSettings:
     @property
     def calibrated(self) -> bool:
         """True when probabilities of classes are moved to how labels fall."""
-        wanted = not self.model if self.calibrate is None else self.calibrate
+        wanted = self.unnamed if self.calibrate is None else self.calibrate
         return wanted and self.kind == "classification"
 
     def tolerance_of(self, horizon: Span) -> int:
@@ -172,3 +202,17 @@ class TaskSettings:
         if horizon.readings:
             return 0
         return self.tolerance or max(LEAST_TOLERANCE, horizon.duration // 10)
+
+
+def _words(steps: Steps, *, options: bool = False) -> str:
+    """Steps of a model by name, with their options where asked for."""
+    return " | ".join(
+        _step(step, options) for step in ((steps,) if isinstance(steps, str) else steps)
+    )
+
+
+def _step(step: str | dict[str, Any], options: bool) -> str:
+    if isinstance(step, str):
+        return step
+    given = [f"{key}={value}" for key, value in step.items() if key != "use"] if options else []
+    return " ".join([str(step["use"]), *given])
