@@ -14,6 +14,7 @@ from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
+from stream_processor.settings.sharing import check_scopes, check_start
 from stream_processor.settings.tasks import TaskSettings
 from stream_processor.settings.topics import check_topics
 from stream_processor.settings.trial import try_selection
@@ -50,6 +51,7 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
         _check_names(clock.of, calendar.FIELDS, "calendar field", path, findings)
     for name, task in settings.tasks.items():
         _check_task(name, task, settings.channels, findings)
+    check_scopes(settings, findings)
     _check_alerts(settings, findings)
     if not settings.tasks and not findings.within("tasks"):
         findings.notes.append("no [tasks.NAME]: readings are kept and shown, nothing is predicted")
@@ -169,13 +171,7 @@ def _check_task(
         why = f"a selection learns from labels, and a task of kind {task.kind} from readings"
         findings.add((*path, "select"), why, "remove it, and choose with inputs")
     broken = any(findings.within(*path, key) for key in ("model", "kind", "classes"))
-    if task.start == "fleet" and (task.model or task.scope == "fleet"):
-        why = (
-            "a model that is named begins empty, as River's do"
-            if task.model
-            else ("all devices share one model already")
-        )
-        findings.add((*path, "start"), why, 'remove it, or write start = "empty"')
+    check_start(task, path, findings)
     if task.model and not broken:
         _check_model(task, channels, (*path, "model"), findings)
     elif not broken:

@@ -20,6 +20,7 @@ from stream_processor.settings.kinds import (
 from streamgauge.classes import Class
 from streamgauge.durations import WEEK
 from streamgauge.schedule import TaskKind
+from streamgauge.tags import tag_of
 
 __all__ = ["LEARN_AFTER", "LabelFields", "LabelSettings", "SelectSettings", "TaskSettings"]
 
@@ -124,6 +125,7 @@ class TaskSettings:
     is named, so that named ones say what River's say."""
     select: SelectSettings | None = None
     scope: Scope = "device"
+    """Who shares a model: "device", "fleet", or "tag:NAME", those with the same value of a tag."""
     label: LabelSettings | None = None
     before_ready: Literal["last", "none"] = "last"
     ready_after: Annotated[int, Field(ge=0)] = 10
@@ -136,6 +138,11 @@ class TaskSettings:
         steps = (self.model,) if isinstance(self.model, str) else self.model
         named = " | ".join(s if isinstance(s, str) else str(s["use"]) for s in steps)
         return named or ("novelty" if self.kind == "anomaly" else "mixture")
+
+    @property
+    def tag(self) -> str:
+        """The tag whose value those have in common who share a model; "" where it is none."""
+        return tag_of(self.scope)
 
     @property
     def change(self) -> bool:
