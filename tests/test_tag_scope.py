@@ -258,8 +258,9 @@ def test_board_and_check_say_how_many_models_there_are(tmp_path: Path) -> None:
     assert board.scores("unnamed", "d1")[0].follows != board.scores("unnamed", "d0")[0].follows
     said = io.StringIO()
     assert check(tmp_path / "p.toml", {}, said) == 0
-    assert "line: forecast of heat, 20s (label at most 2s later) ahead, one model for each site;" in (
-        said.getvalue()
+    assert (
+        "line: forecast of heat, 20s (label at most 2s later) ahead, one model for each site;"
+        in (said.getvalue())
     )
     assert "memory: 4 groups of devices, " in said.getvalue()
     assert "one instance per value of the tag" in said.getvalue()
@@ -268,7 +269,7 @@ def test_board_and_check_say_how_many_models_there_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scope", "table", "message"),
     [
-        ("tag:hall", True, 'devices.tags has no such tag'),
+        ("tag:hall", True, "devices.tags has no such tag"),
         ("tag:site", False, "no table says which device has which tag"),
         ("tag:", True, "is no scope"),
         ("site", True, "is no scope"),
