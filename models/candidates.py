@@ -83,12 +83,11 @@ class Candidates:
         )  # fmt: skip
 
     def shares(self, rows: Sequence[int]) -> dict[str, float]:
-        """How much the models of these device rows follow each candidate, in the mean; together 1.
-        Empty where there is no row."""
+        """How much the models in these rows follow each candidate, in the mean; together 1. Empty
+        where there is no row."""
         if not rows:
             return {}
-        own = [0] if self.keys is Keys.FLEET else list(rows)
-        found = self._own["choice"].view("share")[own]
+        found = self._own["choice"].view("share")[list(rows)]
         # Before the first label there are none: the first is followed.
         found[found.sum(axis=1) == 0.0, 0] = 1.0
         return dict(zip(self._of, found.mean(axis=0).tolist(), strict=True))
@@ -138,11 +137,13 @@ class Candidates:
 def build(
     of: Mapping[str, Learner], lane: int, capacity: int, keys: Keys, *, choose: Choose,
     classes: int, pending: int, round_labels: int,
+    groups: int = 0,
 ) -> Candidates:  # fmt: skip
     """Candidates of one lane, of whom each device's model follows the best, or the fleet's.
 
     `classes` is how many there may be, 0 for numbers; `pending` predictions of a device may wait;
-    with "halving" the worse half leaves after every `round_labels` labels.
+    `groups` is how many have a model where `keys` says so. With "halving" the worse half leaves
+    after every `round_labels` labels.
     """
     k = len(of)
     choice = [Field("scale"), Field("labels")]
@@ -151,7 +152,11 @@ def build(
     said = [Field("said", (k, classes))] if classes else [Field("said", (k,)), Field("mix")]
     waiting = Block(said, capacity, layers=max(2, pending))
     waiting.depth = device.view("slots")
-    blocks = {"choice": models_of(choice, capacity, keys), "device": device, "waiting": waiting}
+    blocks = {
+        "choice": models_of(choice, groups if keys is Keys.GROUP else capacity, keys),
+        "device": device,
+        "waiting": waiting,
+    }
     kernel = choosing.classes if classes else choosing.numbers
     settings = np.array([HOW[choose], round_labels], np.float64)
     return Candidates(kernel, of, blocks, settings, lane, keys, classes)

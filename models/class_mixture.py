@@ -334,9 +334,9 @@ def _run(
 
 def build(
     lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, classes: int, declared: bool,
-    pending: int, from_fleet: bool = False,
+    pending: int, from_fleet: bool = False, groups: int = 0,
 ) -> KernelFleet:  # fmt: skip
-    """Mixtures of one lane: a model for each device or one for the fleet.
+    """Mixtures of one lane: a model for each device, for each of `groups`, or one for the fleet.
 
     There are `classes`, or at most so many where they are not `declared`: targets are their places,
     from 0; what is no place teaches nothing.
@@ -354,7 +354,7 @@ def build(
     ]  # fmt: skip
     waiting = [Field("last"), Field("chance", (experts, classes))]
     blocks = mixture_blocks(
-        model, [Field("last"), Field("slots")], waiting, capacity, keys, pending
+        model, [Field("last"), Field("slots")], waiting, capacity, keys, pending, groups
     )
     settings = np.array([classes, declared, from_fleet, *inputs], np.float64)
     return KernelFleet(_run, blocks, settings, lane, keys, EXPERTS)

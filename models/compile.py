@@ -18,6 +18,7 @@ from streamgauge.state import Keys
 __all__ = ["Compiled", "compile", "unnamed"]
 
 NUMBER = Question()
+EACH = {Keys.DEVICE: "per device", Keys.FLEET: "for the fleet", Keys.GROUP: "per value of the tag"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +43,12 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     """The quickest learner that gives River's own answers for the estimators that `make` gives.
 
     `inputs` are the columns of `schedule.x` that the lane uses, `feature_names` the names of all
-    columns; `capacity` is the number of device rows, `keys` who shares a model, `question`
-    what they are asked. The file of `models/compiled` whose MODELS has the last step's type is
-    asked: its `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it
-    has none; one that tells many classes apart has an option `classes`, how many there can be, and
-    one that scores a single feature `watched`, its name.
+    columns; `keys` says who shares a model, `capacity` is the number of device rows, or of groups
+    where those have one each, `question` what they are asked. The file of `models/compiled` whose
+    MODELS has the last step's type is asked: its
+    `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it has none;
+    one that tells many classes apart has an option `classes`, how many there can be, and one that
+    scores a single feature `watched`, its name.
     """
     estimator = make()
     names = [feature_names[column] for column in inputs]
@@ -65,31 +67,34 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
                 steps = _pipeline.words(estimator)
                 return Compiled(built, compiled=True, why=f"all of it runs compiled: {steps}")
             reason = f"not compiled by {name}: {built}"
-    each = "one instance per device" if keys is Keys.DEVICE else "one instance for the fleet"
-    why = f"runs as River, {each}; {reason}"
+    why = f"runs as River, one instance {EACH[keys]}; {reason}"
     way = way_of(question, estimator)
     return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)
 
 
 def unnamed(
     number: int, lane: Lane, capacity: int, keys: Keys, pending: int, *, from_fleet: bool,
-    learn_after: int, classes: Classes | None = None,
+    learn_after: int, classes: Classes | None = None, groups: int = 0,
 ) -> Compiled:  # fmt: skip
-    """The learner of a lane whose task names no model; `pending` predictions of a device wait, and
-    with `from_fleet` a new one begins with what all of them have learned. An anomaly that lasts for
-    `learn_after` microseconds is learned."""
+    """The learner of a lane whose task names no model; `capacity` is the number of device rows,
+    `groups` how many have a model where `keys` says so. `pending` predictions of a device wait, and
+    with `from_fleet` a new model begins with what all devices have taught. An anomaly that lasts
+    for `learn_after` microseconds is learned."""
     if lane.kind == "anomaly":
-        learner = novelty.build(number, lane.inputs, capacity, keys, learn_after=learn_after)
+        learner = novelty.build(
+            number, lane.inputs, capacity, keys, learn_after=learn_after, groups=groups
+        )
         return Compiled(learner, compiled=True, why=novelty.WHY)
     if classes is not None:
         learner = class_mixture.build(
             number, lane.inputs, capacity, keys,
             classes=classes.most, declared=bool(classes.declared), pending=pending,
-            from_fleet=from_fleet,
+            from_fleet=from_fleet, groups=groups,
         )  # fmt: skip
         return Compiled(learner, compiled=True, why=class_mixture.WHY)
     learner = number_mixture.build(
         number, lane.inputs, capacity, keys,
         delay=lane.delay, level=not lane.change, pending=pending, from_fleet=from_fleet,
+        groups=groups,
     )  # fmt: skip
     return Compiled(learner, compiled=True, why=number_mixture.WHY)

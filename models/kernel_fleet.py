@@ -21,16 +21,16 @@ SPARE = 4
 
 
 def models_of(fields: Sequence[Field], capacity: int, keys: Keys) -> Block:
-    """A row for each model: per device row, or one that the fleet shares, which is open."""
-    block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
-    if keys is Keys.FLEET:
-        block.open(np.zeros(1, np.int64))
+    """A row for each model: per device row, or those that several devices share, which are open."""
+    block = Block(fields, keys.rows(capacity), keys=keys)
+    if keys is not Keys.DEVICE:
+        block.open(np.arange(block.capacity))
     return block
 
 
 def mixture_blocks(
     model: Sequence[Field], device: Sequence[Field], waiting: Sequence[Field], capacity: int,
-    keys: Keys, pending: int,
+    keys: Keys, pending: int, groups: int,
 ) -> dict[str, Block]:  # fmt: skip
     """A mixture's state: each model's, the one that learns from all devices, what is known of each
     device (whose field "slots" counts the layers of the next), and what waits with each of the
@@ -39,13 +39,12 @@ def mixture_blocks(
     waits = Block(waiting, capacity, layers=max(2, pending))
     waits.depth = of.view("slots")
     fleet = Block(model, 1, keys=Keys.FLEET)
-    return {
-        "model": models_of(model, capacity, keys), "fleet": fleet, "device": of, "waiting": waits
-    }  # fmt: skip
+    models = models_of(model, groups if keys is Keys.GROUP else capacity, keys)
+    return {"model": models, "fleet": fleet, "device": of, "waiting": waits}
 
 
 class KernelFleet:
-    """Models of one lane: one for each device or one for the fleet; see `Learner`."""
+    """Models of one lane, for each device or shared by several; see `Learner`."""
 
     def __init__(
         self, kernel: Callable[..., None], blocks: Mapping[str, Block], settings: Floats, lane: int,
@@ -81,12 +80,11 @@ class KernelFleet:
         return Counter()
 
     def shares(self, rows: Sequence[int]) -> dict[str, float]:
-        """How much the models of these device rows follow each expert, in the mean; together 1.
-        Empty where there is no row, and of what is no mixture."""
+        """How much the models in these rows follow each expert, in the mean; together 1. Empty
+        where there is no row, and of what is no mixture."""
         if not rows or not self._experts:
             return {}
-        own = [0] if self.keys is Keys.FLEET else list(rows)
-        found = self.blocks["model"].view("share")[own]
+        found = self.blocks["model"].view("share")[list(rows)]
         # Before the first label there are none: the first is followed.
         found[found.sum(axis=1) == 0.0, 0] = 1.0
         return dict(zip(self._experts, found.mean(axis=0).tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The contract of a learner: the models of one lane, one per device or one for the whole fleet."""
+"""The contract of a learner: the models of one lane, per device, per group or for the fleet."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -49,7 +49,7 @@ class Blobs(Protocol):
 
 
 class Learner(Protocol):
-    """One lane's models: one per device row, or a single one in row 0 that the fleet shares.
+    """One lane's models: one per device row or group, or a single one in row 0 for the fleet.
 
     All state is in `blocks` (opened, copied, moved and reset by the functions of
     `streamgauge.state`) and in `blobs`, so that a checkpoint treats every learner alike.
@@ -57,7 +57,8 @@ class Learner(Protocol):
 
     lane: int
     keys: Keys
-    """What a row of its state stands for: DEVICE or FLEET. Blocks say the same; blobs cannot."""
+    """What a row of its state stands for: DEVICE, GROUP or FLEET. Blocks of models say the same;
+    blobs cannot."""
 
     @property
     def blocks(self) -> Mapping[str, Block]: ...
@@ -82,7 +83,7 @@ class Learner(Protocol):
         ...
 
     def evict(self, rows: Ints) -> None:
-        """Forget these device rows, as if their device had never been seen; what the fleet shares
+        """Forget these device rows, as if their device had never been seen; what devices share
         stays as it is."""
         ...
 

@@ -258,9 +258,9 @@ def _run(
 
 def build(
     lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, delay: int, level: bool,
-    pending: int, from_fleet: bool = False,
+    pending: int, from_fleet: bool = False, groups: int = 0,
 ) -> KernelFleet:  # fmt: skip
-    """Mixtures of one lane: a model for each device or one for the fleet.
+    """Mixtures of one lane: a model for each device, for each of `groups`, or one for the fleet.
 
     `delay` is the horizon in microseconds, 0 where it counts readings; `level`: answers are values,
     not changes; `pending` predictions of a device may wait; `from_fleet`: a new device's model
@@ -279,6 +279,6 @@ def build(
         Field("slot", (SLOTS,), nan), Field("hour", (HOURS,), nan), Field("slots"),
     ]  # fmt: skip
     waiting = [Field("moves", (MOVES,)), Field("said", (experts,)), Field("base"), Field("mix")]
-    blocks = mixture_blocks(model, device, waiting, capacity, keys, pending)
+    blocks = mixture_blocks(model, device, waiting, capacity, keys, pending, groups)
     settings = np.array([level, delay, from_fleet, *inputs], np.float64)
     return KernelFleet(_run, blocks, settings, lane, keys, EXPERTS)

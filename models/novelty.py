@@ -201,14 +201,17 @@ def _run(
 
 
 def build(
-    lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, learn_after: int
-) -> KernelFleet:
-    """Models of one lane: one for each device or one for the fleet.
+    lane: int, inputs: Sequence[int], capacity: int, keys: Keys, *, learn_after: int,
+    groups: int = 0,
+) -> KernelFleet:  # fmt: skip
+    """Models of one lane: one for each device, for each of `groups`, or for the fleet.
 
     What is strange for `learn_after` microseconds of a device's time is learned.
     """
     f = len(inputs)
-    model = models_of([Field("views", (f, VIEWS * VIEW))], capacity, keys)
+    model = models_of(
+        [Field("views", (f, VIEWS * VIEW))], groups if keys is Keys.GROUP else capacity, keys
+    )
     device = [
         Field("rhythm", (RHYTHM,)), Field("slow", (f,), math.nan), Field("lasted", (f,)),
         Field("usual", (f, SLOTS), math.nan),

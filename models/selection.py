@@ -11,7 +11,7 @@ from models.selections._cells import COUNT, DROPPED, SCORE, WIDTH
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Argument, Call
 from streamgauge.schedule import Schedule
-from streamgauge.state import Block, Field, Keys
+from streamgauge.state import Block, Field
 
 __all__ = ["Choice", "Features", "Selection", "Share"]
 
@@ -41,7 +41,7 @@ class Features:
 
     `inputs int64[k]` are the columns of `schedule.x`, `names[j]` is input j's name. Block "state"
     has a cell of `width` numbers for each; `beside` are further fields, a block for each. All are
-    kept by the learner's keys: for each device, or once.
+    kept by the learner's keys: for each device, for each group, or once.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Features:
         self.learner, self.lane = learner, learner.lane
         self.names = tuple(names)
         self.inputs: Ints = np.array(inputs, np.int64)
-        rows = capacity if learner.keys is Keys.DEVICE else 1
+        rows = learner.keys.rows(capacity)
         fields = {"state": Field("selection", (len(inputs), width))}
         fields |= {field.name: field for field in beside}
         self.blocks = {n: Block([f], rows, keys=learner.keys) for n, f in fields.items()}

@@ -46,6 +46,7 @@ from streamgauge.schedule import (
     LABEL,
     LANE,
     MADE,
+    MODEL,
     RESIDUAL,
     ROW,
     SEQUENCE,
@@ -65,7 +66,9 @@ CHUNK = 10
 FLEET_WINDOW = 1_000
 
 # Columns of the lanes' parameters.
-P_CHANGE, P_READY_AFTER, P_LAST, P_FLEET, P_TAUGHT, P_KEEP = range(6)
+P_CHANGE, P_READY_AFTER, P_LAST, P_SHARED, P_TAUGHT, P_KEEP = range(6)
+# Who shares a model.
+NOBODY, ALL, GROUP = range(3)
 
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
@@ -107,6 +110,7 @@ def score(
     pending: Floats,
     window: Floats,
     fleet: Floats,
+    groups: Floats,
     parameters: Floats,
     made: Ints,
     told: Floats,
@@ -125,17 +129,23 @@ def score(
         base = numbers[i, BASE]
         label = numbers[i, LABEL]
         cell = device[d]
-        # The labels that the model has learned: the fleet's where all devices share it.
-        taught = fleet if parameters[lane, P_FLEET] == 1.0 else cell
+        # The labels that the model has learned: those of all who share it.
+        counted = int(parameters[lane, P_TAUGHT])
+        taught = fleet if parameters[lane, P_SHARED] == ALL else cell
+        place = counted * lanes + lane
+        if parameters[lane, P_SHARED] == GROUP:
+            taught, place = groups[codes[i, MODEL]], lane
         numbers[i, RESIDUAL] = np.nan
         if step == _PREDICT:
-            learned = taught[int(parameters[lane, P_TAUGHT]) * lanes + lane]
+            learned = taught[place]
             value, status = serve(cell, lane, lanes, answers[i], base, learned, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
             cell[head] = max(cell[head], slot + 1.0)
             cell[PREDICTED * lanes + lane] += 1.0
             fleet[PREDICTED * lanes + lane] += 1.0
+            if counted == PREDICTED and parameters[lane, P_SHARED] == GROUP:
+                taught[place] += 1.0
             cell[NOW_SEQUENCE * lanes + lane] = codes[i, SEQUENCE]
             cell[NOW_MADE * lanes + lane] = codes[i, MADE]
             cell[NOW_DUE * lanes + lane] = codes[i, DUE]
@@ -172,6 +182,8 @@ def score(
             if step == _LEARN:
                 cell[LEARNED * lanes + lane] += 1.0
                 fleet[LEARNED * lanes + lane] += 1.0
+                if counted == LEARNED and parameters[lane, P_SHARED] == GROUP:
+                    taught[place] += 1.0
         if step != _PREDICT and cell[NOW_SEQUENCE * lanes + lane] == codes[i, SEQUENCE]:
             cell[NOW_STATUS * lanes + lane] = status
             cell[NOW_LABEL * lanes + lane] = label
@@ -183,7 +195,7 @@ def score(
         made[at, out.MADE] = codes[i, MADE]
         made[at, out.DUE] = codes[i, DUE]
         made[at, out.STATUS] = status
-        made[at, out.VERSION] = int(taught[int(parameters[lane, P_TAUGHT]) * lanes + lane])
+        made[at, out.VERSION] = int(taught[place])
         told[at, out.VALUE] = value
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
@@ -199,8 +211,9 @@ class Scorer:
 
     def __init__(
         self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50,
-        half_life: int = 500, room: int = 1,
+        half_life: int = 500, room: int = 1, groups: int = 0,
     ) -> None:  # fmt: skip
+        """`groups` of devices share models in lanes whose scope is a tag."""
         count, keep = len(lanes), 0.5 ** (1.0 / half_life)
         self.lanes = tuple(lanes)
         self.window = max(CHUNK, window // CHUNK * CHUNK)
@@ -225,13 +238,17 @@ class Scorer:
         self.blocks = {"device": device, "pending": waiting, "rolling": rolling, "fleet": fleet}
         self.parameters = np.array(
             [
-                [k.change, k.ready_after, k.before_ready == "last", k.scope == "fleet",
+                [k.change, k.ready_after, k.before_ready == "last",
+                 GROUP if k.tag else ALL if k.scope == "fleet" else NOBODY,
                  # What learns by itself has learned whatever it has answered.
                  PREDICTED if k.by_itself else LEARNED, keep]
                 for k in lanes
             ],
             np.float64,
         ).reshape(count, 6)  # fmt: skip
+        shared = Block([Field("taught", (count,), along="lanes")], max(1, groups), keys=Keys.GROUP)
+        if groups:
+            self.blocks["groups"] = shared
         several = any(lane.kind not in ("forecast", "regression") for lane in lanes)
         self.answers = None
         """None where all answers are numbers."""
@@ -253,6 +270,7 @@ class Scorer:
             waiting.stack,
             rolling.stack[: self.window // CHUNK],
             fleet.array[0],
+            shared.array,
             self.parameters,
         )
 

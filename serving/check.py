@@ -179,6 +179,7 @@ def _task(name: str, task: TaskSettings) -> str:
     ahead = "".join(f", {_horizon(task, horizon)} ahead" for horizon in task.horizons)
     told = f"labels from {task.label.source}" if task.label else "all inputs"
     shared = ", one model for the fleet" if task.scope == "fleet" else ""
+    shared = f", one model for each {task.tag}" if task.tag else shared
     chosen = f", features by {_selection(task.select)}" if task.select else ""
     of = f"{task.kind} of {task.target or told}{ahead}{shared}"
     weekly = WEEK / task.alarm_every if task.alarm_every else 0.0
@@ -228,6 +229,11 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
     full = f"at most {most / 1e3:,.0f} KB where every window and waiting list is full"
     said = f"this configuration: {least / 1e3:.1f} KB per device, {all_of_them}; {full}"
     yield "memory", said
+    own = stages.bytes_per_group()
+    if own[1]:
+        names = ", ".join(name for name in stages.groups.names if "=" in name)
+        said = f"{len(stages.groups)} groups of devices, {own[0] / 1e3:.1f} KB each"
+        yield "memory", f"{said}, at most {own[1] / 1e3:,.0f} KB: {names}, and devices without"
 
 
 def _restart(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -212,7 +212,7 @@ def _report_selections(pipeline: Pipeline, console: Console) -> None:
         name = f"{view.task}{f' at {view.horizon}' if view.horizon else ''}"
         grid = Grid(title=Text(f"features of {name} by {view.by}"), title_justify="left")
         fleet = view.scope == "fleet"
-        for heading in ("feature", "score", "why" if fleet else f"kept of {view.models} devices"):
+        for heading in ("feature", "score", "why" if fleet else f"kept of {view.models} models"):
             grid.add_column(heading, no_wrap=heading == "feature")
         for choice in view.choices:
             said = f"{'kept' if choice.kept else 'left out'}: {choice.why}"

@@ -159,6 +159,7 @@ class LiveBoard:
             target=task.target,
             unit=self._stages.schema.channels[word.target].unit if word.target >= 0 else "",
             scope=task.scope,
+            models=self._stages.models(lane),
             labels_from=task.label.source if task.label else "",
             model=task.model_words,
             compiled=model.compiled,
@@ -192,8 +193,7 @@ class LiveBoard:
 
     def _selection(self, selection: Selection, device: str, rows: list[int]) -> SelectionView:
         word = self._stages.lanes[selection.lane]
-        if word.scope == "fleet":
-            rows = [0]
+        rows = self._stages.models_of(selection.lane, rows)
         if device or word.scope == "fleet":
             choices = [
                 ChoiceView(name, float(kept), _some(score), why)
@@ -285,7 +285,7 @@ class LiveBoard:
         if not isinstance(learner, Candidates | KernelFleet):
             return {}
         rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]
-        return learner.shares(rows)
+        return learner.shares(self._stages.models_of(lane, rows) if rows else rows)
 
     def timing(self) -> Timing:
         """How long stages took."""

@@ -22,7 +22,8 @@ class Changes:
     """From the configuration that a state was made for to the one of now.
 
     Every list of places has, for each part of now, its place in the saved state, -1 where it has
-    none: `channels`, `lanes` and `columns` (of features); `operators` are those of the features.
+    none: `channels`, `lanes`, `groups` (of devices that share models) and `columns` (of features);
+    `operators` are those of the features.
     """
 
     kept: list[str] = field(default_factory=list)
@@ -34,6 +35,7 @@ class Changes:
     operators: list[int] = field(default_factory=list)
     columns: list[int] = field(default_factory=list)
     lanes: list[int] = field(default_factory=list)
+    groups: list[int] = field(default_factory=list)
     cleaners: set[str] = field(default_factory=set)
     """Cleaning policies that are kept, by channel and key."""
     lane_names: set[str] = field(default_factory=set)
@@ -107,6 +109,7 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     changes.lanes = changes_of(changes, "model {}", saved["lanes"], now["lanes"])
     kept = zip(now["lanes"], changes.lanes, strict=True)
     changes.lane_names = {name for (name, _), old in kept if old != NONE}
+    _groups(changes, saved.get("groups", ()), now.get("groups", ()))
     columns = [[name for names, _ in each["features"] for name in names] for each in (saved, now)]
     places = {name: k for k, name in enumerate(columns[0])}
     changes.columns = [places.get(name, NONE) for name in columns[1]]
@@ -131,6 +134,15 @@ def changes_of(
         found.append(place)
     changes.dropped += [label.format(name) for name in places]
     return found
+
+
+def _groups(changes: Changes, saved: Sequence[str], now: Sequence[str]) -> None:
+    """Where the models of each group are; a new group is no more of a change than a new device."""
+    places = {name: k for k, name in enumerate(saved)}
+    changes.groups = [places.get(name, NONE) for name in now]
+    tags = {name.partition("=")[0] for name in now}
+    gone = [name for name in saved if name not in now and name.partition("=")[0] in tags]
+    changes.dropped += [f"models of {name}" for name in gone]
 
 
 def _words(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[int]:

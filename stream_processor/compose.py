@@ -23,6 +23,7 @@ from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
 from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
+from stream_processor.groups import Groups
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
 from stream_processor.retained import Retained
@@ -59,8 +60,10 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     lanes = list(_lanes(settings, schema, features))
     pending = max(map(most_pending, settings.tasks.values()), default=1)
     classify = Classify([classes_of(settings.tasks[k.task], settings.channels) for k in lanes])
+    groups = Groups(lanes, devices.tags, limit)
+    rooms = (limit, len(groups), pending)
     models = [
-        _model(settings.tasks[lane.task], k, lane, names, limit, classify.of[k], pending)
+        _model(settings.tasks[lane.task], k, lane, names, classify.of[k], *rooms)
         for k, lane in enumerate(lanes)
     ]
     skew = settings.devices.max_ahead
@@ -101,28 +104,28 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
             window=settings.scores.window,
             half_life=settings.scores.half_life,
             room=join.steps(PART),
+            groups=len(groups),
         ),
         drift=_drift(settings, lanes, join.steps(PART), features),
         classify=classify,
+        groups=groups,
         arrange=arrange,
-        selections=list(_selections(settings, lanes, names, models)),
+        selections=list(_selections(settings, lanes, names, models, len(groups))),
     )
     return stages, models
 
 
-def _keys(lane: Lane) -> Keys:
-    return Keys.FLEET if lane.scope == "fleet" else Keys.DEVICE
-
-
 def _selections(
-    settings: Settings, lanes: Sequence[Lane], names: Sequence[str], models: Sequence[Compiled]
-) -> Iterator[Selection]:
+    settings: Settings, lanes: Sequence[Lane], names: Sequence[str], models: Sequence[Compiled],
+    groups: int,
+) -> Iterator[Selection]:  # fmt: skip
     for lane, model in zip(lanes, models, strict=True):
         chosen = settings.tasks[lane.task].select
         if chosen is not None:
             inputs = [names[column] for column in lane.inputs]
+            rows = groups if lane.tag else settings.devices.limit
             yield load("models.selections", chosen.by).build(
-                model.learner, lane.inputs, inputs, settings.devices.limit, **chosen.options
+                model.learner, lane.inputs, inputs, rows, **chosen.options
             )
 
 
@@ -200,19 +203,19 @@ def _parts(task: TaskSettings, settings: Settings) -> int:
 
 
 def _model(
-    task: TaskSettings, k: int, lane: Lane, names: Sequence[str], limit: int,
-    classes: Classes | None, pending: int,
+    task: TaskSettings, k: int, lane: Lane, names: Sequence[str], classes: Classes | None,
+    limit: int, groups: int, pending: int,
 ) -> Compiled:  # fmt: skip
     """The models of lane k."""
-    given = (k, lane, names, limit, classes, pending)
+    given = (k, lane, names, limit, groups, classes, pending)
     if not task.candidates:
         return _one(task.model, task, *given)
     found = [_one(() if of == (DEFAULT,) else of, task, *given) for of in task.candidates]
     named = dict(zip(task.candidate_words, found, strict=True))
     learner = candidates.build(
-        {name: one.learner for name, one in named.items()}, k, limit, _keys(lane),
+        {name: one.learner for name, one in named.items()}, k, limit, Keys.shared_by(lane.scope),
         choose=task.choose, classes=classes.most if classes else 0, pending=pending,
-        round_labels=task.halve_after,
+        round_labels=task.halve_after, groups=groups,
     )  # fmt: skip
     why = "; ".join(f"{name}: {one.why}" for name, one in named.items())
     return Compiled(learner, compiled=all(one.compiled for one in found), why=why)
@@ -220,18 +223,20 @@ def _model(
 
 def _one(
     model: Steps, task: TaskSettings, k: int, lane: Lane, names: Sequence[str], limit: int,
-    classes: Classes | None, pending: int,
+    groups: int, classes: Classes | None, pending: int,
 ) -> Compiled:  # fmt: skip
     """One model of lane k, or the default where it has no steps."""
+    keys = Keys.shared_by(lane.scope)
     if not model:
-        from_fleet = task.start != "empty" and lane.scope == "device"
+        from_fleet = task.start != "empty" and keys is not Keys.FLEET
         return unnamed(
-            k, lane, limit, _keys(lane), pending,
-            from_fleet=from_fleet, learn_after=task.learn_after or LEARN_AFTER, classes=classes,
+            k, lane, limit, keys, pending, from_fleet=from_fleet,
+            learn_after=task.learn_after or LEARN_AFTER, classes=classes, groups=groups,
         )  # fmt: skip
     question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
     make = build_model(model, task.kind)
-    return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)
+    rows = groups if keys is Keys.GROUP else limit
+    return compile_model(make, k, lane.inputs, names, rows, keys, question)
 
 
 def _elsewhere(label: LabelSettings) -> Elsewhere:

@@ -38,8 +38,9 @@ class Copy:
         lanes: Sequence[Lane],
         rows: int,
         give: Callable[[Part | None], None],
+        groups: int = 0,
     ) -> None:
-        """`rows` is how many device rows there are now."""
+        """`rows` is how many device rows there are now; `groups` of devices share models."""
         self.rows = rows
         self.done = False
         """Whether every row was copied; `give` got None behind the last part then."""
@@ -50,8 +51,9 @@ class Copy:
         self._next, self._size = 0, FIRST
         shared = {n: block for n, block in blocks.items() if n not in self._blocks}
         whole = take_rows(shared, np.zeros(0, np.int64))
-        once = models_of(learners, lanes, Keys.FLEET)
-        give(Part(None, whole, dumped(once, np.zeros(1, np.int64))))
+        once = [models_of(learners, lanes, keys) for keys in (Keys.FLEET, Keys.GROUP)]
+        blobs = dumped(once[0], np.zeros(1, np.int64)) | dumped(once[1], np.arange(groups))
+        give(Part(None, whole, blobs))
 
     def ahead(self, rows: Ints | Rows) -> None:
         """Copy those of these rows that were not copied yet; they are about to change."""

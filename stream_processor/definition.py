@@ -43,7 +43,8 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
     """What the settings make of the state, part by part; JSON-able, equal where nothing changed.
 
     A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
-    the order of the columns), `lanes`, each in the order of the state; `sources` with what they
+    the order of the columns), `lanes`, `groups` (of devices that share models, where there are
+    any), each in the order of the state; `sources` with what they
     read and their codecs; `words`, what each column of words of texts holds; `drift`, `scores`,
     `elsewhere` (lanes whose labels come from elsewhere) and `pending` for all lanes; `other` for
     the rest.
@@ -65,6 +66,7 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
             for operator, (path, chosen) in zip(stages.features, options, strict=True)
         ],
         "lanes": [[name, _text(shown)] for name, shown in _lanes(settings, stages)],
+        **({"groups": list(stages.groups.names)} if len(stages.groups) else {}),
         "drift": [[one.name, _text(one.made_for)] for one in stages.drift.watched],
         "scores": _text(asdict(settings.scores)),
         "elsewhere": [lane.name for lane in stages.lanes if lane.elsewhere is not None],

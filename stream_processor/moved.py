@@ -11,7 +11,7 @@ from monitoring.signals import RESIDUALS
 from stream_processor.changes import ARRANGED, NONE, Changes
 from stream_processor.checkpoint import CheckpointRefused
 from streamgauge.arrays import Floats
-from streamgauge.state import Block, Field
+from streamgauge.state import Block, Field, Keys
 
 __all__ = ["Moved", "layout"]
 
@@ -57,6 +57,10 @@ class Moved:
             "lanes": changes.lanes,
             "features": changes.columns,
         }
+        now = [k for k, old in enumerate(changes.groups) if old != NONE]
+        self.groups_now = np.array(now, np.int64)
+        """Groups that there were before, and the places that they had."""
+        self.groups_then = np.array([changes.groups[k] for k in now], np.int64)
         self._from: dict[str, str] = {}
         for name, block in blocks.items():
             old = self._before(name)
@@ -105,6 +109,10 @@ class Moved:
                 "the state folder away to start anew"
             )
         return fits
+
+    def by_group(self, name: str, block: Block) -> bool:
+        """Whether the block's rows are those of groups that share models."""
+        return block.keys is Keys.GROUP and not name.startswith("features.")
 
     def arrays(self, name: str, block: Block, part: Mapping[str, Any]) -> dict[str, Any] | None:
         """What `Block.put` takes, of a part of the checkpoint; None where it starts anew."""

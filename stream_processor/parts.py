@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from models.learner import Learner
+from models.learner import Blobs, Learner
 from stream_processor.checkpoint import Part
 from stream_processor.moved import Moved
 from streamgauge.arrays import Ints
@@ -18,7 +18,7 @@ Models = Mapping[str, Learner]
 
 
 def models_of(learners: Sequence[Learner], lanes: Sequence[Lane], keys: Keys) -> Models:
-    """Learners whose models only their own library understands: one per device, or the fleet's."""
+    """Learners of these keys whose models only their own library understands."""
     return {
         lanes[one.lane].name: one
         for one in learners
@@ -48,9 +48,8 @@ def put(
     `moved` says where arrays belong in another configuration, `kept` which lanes have their models
     still; None: the same, all.
     """
-    keys = Keys.FLEET if part.rows is None else Keys.DEVICE
     for name, block in blocks.items():
-        if (block.keys is Keys.DEVICE) != (keys is Keys.DEVICE):
+        if (block.keys is Keys.DEVICE) != (part.rows is not None):
             continue
         if moved is None:
             names = {key: f"{name}.{key}" for key in ("rows", "depth")}
@@ -60,8 +59,20 @@ def put(
             if found is None:
                 continue
             saved = found
-        block.put(np.arange(block.capacity) if part.rows is None else part.rows, saved)
-    rows = np.zeros(1, np.int64) if part.rows is None else part.rows
+        rows = np.arange(block.capacity) if part.rows is None else part.rows
+        if moved is not None and moved.by_group(name, block):
+            rows, saved = moved.groups_now, block.chosen(saved, moved.groups_then)
+        block.put(rows, saved)
     for name, one in models.items():
         if one.blobs is not None and (kept is None or name in kept):
-            one.blobs.load(rows, part.blobs[name])
+            _load(one.blobs, one.keys, part.blobs[name], part.rows, moved)
+
+
+def _load(
+    blobs: Blobs, keys: Keys, saved: Sequence[bytes], rows: Ints | None, moved: Moved | None
+) -> None:
+    """Hand back pickles of these device rows, or of what devices share."""
+    if moved is not None and keys is Keys.GROUP:
+        blobs.load(moved.groups_now, [saved[place] for place in moved.groups_then])
+    else:
+        blobs.load(np.arange(len(saved)) if rows is None else rows, saved)

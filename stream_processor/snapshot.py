@@ -38,7 +38,8 @@ def begin(
         "place": dict(place),
     }
     rows = len(stages.devices)
-    walk.copying = Copy(walk.blocks, stages.learners, stages.lanes, rows, give)
+    groups = len(stages.groups)
+    walk.copying = Copy(walk.blocks, stages.learners, stages.lanes, rows, give, groups)
     return facts
 
 
@@ -74,10 +75,11 @@ def restore(walk: Walk, checkpoint: Checkpoint, changes: Changes | None = None) 
     walk.stages.devices.fresh()
     walk.eviction.back_to(facts)
     models = {keys: models_of(walk.stages.learners, walk.stages.lanes, keys) for keys in Keys}
+    shared = {**models[Keys.FLEET], **models[Keys.GROUP]}
     kept = None if changes is None else changes.lane_names
     for part in checkpoint.parts:
-        keys = Keys.FLEET if part.rows is None else Keys.DEVICE
-        put(walk.blocks, models[keys], part, moved, kept)
+        own = shared if part.rows is None else models[Keys.DEVICE]
+        put(walk.blocks, own, part, moved, kept)
     walk.clock = facts["clock"]
     place: dict[str, Any] = facts["place"]
     return place if changes is None else changes.place(place)

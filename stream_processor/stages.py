@@ -1,6 +1,6 @@
 """What a walk is made of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.learner import Learner
@@ -12,6 +12,7 @@ from stream_processor.arrange import Arrange
 from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
 from stream_processor.flag_counts import FlagCounts
+from stream_processor.groups import Groups
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
 from stream_processor.retained import Retained
@@ -44,6 +45,8 @@ class Stages:
     scorer: Scorer
     drift: Drift
     classify: Classify
+    groups: Groups
+    """Of devices that share a model by a tag."""
     arrange: Arrange | None = None
     """Comes first where readings wait for each other; None: each goes on by itself."""
     selections: Sequence[Selection] = ()
@@ -52,9 +55,23 @@ class Stages:
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
         many predictions pending as may be. River models come on top."""
-        blocks = [block for block in self.blocks().values() if block.keys is Keys.DEVICE]
-        least = sum(block.bytes_per_row for block in blocks)
-        return least, sum(block.bytes_per_row * block.layers for block in blocks)
+        return _bytes(block for block in self.blocks().values() if block.keys is Keys.DEVICE)
+
+    def bytes_per_group(self) -> tuple[int, int]:
+        """The same for a group of devices that share models."""
+        blocks = {k: block for k, block in self.blocks().items() if not k.startswith("features.")}
+        return _bytes(block for block in blocks.values() if block.keys is Keys.GROUP)
+
+    def models_of(self, lane: int, devices: Sequence[int]) -> list[int]:
+        """Rows of the lane's models that serve these device rows, each once."""
+        if self.lanes[lane].tag:
+            return self.groups.rows(lane, devices)
+        return list(devices) if self.lanes[lane].scope == "device" else [0]
+
+    def models(self, lane: int) -> int:
+        """How many models the lane has now."""
+        own = self.devices.known if self.lanes[lane].scope == "device" else 1
+        return self.groups.count(lane) or own
 
     def blocks(self) -> dict[str, Block]:
         """Every state block of the walk, by a name that stays the same between versions."""
@@ -76,3 +93,9 @@ class Stages:
             named[f"selection.{self.lanes[selection.lane].name}"] = selection.blocks
         named |= {f"drift.{name}": blocks for name, blocks in self.drift.blocks().items()}
         return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
+
+
+def _bytes(blocks: Iterable[Block]) -> tuple[int, int]:
+    """Bytes of a row of all these blocks together: of one layer, and of all."""
+    sizes = [(block.bytes_per_row, block.bytes_per_row * block.layers) for block in blocks]
+    return sum(least for least, _ in sizes), sum(most for _, most in sizes)

@@ -82,7 +82,9 @@ class TaskView:
     """What was compiled and what was not, in words."""
     inputs: Sequence[str]
     scope: str = "device"
-    """Who shares a model: device or fleet."""
+    """Who shares a model: device, fleet or tag:NAME."""
+    models: int = 0
+    """How many there are now."""
     labels_from: str = ""
     """Where labels come from that are no channel; "" where they are."""
     classes: Sequence[str] = ()
@@ -106,8 +108,8 @@ class ChoiceView:
 
 @dataclass(frozen=True, slots=True)
 class SelectionView:
-    """Which features the models of one task and horizon see: of a device, of the fleet's one model,
-    or over all devices (`device` is then "")."""
+    """Which features the models of one task and horizon see: the one of a device or of the fleet,
+    or all of them (`device` is then "")."""
 
     task: str
     horizon: str

@@ -109,7 +109,8 @@ class Walk:
         calls = [(learner, learner.call(schedule)) for learner in stages.learners]
         classify = [stages.classify.call(schedule)] if stages.classify else []
         included = [selection.includes for selection in stages.selections]
-        models = [*classify, *(selection.call(schedule) for selection in stages.selections)]
+        group = [stages.groups.call(schedule)] if len(stages.groups) else []
+        models = [*group, *classify, *(selection.call(schedule) for selection in stages.selections)]
         models += [call for learner, call in calls if call and learner not in included]
         records = (self._codes, self._numbers, self._parts)
         after = timing.on(
@@ -117,7 +118,7 @@ class Walk:
             (Stage.ERROR_DRIFT, stages.drift.schedules(schedule)),
         )
         self._judge = Chain([*timing.around(), *after], now)
-        self._settle = Chain([*timing.around((Stage.MODELS, classify)), *after], now)
+        self._settle = Chain([*timing.around((Stage.MODELS, [*group, *classify])), *after], now)
         self._in_python = [learner for learner, call in calls if call is None]
         answer = timing.on((Stage.MODELS, models))
         if not self._in_python:

@@ -5,6 +5,8 @@ from typing import Literal
 
 import numpy as np
 
+from streamgauge.tags import tag_of
+
 __all__ = ["Choose", "Elsewhere", "Lane", "Schedule", "TaskKind"]
 
 TaskKind = Literal["forecast", "regression", "classification", "anomaly", "clustering"]
@@ -60,8 +62,9 @@ class Lane:
     """Labels that the model must have learned before its own answers are served."""
     before_ready: str
     """What is served until then: "last" or "none"."""
-    scope: Literal["device", "fleet"] = "device"
-    """Who shares a model: each device has its own, or all have one together."""
+    scope: str = "device"
+    """Who shares a model: each device has its own ("device"), all have one together ("fleet"), or
+    those with the same value of a tag ("tag:NAME")."""
     elsewhere: Elsewhere | None = None
     """None where the label is a later value of the target channel."""
     kind: TaskKind = "forecast"
@@ -84,6 +87,11 @@ class Lane:
     def name(self) -> str:
         return f"{self.task}@{self.horizon}" if self.horizon else self.task
 
+    @property
+    def tag(self) -> str:
+        """The tag whose value those have in common who share a model; "" where it is none."""
+        return tag_of(self.scope)
+
 
 class Schedule:
     """Up to `capacity` steps in event order, over all lanes.
@@ -92,7 +100,7 @@ class Schedule:
       reading in the batch), slot (place of the prediction in the device's ring of pending ones),
       sequence (count of the device's readings), made (event time of the prediction), due (event
       time that it is for; for a label the time of the reading that brought it), model (row of the
-      model's state: the device row, or 0 where the fleet shares one)
+      model's state: the device row, 0 where the fleet shares one, or that of the device's group)
     - `numbers float64[capacity, 5]`: target (what the model learns; NaN when predicting), base
       (last value of the target channel when the prediction was made), residual (label - prediction,
       written by the scorer), weight

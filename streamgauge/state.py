@@ -32,6 +32,15 @@ class Keys(StrEnum):
     POOL = "pool"
     """Rows shared by all devices, handed out by the owner."""
 
+    @classmethod
+    def shared_by(cls, scope: str) -> "Keys":
+        """The keys of models by who shares one: "device", "fleet" or "tag:NAME"."""
+        return cls(scope) if scope in (cls.DEVICE, cls.FLEET) else cls.GROUP
+
+    def rows(self, capacity: int) -> int:
+        """Rows of a block of these keys, of which there may be `capacity`."""
+        return 1 if self is Keys.FLEET else capacity
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -135,6 +144,21 @@ class Block:
             self.stack[k, reached] = saved["rows"][begin : begin + len(reached)]
             begin += len(reached)
         self.depth[rows] = depth
+
+    def chosen(
+        self, saved: Mapping[str, NDArray[np.generic]], places: NDArray[np.int64]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Of what :meth:`take` copied, the rows in these places."""
+        if self.layers == 1:
+            return {"rows": saved["rows"][places]}
+        depth = saved["depth"].astype(np.int64)
+        own, begin = depth[places], 0
+        parts: list[NDArray[np.generic]] = [np.zeros((0, self.width))]
+        for k in range(int(depth.max(initial=0))):
+            reached = np.cumsum(depth > k) - 1
+            parts.append(saved["rows"][begin + reached[places[own > k]]])
+            begin += int((depth > k).sum())
+        return {"rows": np.concatenate(parts), "depth": own}
 
     def _deepest(self, rows: NDArray[np.int64]) -> int:
         return 1 if self.layers == 1 else int(self.depth[rows].max(initial=0))

@@ -8,12 +8,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DEVICE", "Tags", "read_tags"]
+__all__ = ["DEVICE", "Tags", "read_tags", "tag_of"]
 
 DEVICE = "device"
 """The column of the table that names the device."""
 LARGEST = 10_000_000
 """Bytes: a table is written by people or a registry; a data file by mistake must not hang."""
+
+
+def tag_of(scope: str) -> str:
+    """NAME of the scope "tag:NAME": who shares something are those with the same value of it; "" of
+    another scope."""
+    return scope.removeprefix("tag:") if scope.startswith("tag:") else ""
 
 
 class Tags:

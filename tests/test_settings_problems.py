@@ -140,7 +140,7 @@ def test_each_mistake_has_its_place_and_remedy(extra: str, key: str, remedy: str
         ('kind = "forecast"', 'kind = "regression"', "tasks.ahead.horizons", "remove it"),
         ('kind = "forecast"', 'kind = "regresion"', "tasks.ahead.kind", "'regression'"),
         ('target = "power"', "", "tasks.ahead.target", "add target"),
-        ('"10m"]', '"10m"]\nscope = "site"', "tasks.ahead.scope", '"device" or'),
+        ('"10m"]', '"10m"]\nscope = "site"', "tasks.ahead.scope", '"tag:NAME" for'),
         ('"10m"]', '"10m"]\ntolerance = "0s"', "tasks.ahead.tolerance", "above 0"),
         ('"10m"]', '"10m"]\ninputs = ["powr"]', "tasks.ahead.inputs[0]", "'power'"),
         ('"10m"]', '"10m"]\ninputs = ["*", "!*"]', "tasks.ahead.inputs", "widen"),

@@ -29,7 +29,7 @@ REFUSALS = (
 
 
 class Fleet:
-    """`blocks["model"]` has one row for each model, per device or one for the fleet.
+    """`blocks["model"]` has one row for each model: per device, per group, or one for the fleet.
 
     What a model has of variable depth, such as a tree its nodes, is in layers of `grown` blocks;
     how many layers are in use stands in the field of that name in the model's row. What follows
@@ -50,9 +50,9 @@ class Fleet:
     ) -> None:
         self.lane = lane
         self.keys = keys
-        self.block = Block(fields, capacity if keys is Keys.DEVICE else 1, keys=keys)
-        if keys is Keys.FLEET:
-            self.block.open(np.zeros(1, np.int64))
+        self.block = Block(fields, keys.rows(capacity), keys=keys)
+        if keys is not Keys.DEVICE:
+            self.block.open(np.arange(self.block.capacity))
         for name, block in grown.items():
             block.depth = self.block.view(name)
         self.blocks: Mapping[str, Block] = {"model": self.block, **grown}

@@ -166,7 +166,7 @@ def build(
     width = sum(field.size for field in fields)
     settings = [*_scaler.settings_of(scaler, clip, inputs, width), classes, *_options(model)]
     fields += _scaler.fields_of(scaler, f)
-    rows = capacity if keys is Keys.DEVICE else 1
+    rows = keys.rows(capacity)
     nodes = Block(_class_leaf.fields_of(f, classes), rows, keys=keys, layers=NODES_MOST)
     order = np.arange(float(classes))
     return Fleet(_run, fields, settings, lane, capacity, keys, {"nodes": nodes}, order)

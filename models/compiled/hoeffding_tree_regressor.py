@@ -116,7 +116,7 @@ def build(
     fields = [Field(name) for name in ("nodes", "chunks", "taken", "free")]
     settings = [*_scaler.settings_of(scaler, clip, inputs, len(fields)), *_options(model)]
     fields += _scaler.fields_of(scaler, f)
-    rows = capacity if keys is Keys.DEVICE else 1
+    rows = keys.rows(capacity)
     grown = {
         "nodes": Block(_number_leaf.fields_of(f), rows, keys=keys, layers=NODES_MOST),
         "chunks": Block(_places.fields_of(), rows, keys=keys, layers=_places.LAYERS_MOST),

@@ -130,7 +130,7 @@ def build(
         raise ValueError(f"threshold = {threshold} is no correlation; write one such as 0.95")
     if every < 1:
         raise ValueError(f"every = {every} is no number of labels; write 1 or more")
-    fleet = learner.keys is Keys.FLEET
+    fleet = learner.keys is not Keys.DEVICE
     most, k = MOST_OF_FLEET if fleet else MOST_OF_DEVICE, len(inputs)
     if k > most:
         per = "" if fleet else ' for each device, or set scope = "fleet"'

@@ -145,7 +145,7 @@ def _labels(service: Service) -> Iterable[Metric]:
     return (fates, covered, lag)
 
 
-def _models(service: Service, devices: int) -> Iterable[Metric]:
+def _models(service: Service) -> Iterable[Metric]:
     labels = ["task", "horizon"]
     compiled = GaugeMetricFamily(
         "streamgauge_task_compiled",
@@ -154,12 +154,12 @@ def _models(service: Service, devices: int) -> Iterable[Metric]:
     )
     models = GaugeMetricFamily(
         "streamgauge_task_models",
-        "Models now: one for each known device, or the one that the fleet shares.",
+        "Models now: one for each known device, or those that several share.",
         labels=labels,
     )
     for view in service.board.tasks():
         compiled.add_metric([view.task, view.horizon], float(view.compiled))
-        models.add_metric([view.task, view.horizon], devices if view.scope == "device" else 1)
+        models.add_metric([view.task, view.horizon], view.models)
     return (compiled, models)
 
 
@@ -178,7 +178,7 @@ class _Walk(Collector):
         yield from _channel_flags(counts)
         yield from _scores(self._service)
         yield from _labels(self._service)
-        yield from _models(self._service, counts["devices"])
+        yield from _models(self._service)
         yield from stages(self._service.board.timing())
         yield from parts(self._service)
 

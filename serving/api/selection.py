@@ -37,7 +37,7 @@ class SelectionModel(BaseModel):
     task: str
     horizon: str
     device: str | None = Field(description="null = over all devices, or of the fleet's one model")
-    scope: str = Field(description="Who shares a model: device or fleet.")
+    scope: str = Field(description="Who shares a model: device, fleet or tag:NAME.")
     by: str = Field(description="The way of selection, as configured.")
     models: int = Field(description="How many models the numbers are of.")
     choices: list[ChoiceModel]

@@ -32,7 +32,8 @@ class TaskModel(BaseModel):
     compiled: bool
     why: str = Field(description="What was compiled and what was not.")
     inputs: list[str]
-    scope: str = Field(description="Who shares a model: device or fleet.")
+    scope: str = Field(description="Who shares a model: device, fleet or tag:NAME.")
+    models: int = Field(0, description="How many models there are now.")
     labels_from: str = Field(description="Where labels come from that are no channel, else empty.")
     classes: list[str] = Field([], description="Of a classification: those known, by place.")
     labels_refused: int = Field(0, description="Labels that were none of the classes.")

@@ -14,6 +14,7 @@ from stream_processor.settings.kinds import check_name
 from stream_processor.settings.labels import check_label, check_label_channels
 from stream_processor.settings.model import Settings
 from stream_processor.settings.problems import Findings
+from stream_processor.settings.sharing import check_scopes, check_start
 from stream_processor.settings.task_models import check_models
 from stream_processor.settings.tasks import TaskSettings
 from stream_processor.settings.topics import check_topics
@@ -51,6 +52,7 @@ def check_whole(settings: Settings, findings: Findings, *, for_replay: bool) -> 
         _check_names(clock.of, calendar.FIELDS, "calendar field", path, findings)
     for name, task in settings.tasks.items():
         _check_task(name, task, settings.channels, findings)
+    check_scopes(settings, findings)
     _check_alerts(settings, findings)
     if not settings.tasks and not findings.within("tasks"):
         findings.notes.append("no [tasks.NAME]: readings are kept and shown, nothing is predicted")
@@ -169,13 +171,7 @@ def _check_task(
     if task.select is not None and task.by_itself:
         why = f"a selection learns from labels, and a task of kind {task.kind} from readings"
         findings.add((*path, "select"), why, "remove it, and choose with inputs")
-    if task.start == "fleet" and (not task.unnamed or task.scope == "fleet"):
-        why = (
-            "a model that is named begins empty, as River's do"
-            if not task.unnamed
-            else ("all devices share one model already")
-        )
-        findings.add((*path, "start"), why, 'remove it, or write start = "empty"')
+    check_start(task, path, findings)
     check_models(task, channels, path, findings)
     if task.calibrate and task.kind != "classification":
         findings.add((*path, "calibrate"), "it is for tasks of kind classification", "remove it")

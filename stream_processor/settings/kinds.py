@@ -8,7 +8,7 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -96,13 +96,12 @@ def _span(value: Any) -> Span:
 
 
 def _scope(value: Any) -> Any:
-    if isinstance(value, str) and value.startswith("tag:"):
+    named = isinstance(value, str) and value.startswith("tag:") and value != "tag:"
+    if not named and value not in ("device", "fleet"):
         raise ValueError(
-            f"{value!r}: a model for each value of a tag is not possible yet; "
-            'write "fleet" for one model that all devices share, or "device" for one each'
+            f'{value!r} is no scope; write "device" for one model each, "fleet" for one that all '
+            'devices share, or "tag:NAME" for one for each value of a tag of devices.tags'
         )
-    if value not in ("device", "fleet"):
-        raise ValueError(f'{value!r} is no scope; write "device" or "fleet"')
     return value
 
 
@@ -258,8 +257,8 @@ AtLeastOne = Annotated[int, Field(ge=1, le=2**53)]
 Rate = Annotated[float, Field(gt=0, le=1e6)]
 """How many in a day."""
 Port = Annotated[int, Field(ge=0, le=65_535)]
-Scope = Annotated[Literal["device", "fleet"], BeforeValidator(_scope)]
-"""Who shares a model."""
+Scope = Annotated[str, BeforeValidator(_scope)]
+"""Who shares a model; written "device", "fleet" or "tag:NAME"."""
 LabelPlace = Annotated[str, BeforeValidator(_label_place)]
 """Where labels come from: "topic:FILTER", "http" or "column:NAME"."""
 Match = Annotated[int | None, BeforeValidator(_match)]

@@ -57,6 +57,9 @@ def _check_candidates(
         why = f"labels choose among candidates, and a task of kind {task.kind} needs none"
         findings.add(place, why, "name one model")
         return
+    if task.choose == "halving" and task.tag:
+        why = "halving is for a model of each device, or one of the fleet"
+        findings.add((*path, "choose"), why, 'write choose = "best"')
     if len(task.candidates) == 1:
         findings.add(place, "a single one", "name it as model, or add another")
     if any(findings.within(*path, key) for key in ("kind", "classes")):

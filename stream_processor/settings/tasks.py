@@ -20,6 +20,7 @@ from stream_processor.settings.kinds import (
 from streamgauge.classes import Class
 from streamgauge.durations import WEEK
 from streamgauge.schedule import Choose, TaskKind
+from streamgauge.tags import tag_of
 
 __all__ = [
     "DEFAULT",
@@ -140,6 +141,7 @@ class TaskSettings:
     is named, so that named ones say what River's say."""
     select: SelectSettings | None = None
     scope: Scope = "device"
+    """Who shares a model: "device", "fleet", or "tag:NAME", those with the same value of a tag."""
     label: LabelSettings | None = None
     before_ready: Literal["last", "none"] = "last"
     ready_after: Annotated[int, Field(ge=0)] = 10
@@ -166,6 +168,11 @@ class TaskSettings:
     def unnamed(self) -> bool:
         """True where a model is what is known to work, or one of the candidates is."""
         return not self.model and (not self.candidates or (DEFAULT,) in self.candidates)
+
+    @property
+    def tag(self) -> str:
+        """The tag whose value those have in common who share a model; "" where it is none."""
+        return tag_of(self.scope)
 
     @property
     def change(self) -> bool:

@@ -94,7 +94,7 @@ def try_selection(
     if task.select is not None and not task.model:
         findings.add(path, "a selection needs a model that it is for", "name a model, or remove it")
     elif task.select is not None and plugin is not None:
-        keys = Keys.FLEET if task.scope == "fleet" else Keys.DEVICE
+        keys = Keys.shared_by(task.scope)
         learner = compile_model(build_model(task.model), 0, inputs, names, 1, keys).learner
         chosen = [names[column] for column in inputs]
         build = partial(plugin.build, learner, inputs, chosen, 1)

@@ -120,7 +120,16 @@ class StandBoard:
         model = "StandardScaler | LinearRegression"
         return [
             TaskView(
-                "power", one.horizon, "forecast", "power", "kW", model, k == 0, "all of it", ()
+                "power",
+                one.horizon,
+                "forecast",
+                "power",
+                "kW",
+                model,
+                k == 0,
+                "all of it",
+                (),
+                models=len(self.ids),
             )
             for k, one in enumerate(LANES)
         ]
