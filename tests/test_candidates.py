@@ -139,9 +139,11 @@ def task(of: str, more: str = "", kind: str = "regression") -> str:
     )
 
 
-def replayed(text: str, data: pd.DataFrame, size: int = 10**6) -> tuple[Pipeline, pd.DataFrame]:
+def replayed(
+    text: str, data: pd.DataFrame, size: int = 10**6, at: Path = Path()
+) -> tuple[Pipeline, pd.DataFrame]:
     """The pipeline after a recording in pieces of so many rows, and its predictions."""
-    pipeline = Pipeline(load_text(text, Path("pipeline.toml"), {}, for_replay=True))
+    pipeline = Pipeline(load_text(text, at / "pipeline.toml", {}, for_replay=True))
     pieces = [pipeline.replay(data[k : k + size]) for k in range(0, len(data), size)]
     return pipeline, pd.concat(pieces, ignore_index=True)
 
@@ -244,3 +246,14 @@ def test_what_learns_without_labels_has_one_model() -> None:
     text = '[channels]\na = {}\n[tasks.t]\nkind = "anomaly"\ncandidates = ["default", "default"]\n'
     with pytest.raises(Problems, match=r"labels choose among candidates.*name one model"):
         load_text(text, Path("p.toml"), {})
+
+
+def test_halving_is_not_for_tags(tmp_path: Path) -> None:
+    """What devices keep beside a model that they share could not be forgotten at one moment."""
+    (tmp_path / "devices.csv").write_text("device,site\nd,a\n", encoding="utf-8")
+    text = task('"default", "default"', 'choose = "halving"\nscope = "tag:site"')
+    text = '[devices]\ntags = "devices.csv"\n' + text
+    with pytest.raises(Problems, match=r'choose.*halving is for.*write choose = "best"'):
+        load_text(text, tmp_path / "p.toml", {}, for_replay=True)
+    _, made = replayed(text.replace("halving", "best"), stream(300), at=tmp_path)
+    assert made["prediction"].notna().sum() > 200
