@@ -31,9 +31,7 @@ def reactions_of(
             kind = Kind(name)
             used = _used(kind, lanes, features, list(settings.channels))
             of_all = kind is Kind.RELATION
-            parts = {
-                part: [k for k in own if of_all or part in used[k]] for part in watched[kind]
-            }
+            parts = {part: [k for k in own if of_all or part in used[k]] for part in watched[kind]}
             found[name] = Reaction(Action(action.use), parts)
     return found
 

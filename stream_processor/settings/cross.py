@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from monitoring.alerts.condition import parsed
 from monitoring.alerts.rule import matches
 from stream_processor.features import calendar, rolling
-from stream_processor.settings.actions import check_action
+from stream_processor.settings.actions import QUIET, check_action
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.classes import check_classes, classes_of
 from stream_processor.settings.document import KeyPath
@@ -75,6 +75,13 @@ def _check_alerts(settings: Settings, findings: Findings) -> None:
         elif rule.condition and rule.when != "score":
             findings.add(
                 (*path, "condition"), f'means nothing with when = "{rule.when}"', "remove it"
+            )
+        actions = settings.drift.actions.values()
+        if rule.when == "action" and all(one.use in QUIET for one in actions):
+            findings.add(
+                (*path, "when"),
+                "can never be: no drift changes a model",
+                'add [drift.actions] with error = "restart"',
             )
         kind = {"new_cluster": "clustering", "anomaly": "anomaly"}.get(rule.when)
         of = [key for key, one in settings.tasks.items() if one.kind == kind]
@@ -270,7 +277,9 @@ def _check_actions(settings: Settings, findings: Findings) -> None:
         elif name not in watched and not findings.within("drift"):
             key = "detector" if name == Signal.ERROR else name
             findings.add(
-                path, f"nothing watches {name}", f'name a detector, such as {key} = "{USUALLY[Signal(name)]}"'
+                path,
+                f"nothing watches {name}",
+                f'name a detector, such as {key} = "{USUALLY[Signal(name)]}"',
             )
         else:
             check_action(name, action, settings.tasks, findings)
