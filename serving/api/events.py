@@ -25,8 +25,8 @@ class EventModel(BaseModel):
         description="null = the device as a whole; of an anomaly the strangest, where known"
     )
     kind: str = Field(
-        description="silent, returned, evicted, new_cluster, anomaly or recovered; of what was done "
-        "about drift restarted, learns_faster, relearns, replaced, kept, or effect, which says "
+        description="silent, returned, evicted, new_cluster, anomaly or recovered; of what was "
+        "done about drift restarted, learns_faster, relearns, replaced, kept, or effect, which says "
         "what it brought."
     )
     seconds: Number = Field(description="How long nothing was heard, else null.")

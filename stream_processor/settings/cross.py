@@ -26,7 +26,7 @@ from streamgauge.signal import Kind as Signal
 
 __all__ = ["NO_SOURCE", "check_channels", "check_whole"]
 
-USUALLY = {kind: "cusum" for kind in Signal} | {
+USUALLY = dict.fromkeys(Signal, "cusum") | {
     Signal.ERROR: "adwin", Signal.SHAPE: "chunk_ks", Signal.MISSING: "adwin",
     Signal.FLAGGED: "adwin",
 }  # fmt: skip
