@@ -26,7 +26,7 @@ class EventModel(BaseModel):
     )
     kind: str = Field(
         description="silent, returned, evicted, new_cluster, anomaly or recovered; of what was "
-        "done about drift restarted, learns_faster, relearns, replaced, kept, or effect, which says "
+        "done about drift restarted, learns_faster, relearns, replaced, kept, or effect: "
         "what it brought."
     )
     seconds: Number = Field(description="How long nothing was heard, else null.")
