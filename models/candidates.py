@@ -74,6 +74,12 @@ class Candidates:
         for one in self._of.values():
             one.evict(rows)
 
+    def restart(self, rows: Ints) -> None:
+        """Begin these models anew: every candidate, and whom they follow."""
+        reset_rows({"choice": self._own["choice"]}, rows)
+        for one in self._of.values():
+            one.restart(rows)
+
     @property
     def failures(self) -> Mapping[str, int]:
         """Of every candidate that failed, under its name."""

@@ -74,6 +74,10 @@ class KernelFleet:
         """Forget these device rows."""
         reset_rows(self.blocks, rows)
 
+    def restart(self, rows: Ints) -> None:
+        """Begin these models anew: empty, or with what all devices have learned."""
+        reset_rows({"model": self.blocks["model"]}, rows)
+
     @property
     def failures(self) -> Mapping[str, int]:
         """None: it refuses nothing."""

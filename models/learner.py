@@ -87,6 +87,11 @@ class Learner(Protocol):
         stays as it is."""
         ...
 
+    def restart(self, rows: Ints) -> None:
+        """The models of these device rows begin anew, as those of new devices do. What is known of
+        the devices themselves, and what waits with predictions for labels, stays."""
+        ...
+
     @property
     def failures(self) -> Mapping[str, int]:
         """Refusals by the models themselves, by what they said: counted, never raised."""

@@ -142,6 +142,10 @@ class RiverFleet:
         if self.keys is Keys.DEVICE:
             self.blobs.drop(rows)
 
+    def restart(self, rows: Ints) -> None:
+        """Begin these devices' models anew, empty."""
+        self.evict(rows)
+
     def _failed(self, schedule: Schedule, i: int, step: int, error: Exception) -> None:
         if step == PREDICT:
             schedule.answers[i] = np.nan

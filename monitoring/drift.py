@@ -29,6 +29,7 @@ class Watched:
     detector: Detector
     made_for: Sequence[Any]
     """Name and options of the detector, as far as its state depends on them; JSON-able."""
+    version: int = 1
 
     @property
     def name(self) -> str:
@@ -80,6 +81,10 @@ class Drift:
         for event in told:
             self._totals.view(_name(event.signal, event.kind))[0] += 1.0
         return told
+
+    def detectors(self) -> dict[str, tuple[str, int]]:
+        """Name and version of the detector of each signal that is watched."""
+        return {one.name: (str(one.made_for[0]), one.version) for one in self.watched}
 
     def totals(self) -> dict[str, int]:
         """Changes found so far, by signal and direction: "level_up"."""

@@ -11,12 +11,12 @@ from streamgauge.signal import ROW as SIGNAL_ROW
 from streamgauge.signal import SOURCE as SIGNAL_SOURCE
 from streamgauge.words import Step
 
-__all__ = ["Errors"]
+__all__ = ["HIGHEST", "Errors"]
 
 _LEARN, _SCORE = int(Step.LEARN), int(Step.SCORE)
 # Beyond anything physical, as in cleaning: the square of such a residual may be infinite, and a
 # window whose variance is infinite never alarms again.
-_HIGHEST = 1e24
+HIGHEST = 1e24
 _NAN = float("nan")
 
 
@@ -30,7 +30,7 @@ def _collect(
         if step != _LEARN and step != _SCORE:
             continue
         value = abs(residuals[i, RESIDUAL])
-        if not value <= _HIGHEST:
+        if not value <= HIGHEST:
             continue
         codes[k, SIGNAL_ROW], codes[k, PART] = steps[i, ROW], steps[i, LANE]
         codes[k, TIME], codes[k, SIGNAL_SOURCE] = steps[i, DUE], steps[i, SOURCE]

@@ -112,6 +112,7 @@ def score(
     fleet: Floats,
     groups: Floats,
     parameters: Floats,
+    restarts: Floats,
     made: Ints,
     told: Floats,
     n: int,
@@ -138,7 +139,8 @@ def score(
         numbers[i, RESIDUAL] = np.nan
         if step == _PREDICT:
             learned = taught[place]
-            value, status = serve(cell, lane, lanes, answers[i], base, learned, parameters)
+            since = learned - restarts[d, lane] if len(restarts) else learned
+            value, status = serve(cell, lane, lanes, answers[i], base, since, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
             cell[head] = max(cell[head], slot + 1.0)
@@ -211,9 +213,10 @@ class Scorer:
 
     def __init__(
         self, lanes: Sequence[Lane], capacity: int, *, pending: int, window: int = 50,
-        half_life: int = 500, room: int = 1, groups: int = 0,
+        half_life: int = 500, room: int = 1, groups: int = 0, restarting: bool = False,
     ) -> None:  # fmt: skip
-        """`groups` of devices share models in lanes whose scope is a tag."""
+        """`groups` of devices share models in lanes whose scope is a tag. `restarting`: models of
+        devices may begin anew, see :meth:`restart`."""
         count, keep = len(lanes), 0.5 ** (1.0 / half_life)
         self.lanes = tuple(lanes)
         self.window = max(CHUNK, window // CHUNK * CHUNK)
@@ -265,6 +268,9 @@ class Scorer:
         if any(lane.alarm_every for lane in lanes):
             self.alarms = Alarms(lanes, capacity, room=room)
             self.blocks |= self.alarms.blocks
+        restarts = Block([Field("learned", (count,), along="lanes")], capacity)
+        if restarting:
+            self.blocks["restarts"] = restarts
         self._bound = (
             device.array,
             waiting.stack,
@@ -272,7 +278,14 @@ class Scorer:
             fleet.array[0],
             shared.array,
             self.parameters,
+            restarts.array if restarting else np.zeros((0, count)),
         )
+
+    def restart(self, row: int, lane: int) -> None:
+        """The model of this device has begun anew: it is not ready until it has learned as many
+        labels as a new one needs."""
+        learned = PREDICTED if self.lanes[lane].by_itself else LEARNED
+        self.blocks["restarts"].view("learned")[row, lane] = self.cell(row)[learned, lane]
 
     def call(self, schedule: Schedule, codes: Ints, numbers: Floats) -> Call:
         """Judge the schedule's STEPS and write a record of each, from row AT of the given columns

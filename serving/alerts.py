@@ -71,6 +71,7 @@ def alerts_of(settings: Settings, lanes: Sequence[Lane], clock: Callable[[], int
         group_wait=given.group_wait,
         quiet=Quiet(*hours, ZoneInfo(settings.devices.timezone)) if hours else None,
         target=lambda lane: names[lane.target] if lane.target >= 0 else "",
+        noted=[key for key, one in settings.drift.actions.items() if one.use == "note"],
     )
 
 

@@ -10,6 +10,7 @@ from models.spec import build as build_model
 from models.ways import Question
 from monitoring.answer_residual import AnswerResidual
 from monitoring.drift import Drift, Watched
+from monitoring.effects import Effects
 from monitoring.errors import Errors
 from monitoring.feature_residual import FeatureResidual
 from monitoring.presence import Presence
@@ -21,11 +22,13 @@ from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
 from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
+from stream_processor.consequences import Consequences
 from stream_processor.duplicates import Policy
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.groups import Groups
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
+from stream_processor.reactions import reactions_of
 from stream_processor.retained import Retained
 from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
@@ -72,6 +75,14 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
     nothing = (Policy.NONE, 0)
     join = LabelJoin(lanes, len(names), limit, pending=pending, skew=skew)
     duplicates, remember = settings.devices.duplicates.kept if arrange is None else nothing
+    drift = _drift(settings, lanes, join.steps(PART), features)
+    reactions = reactions_of(settings, lanes, features, drift)
+    scorer = Scorer(
+        lanes, limit, pending=pending, window=settings.scores.window,
+        half_life=settings.scores.half_life, room=join.steps(PART), groups=len(groups),
+        restarting=bool(reactions),
+    )  # fmt: skip
+    learners = [model.learner for model in models]
     stages = Stages(
         schema=schema,
         devices=devices,
@@ -96,21 +107,23 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         features=features,
         lanes=lanes,
         join=join,
-        learners=[model.learner for model in models],
-        scorer=Scorer(
-            lanes,
-            limit,
-            pending=pending,
-            window=settings.scores.window,
-            half_life=settings.scores.half_life,
-            room=join.steps(PART),
-            groups=len(groups),
-        ),
-        drift=_drift(settings, lanes, join.steps(PART), features),
+        learners=learners,
+        scorer=scorer,
+        drift=drift,
         classify=classify,
         groups=groups,
         arrange=arrange,
         selections=list(_selections(settings, lanes, names, models, len(groups))),
+        consequences=Consequences(
+            reactions,
+            Effects(lanes, limit, detectors=drift.detectors(), room=join.steps(PART)),
+            lanes,
+            learners,
+            scorer,
+            join.blocks["head"].view("pushed"),
+        )
+        if reactions
+        else None,
     )
     return stages, models
 
@@ -277,6 +290,7 @@ def _drift(
                     {k: v for k, v in use.options.items() if k not in THRESHOLDS},
                     *([found.channels] if kind is SignalKind.RELATION else []),
                 ],
+                load("monitoring.detectors", use.use).VERSION,
             )
             for kind, (_, use) in found.uses.items()
         ],

@@ -11,6 +11,7 @@ from stream_processor.admit import Admit
 from stream_processor.arrange import Arrange
 from stream_processor.classify import Classify
 from stream_processor.clocks import Clocks
+from stream_processor.consequences import Consequences
 from stream_processor.flag_counts import FlagCounts
 from stream_processor.groups import Groups
 from stream_processor.labels import LabelJoin
@@ -51,6 +52,8 @@ class Stages:
     """Comes first where readings wait for each other; None: each goes on by itself."""
     selections: Sequence[Selection] = ()
     """Of the lanes whose models see some of their features."""
+    consequences: Consequences | None = None
+    """None where nothing is done about drift but to tell of it."""
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
@@ -92,6 +95,8 @@ class Stages:
         for selection in self.selections:
             named[f"selection.{self.lanes[selection.lane].name}"] = selection.blocks
         named |= {f"drift.{name}": blocks for name, blocks in self.drift.blocks().items()}
+        if self.consequences is not None:
+            named["actions"] = self.consequences.blocks()
         return {f"{a}.{b}": block for a, blocks in named.items() for b, block in blocks.items()}
 
 

@@ -1,6 +1,6 @@
 """The walk: readings in, records out. One page, readable top to bottom.
 
-admit → clean → features → label join → selection → models → scores → drift → output
+admit → clean → features → label join → selection → models → scores → drift → actions → output
 
 Everything is chosen while building; the walk only calls. Batches are cut into parts that fit the
 scratch arrays, which changes nothing: any cut of a stream gives the same results and state.
@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from stream_processor.consequences import apart
 from stream_processor.copying import Copy
+from stream_processor.elsewhere import ROW as LABEL_ROW
 from stream_processor.eviction import Eviction
 from stream_processor.labels import LabelBatch
 from stream_processor.losses import Losses
@@ -113,9 +115,10 @@ class Walk:
         models = [*group, *classify, *(selection.call(schedule) for selection in stages.selections)]
         models += [call for learner, call in calls if call and learner not in included]
         records = (self._codes, self._numbers, self._parts)
+        acting = stages.consequences.calls(schedule) if stages.consequences else []
         after = timing.on(
             (Stage.SCORES, stages.scorer.calls(schedule, *records)),
-            (Stage.ERROR_DRIFT, stages.drift.schedules(schedule)),
+            (Stage.ERROR_DRIFT, [*stages.drift.schedules(schedule), *acting]),
         )
         self._judge = Chain([*timing.around(), *after], now)
         self._settle = Chain([*timing.around((Stage.MODELS, [*group, *classify])), *after], now)
@@ -130,7 +133,8 @@ class Walk:
             (Stage.FEATURES, [stage.call(*given) for stage in stages.features]),
             (Stage.CHANNEL_DRIFT, stages.drift.batches(*given)),
         )
-        self._first = Chain([*before, *join, *answer], now)
+        # Where drift has consequences, what follows is done part by part.
+        self._first = Chain(before if stages.consequences else [*before, *join, *answer], now)
         self._next = Chain([*timing.around(), *join, *answer], now)
         met = [stages.join.meet(self.labels, schedule)] if stages.join.elsewhere else []
         self._met = Chain([*timing.around((Stage.LABEL_JOIN, met)), *answer] if met else [], now)
@@ -222,7 +226,7 @@ class Walk:
             # Such an operator may change the state of any device.
             self.copied()
         self.touch(self._columns.row[:n])
-        self._run(self._first, self._next, n)
+        self._run(self._first, self._next, self._columns.row[:n])
         if self._lost is not None and self._now[Now.LOST]:
             rows = self._losses.rows(int(self._now[Now.LOST]))
             self._lost(rows, self._losses, self._columns, start)
@@ -232,12 +236,28 @@ class Walk:
         """Walk the labels from elsewhere that `labels` holds: learn and judge."""
         self.open()
         self.touch(self.labels.rows)
-        self._run(self._met, self._met, self.labels.n)
+        rows = self.labels.codes[: self.labels.n, LABEL_ROW]
+        self._run(None if self.stages.consequences else self._met, self._met, rows)
 
-    def _run(self, chain: Chain, following: Chain, n: int) -> None:
-        """Run a chain until its first stage has worked off n readings or labels."""
-        now = self._now
+    def _run(self, chain: Chain | None, following: Chain, rows: Ints | Rows) -> None:
+        """Run a chain, and the other one until the readings or labels of these device rows are
+        worked off: all at once, or, where drift has consequences, so that they take effect before
+        the device's next one."""
+        now, n = self._now, len(rows)
         now[Now.N], now[Now.DONE] = n, 0
+        if not self.stages.consequences:
+            self._work_off(chain or following, following, n)
+            return
+        if chain is not None:
+            chain.run()
+            self.timing.tell()
+        for stop in apart(rows):
+            now[Now.N] = stop
+            self._work_off(following, following, stop)
+
+    def _work_off(self, chain: Chain, following: Chain, n: int) -> None:
+        """Run the chain, then the other one, until n readings or labels are worked off."""
+        now = self._now
         while True:
             chain.run()
             self.timing.tell()
@@ -257,7 +277,9 @@ class Walk:
     def _tell(self, until: int) -> None:
         """Gather what the steps of one schedule, up to reading `until`, say beside their records,
         in the order of the readings; seal what has become much."""
-        told = self.stages.silence.told(until) + self.stages.drift.told(until)
+        acting, drifts = self.stages.consequences, self.stages.drift.told(until)
+        told = self.stages.silence.told(until)
+        told += acting.of(drifts, until) + acting.told(until) if acting else drifts
         told += self.stages.scorer.told()
         if told:
             self._told += sorted(told, key=lambda event: event.source)

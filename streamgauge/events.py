@@ -8,7 +8,7 @@ import numpy as np
 
 from streamgauge.signal import RATES, Kind, Signal
 
-__all__ = ["DRIFTS", "Event", "EventKind", "Events"]
+__all__ = ["ACTIONS", "DRIFTS", "Event", "EventKind", "Events"]
 
 # Columns of `codes`.
 KIND, ROW, PART, TIME, SOURCE, ORDER, SINCE, WRITER = range(8)
@@ -40,8 +40,32 @@ class EventKind(IntEnum):
     ANOMALY = 9
     """An anomaly score is beyond the threshold that the budget of alarms gives: `before` is the
     threshold, `after` the score, `size` how many alarms the device has had of the task."""
+    RESTARTED = 10
+    """A drift made a device's model begin anew. Of this and the next two, all but kind and lane is
+    what the drift's event says."""
+    LEARNS_FASTER = 11
+    """A drift made a device's model learn faster for a while."""
+    RELEARNS = 12
+    """A drift made another model of a device learn beside the one that answers."""
+    REPLACED = 13
+    """That model has become the better one, and answers from now on: `before` is the mean error of
+    the one that it replaced, `after` its own, over `size` labels."""
+    KEPT = 14
+    """That model did not become the better one in time, and is gone: numbers as of `REPLACED`."""
+    EFFECT = 15
+    """What an action brought: the mean error `before` it, and `after` it over `size` labels;
+    `since` is when it was taken."""
 
 
+ACTIONS = (
+    EventKind.RESTARTED,
+    EventKind.LEARNS_FASTER,
+    EventKind.RELEARNS,
+    EventKind.REPLACED,
+    EventKind.KEPT,
+    EventKind.EFFECT,
+)
+"""What is done about drift, and what that brought; `signal` and `detector` say because of what."""
 DRIFTS = (EventKind.DRIFT_UP, EventKind.DRIFT_DOWN, EventKind.DRIFT)
 """What detectors say."""
 _GOOD = (
@@ -49,6 +73,7 @@ _GOOD = (
     EventKind.EVICTED,
     EventKind.RECOVERED,
     EventKind.NEW_CLUSTER,
+    *ACTIONS,
 )
 
 

@@ -68,6 +68,8 @@ label = {{ from = "http", match = {{ time_within = "10s" }} }}
 kind = "clustering"
 ready_after = 100
 model = ["preprocessing.StandardScaler", {{ use = "cluster.KMeans", halflife = 0.2 }}]
+[drift.actions]
+level = {{ use = "restart", tasks = ["heat_soon"] }}
 [[sink]]
 use = "influxdb"
 url = "{url}"

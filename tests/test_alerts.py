@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import time
 from pathlib import Path
 from typing import cast
@@ -147,6 +148,42 @@ def test_drift_that_is_not_seen_again_is_over(outbox: Outbox) -> None:
     one.tick(START + HOUR)
     deliver(outbox, told, START + HOUR)
     assert told.said == [("firing", "pump-1"), ("resolved", "pump-1")]
+
+
+def action(minute: float, kind: EventKind) -> News:
+    """Something was done about the drift of a channel."""
+    ((event, device),) = moved(minute, "level").events
+    return News([(replace(event, kind=kind, lane=0), device)], ())
+
+
+def test_what_is_done_about_drift_is_an_alert_until_its_effect_is_known(outbox: Outbox) -> None:
+    """It says what was done and why; the effect ends it."""
+    rules = [Rule(kind, When(kind)) for kind in ("action", "drift", "channel_drift")]
+    one, told = watch(outbox, *rules), Told()
+    one.take([action(1, EventKind.RESTARTED)], START + MINUTE)
+    (standing,) = outbox.standing("firing")
+    said = standing.alert
+    assert said.matter.rule == "action"
+    assert said.summary == "pump-1: model of pressure@10m restarted"
+    assert "began anew, because level of heat rose from 20.1 to 23.4" in said.description
+    deliver(outbox, told, START + MINUTE)
+    one.take([action(5, EventKind.EFFECT)], START + 5 * MINUTE)
+    assert outbox.standing("firing") == []
+    deliver(outbox, told, START + 5 * MINUTE)
+    assert told.said == [("firing", "pump-1"), ("resolved", "pump-1")]
+
+
+def test_drift_that_is_only_noted_is_no_alert(outbox: Outbox) -> None:
+    """Whatever the rules say; drift of other signals is one."""
+    rules = (Rule("moved", When.CHANNEL_DRIFT), Rule("worse", When.DRIFT))
+    wanted = {"ops": ("warning",)}
+    one = Watch(
+        rules, [LANE], outbox, wanted, lambda lane: "", group_wait=0, noted=["noise", "error"]
+    )
+    error = replace(drift(1).events[0][0], signal="error")
+    one.take([moved(1, "noise"), moved(1, "level"), News([(error, "pump-1")], ())], START + MINUTE)
+    (standing,) = outbox.standing("firing")
+    assert standing.alert.matter.channel == "level of heat"
 
 
 def test_drift_of_a_channel_has_rules_of_its_own(outbox: Outbox) -> None:

@@ -1,6 +1,7 @@
 """The embedded history: what was written comes back, whatever was asked for."""
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -177,6 +178,30 @@ def test_events_of_devices_come_back_newest_first(tmp_path: Path) -> None:
         assert len(kept.events(1, None)) == 1
         assert kept.events(10, "unknown") == []
         assert len(kept.drift(10, None)) == 1
+
+
+def test_actions_and_effects_come_back_with_their_reasons(tmp_path: Path) -> None:
+    """In words too; a restart repeats what a drift said, an effect says two mean errors."""
+    restarted = replace(LEVEL, kind=EventKind.RESTARTED, lane=0)
+    effect = replace(
+        restarted, kind=EventKind.EFFECT, time=made(9), before=4.0, after=1.0, size=100.0,
+        since=restarted.time,
+    )  # fmt: skip
+    with opened(tmp_path) as kept:
+        committed(kept, output([], events=[LEVEL, restarted, effect]))
+        brought, done = kept.events(10, "pump-1")
+    assert done == {
+        "time": made(5), "device": "pump-1", "channel": "flow", "kind": "restarted",
+        "seconds": None, "task": "power", "horizon": "10m", "before": 20.5, "after": 18.0,
+        "size": 40.0, "signal": "level", "since": made(2), "detector": "cusum",
+        "text": done["text"],
+    }  # fmt: skip
+    because = "because level of flow fell from 20.5 to 18 since "
+    assert done["text"].startswith(f"the model of power@10m began anew, {because}")
+    assert brought["text"] == (
+        "the mean error of power@10m after what was done because of level (cusum) "
+        "went from 4 to 1 over 100 labels"
+    )
 
 
 def test_a_file_of_an_earlier_version_gets_its_new_columns(tmp_path: Path) -> None:

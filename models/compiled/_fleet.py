@@ -83,6 +83,10 @@ class Fleet:
         """Forget these rows."""
         reset_rows(self.blocks, rows)
 
+    def restart(self, rows: Ints) -> None:
+        """Begin these models anew, empty."""
+        reset_rows(self.blocks, rows)
+
     @property
     def failures(self) -> Mapping[str, int]:
         """How often River's own model would have raised, by reason."""

@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +42,15 @@ class Alerts:
         group_wait: int,
         quiet: Quiet | None,
         target: Callable[[Lane], str],
+        noted: Collection[str] = (),
     ) -> None:
         self.outbox = Outbox(folder)
         self.name = "alerts"
         self._clock = clock
         wanted = {name: severities for name, (_, severities) in receivers.items()}
-        self._watch = Watch(rules, lanes, self.outbox, wanted, target, group_wait=group_wait)
+        self._watch = Watch(
+            rules, lanes, self.outbox, wanted, target, group_wait=group_wait, noted=noted
+        )
         calls = {name: receiver for name, (receiver, _) in receivers.items()}
         self._postman = Postman(self.outbox, calls, clock, stream, url, quiet)
         self._parts: Parts = tuple

@@ -25,6 +25,9 @@ class When(StrEnum):
     """A device came into a cluster where it had not been before; over after `resolve_after`."""
     ANOMALY = "anomaly"
     """An anomaly score is beyond the threshold of a task's budget; over after `resolve_after`."""
+    ACTION = "action"
+    """Something was done about a model because of drift; over when its effect is known, or after
+    `resolve_after`."""
     SILENCE = "silence"
     """A device or channel fell silent; over when it is heard of again or forgotten."""
     SCORE = "score"

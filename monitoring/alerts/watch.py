@@ -1,12 +1,12 @@
 """Decides what is an alert: results in, matters and messages into the outbox."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from monitoring.alerts import words
 from monitoring.alerts.outbox import Outbox, Standing, over
 from monitoring.alerts.rule import Alert, Matter, Rule, When, matches
-from streamgauge.events import DRIFTS, Event, EventKind
+from streamgauge.events import ACTIONS, DRIFTS, Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Scores
 from streamgauge.schedule import Lane
 
@@ -14,12 +14,16 @@ __all__ = ["News", "Watch"]
 
 REMEMBERED = 7 * 86_400 * 10**6
 """Microseconds for which what is settled is known: longer than a journal reaches back."""
-TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT, When.NEW_CLUSTER, When.ANOMALY)
+TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT, When.NEW_CLUSTER, When.ANOMALY, When.ACTION)
 """Of these nobody may say when they are over."""
 
 
-def _begins(event: Event) -> When | None:
-    """Of which kind of matter the event is the beginning."""
+def _begins(event: Event, noted: Collection[str]) -> When | None:
+    """Of which kind of matter the event is the beginning; drift of the signals `noted` is none."""
+    if event.kind in DRIFTS and event.signal in noted:
+        return None
+    if event.kind in ACTIONS and event.kind is not EventKind.EFFECT:
+        return When.ACTION
     if event.kind in DRIFTS and event.lane < 0:
         return When.CHANNEL_DRIFT
     if event.kind is EventKind.DRIFT_UP:
@@ -33,6 +37,8 @@ def _begins(event: Event) -> When | None:
 
 def _ends(event: Event) -> When | None:
     """Of which kind of matter the event is the end."""
+    if event.kind is EventKind.EFFECT:
+        return When.ACTION
     if event.kind is EventKind.DRIFT_DOWN and event.lane >= 0:
         return When.DRIFT
     over = (EventKind.RETURNED, EventKind.EVICTED)
@@ -41,10 +47,10 @@ def _ends(event: Event) -> When | None:
 
 def _of(event: Event) -> str:
     """The channel that an event is about, of a drift with what drifted; or the new cluster. An
-    anomaly is of the device, whatever its cause."""
+    anomaly is of the device, whatever its cause, and an action of its model."""
     if event.kind is EventKind.NEW_CLUSTER:
         return f"cluster {event.after:.0f}"
-    if event.kind is EventKind.ANOMALY:
+    if event.kind is EventKind.ANOMALY or event.kind in ACTIONS:
         return ""
     drifted = event.kind in DRIFTS and event.channel
     return f"{event.signal} of {event.channel}" if drifted else event.channel
@@ -62,7 +68,7 @@ class Watch:
     """The rules of a stream. Times are microseconds: `now` of our clock, events of theirs.
 
     `receivers` are names and the severities that each wants; `target(lane)` is the channel that a
-    task predicts.
+    task predicts; of drift of the signals `noted` there are no alerts.
     """
 
     def __init__(
@@ -74,7 +80,9 @@ class Watch:
         target: Callable[[Lane], str],
         *,
         group_wait: int,
+        noted: Collection[str] = (),
     ) -> None:
+        self._noted = noted
         self._rules, self._lanes, self._outbox = rules, lanes, outbox
         self._by_name = {rule.name: rule for rule in rules}
         self._receivers, self._target, self._wait = receivers, target, group_wait
@@ -100,7 +108,7 @@ class Watch:
             if not fits:
                 continue
             matter = Matter(rule.name, device, task, _of(event))
-            if _begins(event) is rule.when:
+            if _begins(event, self._noted) is rule.when:
                 self._is_so(rule, matter, self._said(event, device, lane), event.time, now)
             elif _ends(event) is rule.when:
                 self._is_over(matter, event.time, now)
@@ -110,6 +118,8 @@ class Watch:
             return words.of_new_cluster(event, device, lane)
         if lane is not None and event.kind is EventKind.ANOMALY:
             return words.of_anomaly(event, device, lane)
+        if lane is not None and event.kind in ACTIONS:
+            return words.of_action(event, device, lane)
         if lane is not None:
             return words.of_drift(event, device, lane, self._target(lane))
         if event.kind in DRIFTS:

@@ -3,6 +3,7 @@
 import math
 
 from monitoring.alerts.rule import Rule
+from monitoring.sentence import of_action as told_of_action
 from monitoring.sentence import sentence
 from streamgauge.durations import text as duration
 from streamgauge.events import Event
@@ -10,6 +11,7 @@ from streamgauge.instants import iso
 from streamgauge.schedule import Lane
 
 __all__ = [
+    "of_action",
     "of_anomaly",
     "of_channel_drift",
     "of_drift",
@@ -44,6 +46,13 @@ def of_channel_drift(event: Event, device: str) -> Said:
     which = f"{event.signal} of {event.channel}"
     size = f"{_number(event.magnitude)} standard deviations, found by {event.detector}"
     return f"{device}: {which} changed", f"{told}: {size}, noticed at {iso(event.time)}."
+
+
+def of_action(event: Event, device: str, lane: Lane) -> Said:
+    """Something was done about a model because of drift."""
+    what = event.kind.name.lower().replace("_", " ")
+    told = told_of_action(event, lane.name)
+    return f"{device}: model of {lane.name} {what}", f"At {iso(event.time)} {told}."
 
 
 def of_new_cluster(event: Event, device: str, lane: Lane) -> Said:

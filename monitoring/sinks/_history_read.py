@@ -6,8 +6,8 @@ from typing import Any
 
 from monitoring.sinks._history_answers import words_of
 from monitoring.sinks._history_file import HistoryFile
-from monitoring.sinks._messages import drift_fields
-from streamgauge.events import DRIFTS, Event, EventKind
+from monitoring.sinks._messages import action_fields, drift_fields
+from streamgauge.events import ACTIONS, DRIFTS, Event, EventKind
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.predictions import interval, prediction_id
 from streamgauge.schedule import Lane
@@ -54,20 +54,22 @@ where device = -1 and lane = $lane and time >= $since
 group by time order by time desc limit $limit
 """  # noqa: S608 - the names are our own constants
 EVENTS = """
-select distinct time, device, channel, kind, size, lane, before, after from events
+select distinct time, device, channel, kind, size, lane, before, after, coalesce(signal, ''),
+  coalesce(since, 0), coalesce(detector, '')
+from events
 where list_contains($kinds::utinyint[], kind) and ($device is null or device = $device)
 order by time desc, device, channel, kind, after limit $limit
 """
 CLUSTER = int(EventKind.NEW_CLUSTER)
 ANOMALY = int(EventKind.ANOMALY)
 RECOVERED = int(EventKind.RECOVERED)
+SILENCES = (int(EventKind.SILENT), int(EventKind.RETURNED), int(EventKind.EVICTED))
 ABOUT_DEVICES = (
-    int(EventKind.SILENT),
-    int(EventKind.RETURNED),
-    int(EventKind.EVICTED),
+    *SILENCES,
     CLUSTER,
     ANOMALY,
     RECOVERED,
+    *map(int, ACTIONS),
 )
 
 
@@ -166,25 +168,45 @@ def events(
     limit: int,
     device: int | None,
 ) -> list[dict[str, Any]]:
-    """The newest silences, returns, evictions, new clusters, anomalies and recovered values, of one
-    device (its code) or of all."""
+    """The newest silences, returns, evictions, new clusters, anomalies, recovered values and what
+    was done about drift, of one device (its code) or of all."""
     values = {"kinds": list(ABOUT_DEVICES), "device": device, "limit": limit}
     found = []
-    for time, code, channel, kind, size, lane, before, after in _rows(file, EVENTS, values):
+    for row in _rows(file, EVENTS, values):
+        time, code, channel, kind, size, lane, before, after, *why = row
         one = {
             "time": time,
             "device": devices.get(code, ""),
             "channel": channel or "",
             "kind": EventKind(kind).name.lower(),
-            "seconds": None if kind in (CLUSTER, ANOMALY, RECOVERED) else size,
+            "seconds": size if kind in SILENCES else None,
         }
         if kind == RECOVERED:
             one["value"] = after
         if kind in (CLUSTER, ANOMALY):
             task, horizon = lanes.get(lane, ("", ""))
             one |= {"task": task, "horizon": horizon, "before": before, "after": after}
+        if kind in ACTIONS:
+            one |= _action(lanes.get(lane, ("", "")), one, (before, after, size), why)
         found.append(one)
     return found
+
+
+def _action(
+    lane: tuple[str, str], one: Mapping[str, Any], numbers: Sequence[float | None],
+    why: Sequence[Any],
+) -> dict[str, Any]:  # fmt: skip
+    """What is told of an action; `why` are signal, since and detector."""
+    task, horizon = lane
+    signal, since, detector = why
+    before, after, size = map(_number, numbers)
+    event = Event(
+        EventKind[one["kind"].upper()], 0, -1, one["time"], -1, before, after, size,
+        one["channel"], signal, since, 0.0, detector,
+    )  # fmt: skip
+    name = f"{task}@{horizon}" if horizon else task
+    told = {"task": task, "horizon": horizon, **action_fields(event, name)}
+    return told | {"before": numbers[0], "after": numbers[1], "since": since or None}
 
 
 def score_history(file: HistoryFile, lane: int, since: int, limit: int) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from streamgauge.arrays import Floats, Ints
-from streamgauge.events import Event, EventKind
+from streamgauge.events import ACTIONS, Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import BASE, HALF, LABEL, LANE, MADE, RESIDUAL, ROW, VALUE
 
@@ -75,6 +75,8 @@ class LinesEncoder:
       (milliseconds since 1970), by `direction`; of a channel also by `channel` and `signal`, in
       place of the task
     - `iot_cluster` per device that came into a new one: `before`, `after`, and how many it knows
+    - `iot_action` per device, task and `action`, what was done about drift or what that brought:
+      `before`, `after`, `size`
     - `iot_silence` per device: `seconds` without a reading, or a value of `channel`, by `event`
     - `iot_recovered` per device and channel: a `value` that was refused once and is right
 
@@ -99,6 +101,9 @@ class LinesEncoder:
             if clusters and self._per_device:
                 series = [self._series("iot_cluster", output, k.lane, k.row) for k in clusters]
                 arrays.append(_changes(series, clusters, {}))
+            done = [one for one in output.events if one.kind in ACTIONS]
+            if done and self._per_device:
+                arrays.append(_changes([self._action(output, one) for one in done], done, {}))
             strange = [one for one in output.events if one.kind is EventKind.ANOMALY]
             if strange and self._per_device:
                 series = [self._series("iot_anomaly", output, k.lane, k.row) for k in strange]
@@ -174,6 +179,10 @@ class LinesEncoder:
         who = f",device={name}" if name else ""
         what = f",direction={way},signal={one.signal}{self._stream}"
         return f"iot_drift,channel={tag(one.channel)}{who}{what}"
+
+    def _action(self, output: Output, one: Event) -> str:
+        of = self._series("iot_action", output, one.lane, one.row)
+        return of.replace("iot_action", f"iot_action,action={one.kind.name.lower()}", 1)
 
     def _silences(self, output: Output, silences: Sequence[Event]) -> pa.Array:
         prefixes = []

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from monitoring.sentence import sentence
-from streamgauge.events import DRIFTS, Event, EventKind
+from monitoring.sentence import of_action, sentence
+from streamgauge.events import ACTIONS, DRIFTS, Event, EventKind
 from streamgauge.instants import iso
 from streamgauge.output import Output
 from streamgauge.predictions import (
@@ -30,7 +30,7 @@ from streamgauge.predictions import (
 from streamgauge.signal import Kind
 from streamgauge.words import Status, Step
 
-__all__ = ["KINDS", "Encoded", "drift_fields", "encoded", "event", "record"]
+__all__ = ["KINDS", "Encoded", "action_fields", "drift_fields", "encoded", "event", "record"]
 
 KINDS = ("prediction", "outcome", "event")
 
@@ -90,6 +90,9 @@ def event(output: Output, one: Event) -> dict[str, Any]:
     if one.kind in DRIFTS:
         about = drift_fields(one, lane.task if lane else "")
         about["since"] = iso(one.since) if one.since else None
+    elif one.kind in ACTIONS:
+        about = action_fields(one, lane.name if lane else "")
+        about["since"] = iso(one.since) if one.since else None
     elif one.kind in (EventKind.SILENT, EventKind.RETURNED):
         about = {"channel": one.channel, "seconds": one.size}
     elif one.kind in (EventKind.RECOVERED, EventKind.ANOMALY):
@@ -103,6 +106,20 @@ def event(output: Output, one: Event) -> dict[str, Any]:
         "before": one.before,
         "after": one.after,
         **about,
+    }
+
+
+def action_fields(one: Event, lane: str) -> dict[str, Any]:
+    """What is told of an action beside its time, device, task, horizon and kind."""
+    return {
+        "before": one.before,
+        "after": one.after,
+        "channel": one.channel,
+        "signal": one.signal,
+        "since": one.since,
+        "size": one.size,
+        "detector": one.detector,
+        "text": of_action(one, lane),
     }
 
 

@@ -14,8 +14,10 @@ const rose = (one) => one.signal === "error" && one.kind === "drift_up";
 const bad = (one) => worse(one) || isAnomaly(one) || one.severity === "alarm";
 const isAnomaly = (one) => one.kind === "anomaly";
 const isCluster = (one) => one.kind === "new_cluster";
-const said = (one) => (isCluster(one) ? "new cluster" : isAnomaly(one) ? "anomaly" : isSilence(one) ? words(one) : `${one.signal} ${VERBS[one.kind]}`);
-const kind = (one) => element("span", bad(one) ? "bad" : ["evicted", "new_cluster"].includes(one.kind) ? "" : "good", said(one));
+const ACTIONS = { restarted: "model began anew", learns_faster: "model learns faster", relearns: "another model learns", replaced: "model replaced", kept: "model kept", effect: "effect" };
+const isAction = (one) => one.kind in ACTIONS;
+const said = (one) => (isAction(one) ? ACTIONS[one.kind] : isCluster(one) ? "new cluster" : isAnomaly(one) ? "anomaly" : isSilence(one) ? words(one) : `${one.signal} ${VERBS[one.kind]}`);
+const kind = (one) => element("span", bad(one) ? "bad" : isAction(one) || ["evicted", "new_cluster"].includes(one.kind) ? "" : "good", said(one));
 
 const moved = (one) => `${one.task}: from ${one.before ?? "none"} to ${one.after}`;
 
@@ -37,6 +39,7 @@ export function eventRows(drift, silences, unit) {
     if (isSilence(one)) return line(one.time, [kind(one)], detail(one));
     if (isAnomaly(one)) return line(one.time, [kind(one)], beyond(one));
     if (isCluster(one)) return line(one.time, [kind(one)], moved(one));
+    if (isAction(one)) return line(one.time, [kind(one)], one.text);
     return line(one.time, [kind(one)], means(one, unit));
   });
 }
@@ -88,7 +91,7 @@ export class FleetEvents {
       return line(group.time, [kind(group), ": ", this.where(group)], detail(group.worst));
     }
     const task = group.horizon ? `${group.task}, ${group.horizon}` : group.task;
-    const below = isCluster(group) ? moved(group.worst) : isAnomaly(group) ? beyond(group.worst) : task || means(group.worst, "");
+    const below = isAction(group) ? group.worst.text : isCluster(group) ? moved(group.worst) : isAnomaly(group) ? beyond(group.worst) : task || means(group.worst, "");
     return line(group.time, [kind(group), " at ", this.where(group)], below);
   }
 

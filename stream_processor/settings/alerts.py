@@ -37,7 +37,7 @@ class RuleSettings:
     """[alerts.rules.NAME]."""
 
     when: Literal[
-        "drift", "channel_drift", "new_cluster", "anomaly", "silence", "score", "service"
+        "drift", "channel_drift", "new_cluster", "anomaly", "action", "silence", "score", "service"
     ] = field(default="drift", metadata=REQUIRED)
     condition: str = ""
     """Of scores, such as "rolling_mae > 2 * persistence_mae"; only with when = "score"."""

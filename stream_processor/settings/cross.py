@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from monitoring.alerts.condition import parsed
 from monitoring.alerts.rule import matches
 from stream_processor.features import calendar, rolling
+from stream_processor.settings.actions import QUIET, check_action
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.classes import check_classes
 from stream_processor.settings.document import KeyPath
@@ -19,12 +20,19 @@ from stream_processor.settings.task_models import check_models
 from stream_processor.settings.tasks import TaskSettings
 from stream_processor.settings.topics import check_topics
 from stream_processor.settings.trial import try_selection
+from stream_processor.settings.watching import watching
 from streamgauge.durations import text
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.schema import Kind
+from streamgauge.signal import Kind as Signal
 
 __all__ = ["NO_SOURCE", "check_channels", "check_whole"]
 
+USUALLY = dict.fromkeys(Signal, "cusum") | {
+    Signal.ERROR: "adwin", Signal.SHAPE: "chunk_ks", Signal.MISSING: "adwin",
+    Signal.FLAGGED: "adwin",
+}  # fmt: skip
+"""A detector that suits each signal."""
 NO_SOURCE = "no source, so nothing comes in"
 
 
@@ -70,6 +78,13 @@ def _check_alerts(settings: Settings, findings: Findings) -> None:
         elif rule.condition and rule.when != "score":
             findings.add(
                 (*path, "condition"), f'means nothing with when = "{rule.when}"', "remove it"
+            )
+        actions = settings.drift.actions.values()
+        if rule.when == "action" and all(one.use in QUIET for one in actions):
+            findings.add(
+                (*path, "when"),
+                "can never be: no drift changes a model",
+                'add [drift.actions] with error = "restart"',
             )
         kind = {"new_cluster": "clustering", "anomaly": "anomaly"}.get(rule.when)
         of = [key for key, one in settings.tasks.items() if one.kind == kind]
@@ -189,6 +204,7 @@ def check_channels(settings: Settings, findings: Findings) -> None:
         return
     _check_references(settings, channels, findings)
     _check_words(settings, findings)
+    _check_actions(settings, findings)
     check_label_channels(settings, findings)
     for name, task in settings.tasks.items():
         if task.target and task.target not in channels:
@@ -206,6 +222,24 @@ def check_channels(settings: Settings, findings: Findings) -> None:
         findings.notes.append(
             f"no range for {', '.join(boundless)}: only values beyond 1e24 are taken for faults"
         )
+
+
+def _check_actions(settings: Settings, findings: Findings) -> None:
+    """What is acted on is watched, and fits the tasks."""
+    watched = [kind.value for kind in watching(settings).uses]
+    for name, action in settings.drift.actions.items():
+        path: KeyPath = ("drift", "actions", name)
+        if name not in list(Signal):
+            findings.unknown(path, "no such signal", [kind.value for kind in Signal])
+        elif name not in watched and not findings.within("drift"):
+            key = "detector" if name == Signal.ERROR else name
+            findings.add(
+                path,
+                f"nothing watches {name}",
+                f'name a detector, such as {key} = "{USUALLY[Signal(name)]}"',
+            )
+        else:
+            check_action(name, action, settings.tasks, findings)
 
 
 def _check_words(settings: Settings, findings: Findings) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from stream_processor.settings.actions import ActionSettings
 from stream_processor.settings.alerts import AlertSettings
 from stream_processor.settings.channels import ChannelSettings
 from stream_processor.settings.devices import DeviceSettings
@@ -159,6 +160,8 @@ class DriftSettings:
     """Of the share of values that cleaning changed or took out."""
     alarms_per_day: Rate = 2.0
     """False alarms a day that level and noise of all channels of all devices together may give."""
+    actions: dict[str, ActionSettings] = field(default_factory=dict)
+    """By signal, "error" or one of the above; "alert" where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)

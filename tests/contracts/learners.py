@@ -169,18 +169,19 @@ def check_dirty(build: Build, steps: Steps, at: int) -> None:
     _same_fleet(learner, copy, np.arange(ROWS))
 
 
-def check_evict(build: Build, steps: Steps) -> None:
-    """A row whose device was forgotten is like one that never had any; the others stay."""
+def check_evict(build: Build, steps: Steps, forget: str = "evict") -> None:
+    """A row whose device was forgotten, or whose model is to begin anew (`forget` = "restart"), is
+    like one that never had any; the others stay."""
     used, fresh, kept = opened(build), opened(build), opened(build)
     play(used, steps)
     play(kept, steps)
     rows = np.unique(steps.codes[:, ROW])
     gone, others = rows[::2], rows[1::2]
-    used.evict(gone)
+    getattr(used, forget)(gone)
     _same_fleet(used, fresh, gone, devices_only=True)
     again = steps.chosen(np.isin(steps.codes[:, ROW], others))
     _same_answers(play(used, again), play(kept, again))
-    used.evict(rows)
+    getattr(used, forget)(rows)
     fresh = opened(build)
     _same_answers(play(used, steps), play(fresh, steps))
     _same_fleet(used, fresh, rows, devices_only=True)

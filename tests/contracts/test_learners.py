@@ -120,6 +120,14 @@ def test_evict(subject: Subject, steps: Steps) -> None:
 
 @every
 @calm
+@given(steps=lessons())
+def test_restart(subject: Subject, steps: Steps) -> None:
+    """A model that begins anew has learned nothing."""
+    learners.check_evict(subject.build, subject.told(steps), "restart")
+
+
+@every
+@calm
 @given(data=st.data())
 def test_fleet(subject: Subject, data: st.DataObject) -> None:
     """A model that the fleet shares learns from all devices, in the order of the log."""
@@ -205,6 +213,9 @@ class Broken:
 
     def evict(self, rows: Ints) -> None:
         self.right.evict(rows)
+
+    def restart(self, rows: Ints) -> None:
+        self.right.restart(rows)
 
     def asked(self, schedule: Schedule) -> list[int]:
         """Indices of its own predict steps."""
@@ -299,6 +310,7 @@ CHECKS: dict[str, Callable[[Callable[..., Any]], None]] = {
     "move": lambda build: learners.check_move(build, STEPS, 60),
     "dirty": lambda build: learners.check_dirty(build, STEPS, 60),
     "evict": lambda build: learners.check_evict(build, STEPS),
+    "restart": lambda build: learners.check_evict(build, STEPS, "restart"),
     "river": lambda build: learners.check_river(build, PLAIN, STEPS),
     "fleet": lambda build: learners.check_fleet(build, STEPS, (30, 70)),
 }
@@ -311,6 +323,7 @@ PLANTED = [
     (takes_all_lanes, "cut"),
     (counts_outside_its_blocks, "move"),
     (counts_outside_its_blocks, "evict"),
+    (counts_outside_its_blocks, "restart"),
     (looks_at_its_neighbour, "alone"),
     (answers_nearly, "river"),
     (sees_devices, "fleet"),

@@ -1,0 +1,217 @@
+"""What is done about drift: from when on, whatever batches there are, and what it brings."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stream_processor.consequences import apart
+from stream_processor.pipeline import Pipeline
+from stream_processor.settings import Problems, load_text
+from stream_processor.settings.actions import ActionSettings
+from streamgauge.delivery import Readings
+from streamgauge.events import Event, EventKind
+from streamgauge.output import Output
+from tests.streams import BEGIN, COMPILED, CONFIG, RIVER, SECOND, stream
+from tests.test_walk import run, state, told
+
+NONE = ""
+"""No model is named."""
+ALL = """
+[drift.actions]
+error = "restart"
+level = "restart"
+noise = "restart"
+missing = { use = "restart", tasks = ["load*"] }
+"""
+SIGNALS = """
+level = { use = "page_hinkley", threshold = 2.0, min_instances = 5 }
+noise = { use = "page_hinkley", threshold = 2.0, min_instances = 5 }
+missing = { use = "adwin", delta = 0.9, clock = 1, grace_period = 1, min_window_length = 1 }
+"""
+
+
+def acting(model: str, actions: str = ALL, more: str = SIGNALS) -> Pipeline:
+    """The pipeline of the walk's tests, with actions."""
+    text = CONFIG.format(model=model, limit=8, evict_after="3m", pending=2)
+    text = text.replace("[scores]", f"{more}{actions}[scores]").replace("model = \n", "")
+    return Pipeline(load_text(text, Path("test.toml"), {}, for_replay=True))
+
+
+def happened(outputs: list[Output], *kinds: EventKind) -> list[Event]:
+    """The events of these kinds, in order."""
+    return [event for output in outputs for event in output.events if event.kind in kinds]
+
+
+@given(st.integers(0, 50), st.lists(st.integers(1, 1_499), max_size=30))
+@settings(max_examples=15, deadline=None)
+def test_any_cut_gives_the_same_actions_and_state(seed: int, cuts: list[int]) -> None:
+    """Records, events and every state array are the same bits as without any cut."""
+    readings = stream(1_500, seed)
+    whole, pieces = acting(NONE), acting(NONE)
+    assert told(run(whole, readings, [])) == told(run(pieces, readings, cuts))
+    assert state(whole) == state(pieces)
+
+
+@pytest.mark.parametrize("model", [COMPILED, RIVER, NONE])
+def test_one_reading_at_a_time_is_the_same_as_all_at_once(model: str) -> None:
+    """The hardest cut, for a compiled model, one that runs as River, and the one of no name."""
+    readings = stream(1_200, 3)
+    whole, single = acting(model), acting(model)
+    together = run(whole, readings, [])
+    assert told(together) == told(run(single, readings, list(range(1, 1_200))))
+    assert state(whole) == state(single)
+    assert len(happened(together, EventKind.RESTARTED)) > 5
+    assert happened(together, EventKind.EFFECT)
+
+
+ONE = """
+[channels.a]
+range = [-1e6, 1e6]
+[channels.y]
+range = [-1e6, 1e6]
+[features]
+raw = ["a"]
+[tasks.t]
+kind = "regression"
+target = "y"
+ready_after = {ready}
+model = ["linear_model.LinearRegression"]
+[drift]
+level = "none"
+noise = "none"
+shape = "none"
+detector = {{ use = "page_hinkley", threshold = 20.0, min_instances = 30, delta = 0.5 }}
+"""
+ACT = '[drift.actions]\nerror = "restart"\n'
+
+
+def one(actions: str, ready: int = 0) -> Pipeline:
+    """One task, one device's worth of settings."""
+    text = ONE.format(ready=ready) + actions
+    return Pipeline(load_text(text, Path("test.toml"), {}, for_replay=True))
+
+
+def turned(n: int = 1_000) -> Readings:
+    """Two devices by turns: y is 3 a; of the first one -3 a from the middle on."""
+    random = np.random.default_rng(1)
+    a = random.normal(size=n)
+    k = np.arange(n)
+    way = np.where((k % 2 == 0) & (k >= n // 2), -3.0, 3.0)
+    values = np.stack([a, way * a], axis=1)
+    time = BEGIN + k * SECOND
+    return Readings([f"d{place}" for place in (k % 2).tolist()], time, time, values)
+
+
+def answers(outputs: list[Output]) -> dict[tuple[int, int], float]:
+    """What was predicted, by device row and number of the reading."""
+    found = {}
+    for output in outputs:
+        records = output.predictions
+        for code, number in zip(records.codes.tolist(), records.numbers.tolist(), strict=True):
+            if code[0] == 0:
+                found[code[2], code[3]] = number[0]
+    return found
+
+
+def test_a_model_begins_anew_with_the_next_reading_of_its_device() -> None:
+    """It then answers 0, as a new linear regression does; until then, and elsewhere, nothing is
+    different."""
+    readings = turned()
+    acted, not_acted = (run(one(actions), readings, []) for actions in (ACT, ""))
+    restarted, *_ = happened(acted, EventKind.RESTARTED)
+    (rise, *_), (plain, *_) = (happened(o, EventKind.DRIFT_UP) for o in (acted, not_acted))
+    assert replace(rise, source=0) == replace(plain, source=0)
+    assert restarted == replace(rise, kind=EventKind.RESTARTED)
+    number = (rise.time - BEGIN) // SECOND // 2
+    with_it, without = answers(acted), answers(not_acted)
+    assert with_it[0, number + 1] == 0.0 != without[0, number + 1]
+    same = [key for key in without if key[0] == 1 or key[1] <= number]
+    assert all(with_it[key] == without[key] for key in same)
+    assert len(same) > 700
+
+
+def test_a_new_model_is_not_served_before_it_is_ready() -> None:
+    """After a restart it needs as many labels as one of a new device."""
+    outputs = run(one(ACT, ready=7), turned(), [])
+    restarted, *_ = happened(outputs, EventKind.RESTARTED)
+    first = (restarted.time - BEGIN) // SECOND // 2 + 1
+    statuses = {
+        (code[2], code[3]): code[6]
+        for output in outputs
+        for code in output.predictions.codes.tolist()
+        if code[0] == 0
+    }
+    warming = statuses[0, 0]
+    assert [statuses[0, first + k] == warming for k in range(8)] == [True] * 7 + [False]
+
+
+def test_the_effect_is_the_mean_error_before_and_after() -> None:
+    """Of the hundred predictions that follow the action; before it is what the detector says."""
+    readings = turned(3_000)
+    outputs = run(one(ACT), readings, [])
+    restarted, *_ = happened(outputs, EventKind.RESTARTED)
+    effect, *_ = happened(outputs, EventKind.EFFECT)
+    first = (restarted.time - BEGIN) // SECOND // 2 + 1
+    said = answers(outputs)
+    errors = [abs(readings.values[2 * k, 1] - said[0, k]) for k in range(first, first + 100)]
+    assert effect.after == pytest.approx(np.mean(errors), rel=1e-12)
+    assert (effect.before, effect.size) == (restarted.after, 100.0)
+    assert effect.since == restarted.time
+    assert (effect.signal, effect.detector) == ("error", "page_hinkley")
+    assert effect.time == readings.time[2 * (first + 99)]
+
+
+def test_no_second_action_before_the_first_one_could_show() -> None:
+    """There are a hundred readings of the device between two actions on one of its models."""
+    outputs = run(acting(COMPILED), stream(4_000, 5), [])
+    found = happened(outputs, EventKind.RESTARTED)
+    assert len(happened(outputs, EventKind.DRIFT_UP)) > 2 * len(found) > 20
+
+
+def test_parts_hold_no_row_twice() -> None:
+    """They are as long as they can be."""
+    rows = np.array([0, 1, 2, 1, 0, 0, 3])
+    assert list(apart(rows)) == [3, 5, 7]
+    assert list(apart(rows[:0])) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "said", "key"),
+    [
+        ('errors = "restart"', "no such signal", "drift.actions.errors"),
+        ('level = "restart"', "nothing watches level", "drift.actions.level"),
+        ('error = "reboot"', "not an allowed value", "drift.actions.error"),
+        (
+            'error = { use = "note", tasks = ["t"] }',
+            "changes no model",
+            "drift.actions.error.tasks",
+        ),
+        ('error = { use = "restart", tasks = ["u"] }', "no task that fits", "drift.actions.error"),
+    ],
+)
+def test_what_cannot_be_done_is_refused(written: str, said: str, key: str) -> None:
+    """At its key, with a remedy."""
+    with pytest.raises(Problems) as refused:
+        one(f"[drift.actions]\n{written}\n")
+    (problem,) = refused.value.problems
+    assert problem.key == key
+    assert said in problem.message
+    assert problem.remedy
+
+
+def test_models_that_all_share_are_left_alone() -> None:
+    """One device's drift must not restart everybody's model."""
+    text = ONE.format(ready=0).replace("[tasks.t]", '[tasks.t]\nscope = "fleet"')
+    with pytest.raises(Problems, match="must not change"):
+        load_text(text + ACT, Path("test.toml"), {}, for_replay=True)
+
+
+def test_an_action_is_written_by_its_name_or_as_a_table() -> None:
+    """Both mean the same."""
+    made = one(ACT).settings.drift.actions
+    assert made == one('[drift.actions]\nerror = { use = "restart" }\n').settings.drift.actions
+    assert made == {"error": ActionSettings("restart")}
