@@ -14,7 +14,7 @@ from kafka import KafkaConsumer, TopicPartition
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from monitoring.sinks import influxdb, mqtt, sql
+from monitoring.sinks import mqtt, sql
 from monitoring.sinks import kafka as kafka_sink
 from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._sql_server import tables
@@ -194,12 +194,3 @@ def test_no_password_is_in_a_folders_name(tmp_path: Path) -> None:
         f"mqtt/127.0.0.1_{port}_out_device_prediction_outcome_event",
         f"sql/postgresql_127.0.0.1_{port}_plant_hall_",
     ]
-
-
-def test_a_bucket_beside_a_database_is_refused(tmp_path: Path) -> None:
-    """One of the two would be ignored."""
-    with pytest.raises(ValueError, match="leave out what is not of yours"):
-        influxdb.open(
-            LANES, "pumps", tmp_path, lambda: START,
-            url=f"http://127.0.0.1:{free_port()}", database="plant", bucket="plant",
-        )  # fmt: skip
