@@ -297,7 +297,9 @@ def test_mysql_gets_its_own_statement() -> None:
 
 def test_closing_without_a_server_ends_and_counts(tmp_path: Path) -> None:
     """What was not delivered is said."""
-    sink = Target(tmp_path, f"postgresql://plant@127.0.0.1:{free_port()}/plant").opened(spill_bytes=0)
+    sink = Target(tmp_path, f"postgresql://plant@127.0.0.1:{free_port()}/plant").opened(
+        spill_bytes=0
+    )
     sink.write(output([predicted(1), predicted(2)]))
     wait_for(lambda: not sink.state()["ok"])
     sink.close()

@@ -53,7 +53,9 @@ def of_postgresql(folder: Path) -> Iterator[Subject]:
 
         def ids() -> list[str]:
             with engine.connect() as connection:
-                return list(connection.scalars(sa.select(tables("streamgauge_")["predictions"].c.id)))
+                return list(
+                    connection.scalars(sa.select(tables("streamgauge_")["predictions"].c.id))
+                )
 
         def opened(state: Path) -> Any:
             return sql.open(
