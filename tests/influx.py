@@ -44,7 +44,7 @@ def opened(url: str, **options: Any) -> Iterator[Buffered[bytes]]:
             sink.close()
 
 
-def arrived(sink: Buffered[bytes]) -> None:
+def arrived(sink: Buffered[Any]) -> None:
     """Wait until the server has all: what is on the disk is safe, but not there yet."""
     assert sink.flush(SLOW), sink.state()
     wait_for(lambda: not sink.state().get("spilled_bytes"), SLOW)

@@ -126,8 +126,9 @@ def test_login_and_retention_policy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"token": "secret"}, "leave one of them out"),
-        ({"org": "plant"}, "leave one of them out"),
+        ({"token": "secret"}, "leave out what is not of yours"),
+        ({"org": "plant"}, "leave out what is not of yours"),
+        ({"bucket": "plant"}, "leave out what is not of yours"),
         ({"database": "", "username": "plant"}, "name its database"),
         ({"database": "", "retention": "kept"}, "name its database"),
     ],

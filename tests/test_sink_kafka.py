@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from monitoring.sinks._messages import encoded
 from stream_processor.settings import Problems, load_text
 from streamgauge.events import Event, EventKind
 from streamgauge.output import Output
+from tests.influx import arrived
 from tests.outputs import LANES, START, output, predicted, told
 from tests.payloads import checked
 from tests.services.kafka import kafka, new_topic, shared
@@ -27,13 +29,15 @@ GONE = Event(EventKind.EVICTED, 1, -1, START, -1, np.nan, np.nan, np.nan)
 @contextmanager
 def sinking(bootstrap: str, topic: str, **options: Any) -> Iterator[Buffered[Any]]:
     """A sink that writes everything to that topic."""
-    sink = sink_file.open(
-        LANES, "pumps", Path(), lambda: START, bootstrap_servers=bootstrap, topic=topic, **options
-    )
-    try:
-        yield sink
-    finally:
-        sink.close()
+    with TemporaryDirectory() as folder:
+        sink = sink_file.open(
+            LANES, "pumps", Path(folder), lambda: START, bootstrap_servers=bootstrap, topic=topic,
+            **options,
+        )  # fmt: skip
+        try:
+            yield sink
+        finally:
+            sink.close()
 
 
 def written(bootstrap: str, topic: str) -> list[Any]:
@@ -94,10 +98,9 @@ def test_what_a_killed_broker_did_not_take_is_written_later(tmp_path: Path) -> N
             broker.kill()
             for k in range(1, 50):
                 sink.write(output([predicted(k)]))
-            assert not sink.flush(0.1)
             wait_for(lambda: "Kafka" in sink.state()["why"], 20.0)
             broker.start()
-            assert sink.flush(60)
+            arrived(sink)
             assert sink.state()["ok"]
         ids = [json.loads(record.value)["id"] for record in written(broker.bootstrap, topic)]
         assert list(dict.fromkeys(ids)) == [f"power@10m/pump-1/{k}" for k in range(50)]
@@ -118,6 +121,10 @@ def test_a_record_that_is_too_large_is_set_aside(monkeypatch: pytest.MonkeyPatch
         sink.write(output([predicted(k) for k in range(6)]))
         assert sink.flush(30)
         assert sink.state()["dead_total"] == 1
+        assert sink._dead is not None
+        [letter] = sink._dead.path.read_text().splitlines()
+        assert json.loads(letter)["letter"] == "x" * 2_000_000
+        assert "too large for Kafka" in json.loads(letter)["why"]
         assert sink.state()["sent_total"] == 5
     names = [dict(record.headers)["id"].decode() for record in written(bootstrap, topic)]
     assert sorted(names) == [f"power@10m/pump-1/{k}" for k in (0, 1, 2, 4, 5)]
@@ -128,7 +135,8 @@ def test_a_topic_that_is_not_there_is_told() -> None:
     with sinking(shared(), "not-there") as sink:
         sink.write(output([predicted(0)]))
         wait_for(lambda: "cannot write to Kafka" in sink.state()["why"], 20.0)
-        assert sink.state()["backlog"] == 1
+        assert sink.flush(20)
+        assert sink.state()["spilled"] == 1
 
 
 @pytest.mark.parametrize(

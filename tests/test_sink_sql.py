@@ -1,6 +1,7 @@
 """The SQL sink: one row per prediction whatever comes twice, none lost while the server is away."""
 
 import gc
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from monitoring.sinks._sql_server import Upserts, tables
 from streamgauge import database
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output
+from tests.influx import arrived
 from tests.outputs import AHEAD, DEVICES, LANES, LEVEL, START, made, output, predicted, scores, told
 from tests.services.ports import free_port, wait_for
 from tests.services.postgresql import PostgreSQL, postgresql
@@ -36,14 +38,14 @@ def server() -> Iterator[PostgreSQL]:
 class Target:
     """A database that the sink writes to."""
 
-    def __init__(self, url: str, password: str = "") -> None:
-        self.url, self.password = url, password
+    def __init__(self, folder: Path, url: str, password: str = "") -> None:
+        self.folder, self.url, self.password = folder, url, password
         self.engine = database.engine(url, password)
 
     def opened(self, **options: Any) -> Any:
         """A sink to it."""
         return sql.open(
-            LANES, "pumps", Path("unused"), lambda: START,
+            LANES, "pumps", self.folder, lambda: START,
             url=self.url, password=self.password, **options,
         )  # fmt: skip
 
@@ -89,12 +91,12 @@ def target(
     """Each kind of database, empty. "Another" is SQLite treated as one without upserts."""
     if request.param == "postgresql":
         server = request.getfixturevalue("server")
-        one = Target(server.url, server.password)
+        one = Target(tmp_path, server.url, server.password)
         one.clear()
         return one
     if request.param == "another":
         monkeypatch.setattr("sqlalchemy.dialects.sqlite.pysqlite.SQLiteDialect_pysqlite.name", "b")
-    return Target(f"sqlite:///{tmp_path / 'results.db'}")
+    return Target(tmp_path, f"sqlite:///{tmp_path / 'results.db'}")
 
 
 def test_a_prediction_and_its_outcome_are_one_row(target: Target) -> None:
@@ -187,7 +189,7 @@ def test_a_device_that_begins_anew_overwrites_nothing(target: Target) -> None:
     later = (*code[:4], code[4] + 5, *code[5:])
     target.write(output([(code, numbers), (later, numbers)]))
     other = sql.open(
-        LANES, "fans", Path("unused"), lambda: START, url=target.url, password=target.password
+        LANES, "fans", target.folder, lambda: START, url=target.url, password=target.password
     )
     other.write(output([predicted(1)]))
     assert other.flush(SLOW)
@@ -226,13 +228,13 @@ def test_a_killed_worker_gives_every_prediction_once(tmp_path: Path, target: Tar
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_nothing_is_lost_in_an_outage() -> None:
+def test_nothing_is_lost_in_an_outage(tmp_path: Path) -> None:
     """A server that goes away and comes back: said meanwhile, without the password.
 
     pg8000 leaves a socket to the garbage collector where the server went away while it connected.
     """
     with postgresql() as server:
-        target = Target(server.url, server.password)
+        target = Target(tmp_path, server.url, server.password)
         sink = target.opened(batch=7)
         for minute in range(60):
             sink.write(output([predicted(minute), told(minute - 5)]))
@@ -244,7 +246,7 @@ def test_nothing_is_lost_in_an_outage() -> None:
                 assert f"127.0.0.1:{server.port}" in sink.state()["why"]
                 assert server.password not in sink.state()["why"]
                 server.start()
-        assert sink.flush(SLOW)
+        arrived(sink)
         assert sink.state()["ok"]
         assert sink.state()["dropped_total"] == 0
         sink.close()
@@ -254,20 +256,22 @@ def test_nothing_is_lost_in_an_outage() -> None:
     gc.collect()
 
 
-def test_a_row_that_no_try_gets_in_is_set_aside(server: PostgreSQL) -> None:
+def test_a_row_that_no_try_gets_in_is_set_aside(server: PostgreSQL, tmp_path: Path) -> None:
     """PostgreSQL has no NUL in text: that row is kept aside and counted, the others arrive."""
-    target = Target(server.url, server.password)
+    target = Target(tmp_path, server.url, server.password)
     target.clear()
     names = ("a", "b\0c", "d")
     sink = target.write(output([predicted(k, k % 3) for k in range(9)], names=names))
     assert (sink.state()["sent_total"], sink.state()["dead_total"]) == (6, 3)
-    assert "b\\x00c" in sink.delivery.dead[0][0]
+    letters = [json.loads(one) for one in sink._dead.path.read_text().splitlines()]
+    rows = [json.loads(one["letter"]) for one in letters]
+    assert [(row["table"], row["device"]) for row in rows] == [("predictions", "b\0c")] * 3
     assert len(target.rows("predictions")) == 6
 
 
-def test_tables_of_another_schema_and_name(server: PostgreSQL) -> None:
+def test_tables_of_another_schema_and_name(server: PostgreSQL, tmp_path: Path) -> None:
     """As `prefix` says."""
-    target = Target(server.url, server.password)
+    target = Target(tmp_path, server.url, server.password)
     with target.engine.begin() as connection:
         connection.execute(sa.text("create schema plant"))
     target.write(output([predicted(1)]), prefix="plant.hall3_")
@@ -291,9 +295,11 @@ def test_mysql_gets_its_own_statement() -> None:
     assert "ON DUPLICATE KEY UPDATE `before` = VALUES(`before`), after = VALUES(after)" in text
 
 
-def test_closing_without_a_server_ends_and_counts() -> None:
+def test_closing_without_a_server_ends_and_counts(tmp_path: Path) -> None:
     """What was not delivered is said."""
-    sink = Target(f"postgresql://plant@127.0.0.1:{free_port()}/plant").opened()
+    sink = Target(tmp_path, f"postgresql://plant@127.0.0.1:{free_port()}/plant").opened(
+        spill_bytes=0
+    )
     sink.write(output([predicted(1), predicted(2)]))
     wait_for(lambda: not sink.state()["ok"])
     sink.close()

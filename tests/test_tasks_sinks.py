@@ -196,7 +196,9 @@ def databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[s
         yield [(f"sqlite:///{file}", ""), (server.url, server.password)]
 
 
-def test_sql_has_columns_for_them(ran: Ran, databases: list[tuple[str, str]]) -> None:
+def test_sql_has_columns_for_them(
+    ran: Ran, databases: list[tuple[str, str]], tmp_path: Path
+) -> None:
     """One row per prediction, with its words, also in tables that an earlier version made."""
     for url, password in databases:
         engine = database.engine(url, password)
@@ -208,9 +210,7 @@ def test_sql_has_columns_for_them(ran: Ran, databases: list[tuple[str, str]]) ->
                 one.create(connection)
                 for name in newer & set(one.columns.keys()):
                     connection.execute(sa.text(f"alter table {one.name} drop column {name}"))
-        sink = sql.open(
-            ran.lanes, "market", Path("unused"), lambda: 10**15, url=url, password=password
-        )
+        sink = sql.open(ran.lanes, "market", tmp_path, lambda: 10**15, url=url, password=password)
         for output in ran.outputs:
             sink.write(output)
         assert sink.flush(60), sink.state()

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from monitoring.sinks._dead_letters import DeadLetters
@@ -36,10 +37,11 @@ class _Postponed(Exception):
 class Buffered(Generic[Part]):
     """Outputs wait in a bounded buffer; a thread of its own encodes and delivers them in order.
 
-    With a `spill` the older half of a full buffer goes to the disk, all of it where somebody asks
-    for what was written to be safe while the server is away, or at the end. What is there is
-    delivered first. `dead` keeps what the server never takes. Without `predictions` an output's are
-    left out before it waits: only its events and scores are for this server.
+    With `spill_bytes` the older half of a full buffer goes to the folder `place`, all of it where
+    somebody asks for what was written to be safe while the server is away, or at the end. What is
+    there is delivered first. `dead.jsonl` beside it keeps what the server never takes. Without a
+    place there is neither. Without `predictions` an output's are left out before it waits: only its
+    events and scores are for this server. ValueError for sizes that hold nothing.
     """
 
     def __init__(
@@ -51,23 +53,23 @@ class Buffered(Generic[Part]):
         name: str,
         batch: int,
         buffer_bytes: int,
-        spill: Spill | None = None,
-        dead: DeadLetters | None = None,
+        place: Path | None = None,
+        spill_bytes: int = 0,
         predictions: bool = True,
     ) -> None:
         self.name = name
         self._encode = encode
         self._server = server
-        self._spill, self._dead, self._predictions = spill, dead, predictions
+        self._predictions = predictions
+        self._spill = Spill(place, spill_bytes) if place is not None and spill_bytes else None
+        self._dead = DeadLetters(place / "dead.jsonl", clock) if place is not None else None
         self._waiting = Waiting(buffer_bytes, clock)
         self._stop = threading.Event()
-        self._failure = self._disk_failure = ""
         self._disk_again = 0.0
         self._resumed = False
-        aside = dead.add if dead is not None else None
+        aside = self._dead.add if self._dead is not None else None
         self.delivery: Delivery[Part] = Delivery(server, batch, self._sleep, aside=aside)
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = self._waiting.taken_by(name, self._round)
 
     def resume(self, position: int) -> None:
         """The log goes on from there; deliver what an earlier life left on the disk."""
@@ -92,12 +94,12 @@ class Buffered(Generic[Part]):
         `spilled`, and `spilled_bytes`; what was `sent_total` and `dead_total` (refused for good:
         see `delivery.dead`), `retries_total`; records `dropped_total`, for want of room."""
         with self._waiting.news:
-            why, spill = self._failure or self.delivery.why, self._spill
+            why, spill = self._waiting.failure or self.delivery.why, self._spill
             dropped = self._waiting.dropped + (spill.lost if spill else 0)
             if not why and self._waiting.dropped_lately:
                 why = f"{dropped:,} records were dropped: the buffer was full"
             unkept = self._dead.why if self._dead is not None else ""
-            why = "; ".join(filter(None, (why, self._disk_failure, unkept)))
+            why = "; ".join(filter(None, (why, spill.why if spill else "", unkept)))
             kept = {"spilled": spill.records, "spilled_bytes": spill.bytes} if spill else {}
             return {
                 "ok": not why,
@@ -126,20 +128,15 @@ class Buffered(Generic[Part]):
 
     # What follows runs in the sink's thread.
 
-    def _run(self) -> None:
-        try:
-            while self._round():
-                pass
-            if self._spill is not None:
-                self._keep_all(self._spill)
-        except Exception as failure:
-            self._failure = f"the sender ended: {type(failure).__name__}: {failure}"
-            raise
-        finally:
-            self._waiting.end()
-
     def _round(self) -> bool:
-        """Deliver what waits, up to about a batch; False when closed and done."""
+        """Deliver what waits, up to about a batch; False when closed and done, and the rest is on
+        the disk."""
+        more = self._delivered()
+        if not more and self._spill is not None:
+            self._keep_all(self._spill)
+        return more
+
+    def _delivered(self) -> bool:
         waiting = self._waiting
         with waiting.news:
             waiting.news.wait_for(lambda: waiting.any or waiting.closing or self._on_disk())
@@ -203,19 +200,9 @@ class Buffered(Generic[Part]):
             self._keep(spill, outputs)
 
     def _keep(self, spill: Spill, outputs: Sequence[Output]) -> None:
-        """To the disk what is in hand; a disk that refuses is noted, and it waits on."""
-        lost = spill.lost
-        try:
-            spill.put(outputs)
-        except OSError as refused:
-            self._disk_failure = f"cannot write {spill.folder}: {refused}"
+        """To the disk what is in hand; one that refuses is asked again later."""
+        if not spill.keep(self._waiting, outputs):
             self._disk_again = time.monotonic() + DISK_RETRY
-            self._waiting.give_back()
-            return
-        self._disk_failure = ""
-        if spill.lost > lost:
-            self._waiting.note_drop()
-        self._waiting.release()
 
     def _sleep(self, seconds: float) -> bool:
         """Wait between two tries, while the disk takes what is due; True when told to stop."""

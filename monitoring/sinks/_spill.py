@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from monitoring.sinks._kept_outputs import pack, unpack
-from monitoring.sinks._waiting import records_of
+from monitoring.sinks._waiting import Waiting, records_of
 from streamgauge.output import Output
 
 __all__ = ["CHUNK", "LEAST", "Spill", "place_of", "sync_folder", "write_whole"]
@@ -34,13 +34,14 @@ class Spill:
 
     Beyond `limit` bytes the oldest files make room. One thread calls the methods; any may read
     `records` and `bytes` of what is kept, and the records that were `lost`: for want of room, or
-    in a file that cannot be read, which is renamed to `.damaged`.
+    in a file that cannot be read, which is renamed to `.damaged`. `why` says what keeps the disk
+    from taking more, "" where nothing does.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         if limit < LEAST:
             raise ValueError(f"spill_bytes = {limit} holds next to nothing; write at least {LEAST}")
-        self.folder, self.records, self.bytes, self.lost = folder, 0, 0, 0
+        self.folder, self.records, self.bytes, self.lost, self.why = folder, 0, 0, 0, ""
         self._limit = limit
         self._files: deque[_File] = deque()
         self._opened, self._next = False, 0
@@ -57,6 +58,22 @@ class Spill:
             if found := _NAME.fullmatch(path.name):
                 self._hold(_File(path, int(found[1]), path.stat().st_size))
                 self._next = int(path.name[:20]) + 1
+
+    def keep(self, waiting: Waiting, outputs: Sequence[Output]) -> bool:
+        """Put what is in hand of those that wait, and release it; False where the disk refuses:
+        it waits on."""
+        lost = self.lost
+        try:
+            self.put(outputs)
+        except OSError as refused:
+            self.why = f"cannot write {self.folder}: {refused}"
+            waiting.give_back()
+            return False
+        self.why = ""
+        if self.lost > lost:
+            waiting.note_drop()
+        waiting.release()
+        return True
 
     def put(self, outputs: Sequence[Output]) -> None:
         """Keep them as the newest. OSError: they are not kept."""

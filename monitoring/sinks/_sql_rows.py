@@ -53,9 +53,9 @@ class Rows:
         return self._rows[start:stop]
 
     def shown(self, k: int) -> str:
-        """One row as text."""
+        """One row as JSON: its table, and its columns."""
         table, columns = self._rows[k]
-        return f"{table}: {columns}"
+        return json.dumps({"table": table, **columns}, default=datetime.isoformat)
 
 
 class RowsEncoder:

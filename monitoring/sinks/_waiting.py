@@ -28,6 +28,8 @@ class Waiting:
         self.records = self.bytes = self.dropped = 0
         self.closing = False
         """What is put from now on is dropped."""
+        self.failure = ""
+        """Why nobody takes any more, "" where somebody does or had no more to take."""
         self._limit, self._clock = limit, clock
         self._queue: deque[tuple[int, Output]] = deque()
         self._hand: list[tuple[int, Output]] = []
@@ -103,6 +105,24 @@ class Waiting:
         with self.news:
             self._queue.extendleft(reversed(self._hand))
             self._hand.clear()
+
+    def taken_by(self, name: str, once: Callable[[], bool]) -> threading.Thread:
+        """A thread that calls `once` until that is False, or fails; what is not safe then is
+        dropped."""
+
+        def run() -> None:
+            try:
+                while once():
+                    pass
+            except Exception as failed:
+                self.failure = f"the sink's thread ended: {type(failed).__name__}: {failed}"
+                raise
+            finally:
+                self.end()
+
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        thread.start()
+        return thread
 
     def end(self) -> None:
         """All that is not safe is dropped."""

@@ -10,16 +10,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from monitoring.sinks._buffered import Buffered
-from monitoring.sinks._dead_letters import DeadLetters
 from monitoring.sinks._influx_1_server import Server1
 from monitoring.sinks._influx_server import Server
 from monitoring.sinks._lines import LinesEncoder
-from monitoring.sinks._spill import Spill, place_of
+from monitoring.sinks._spill import place_of
 from streamgauge import durations
 from streamgauge.hosts import unencrypted, web_server
 from streamgauge.schedule import Lane
 
 __all__ = ["notes", "open"]
+
+BUCKET = "streamgauge"
 
 
 def open(  # noqa: A001 - what opens a plug-in has one name in every folder
@@ -30,7 +31,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     *,
     url: str,
     org: str = "",
-    bucket: str = "streamgauge",
+    bucket: str = "",
     token: str = "",
     database: str = "",
     retention: str = "",
@@ -45,7 +46,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
 ) -> Buffered[bytes]:
     """A sink that writes to a bucket. The server need not be there: what it cannot take waits.
 
-    - `bucket`, `org`, `token`: of InfluxDB 2 and 3
+    - `bucket`, `org`, `token`: of InfluxDB 2 and 3; the bucket is left out "streamgauge"
     - `database`, `retention`, `username`, `password`: of InfluxDB 1, instead; the policy may be
       left out. The database must be there.
     - `per_device`: also every device's predictions, which is a series per device, task and horizon:
@@ -65,9 +66,10 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     web_server(url, tls)
     if batch < 1:
         raise ValueError(f"batch = {batch} sends nothing; 5000 lines per request work well")
-    if database and (org or token):
+    if database and (org or token or bucket):
         raise ValueError(
-            "database is of InfluxDB 1, org and token of InfluxDB 2 and 3; leave one of them out"
+            "database is of InfluxDB 1; bucket, org and token are of InfluxDB 2 and 3: "
+            "leave out what is not of yours"
         )
     if not database and (retention or username or password):
         raise ValueError(
@@ -78,16 +80,14 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     if database:
         server = Server1(url, database, retention, (username, password), seconds)
     else:
-        server = Server(url, org, bucket, token, seconds)
+        server = Server(url, org, bucket or BUCKET, token, seconds)
     encoder = LinesEncoder(stream, per_device=per_device)
     # Of the address neither a user nor a password: it becomes the name of a folder.
     host, port, path = (where := urlsplit(url)).hostname or "", str(where.port or ""), where.path
-    name = place_of(host, port, path, org, database or bucket, retention)
-    place = folder / "influxdb" / name
+    name = place_of(host, port, path, org, database or bucket or BUCKET, retention)
     return Buffered(
         encoder.encode, server, clock, name="influxdb", batch=batch, buffer_bytes=buffer_bytes,
-        spill=Spill(place, spill_bytes) if spill_bytes else None,
-        dead=DeadLetters(place / "dead.jsonl", clock), predictions=per_device,
+        place=folder / "influxdb" / name, spill_bytes=spill_bytes, predictions=per_device,
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ a record may come twice: its `id` (also a header) is that of the prediction. Wha
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kafka.net.inet import KafkaNetSocket
 from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._delivery import MALFORMED, Refused
 from monitoring.sinks._messages import KINDS, Encoded, encoded
+from monitoring.sinks._spill import place_of
 from streamgauge.kafka_access import access, addresses, close_what_fails, notes_of, obstacle
 from streamgauge.output import Output
 from streamgauge.schedule import Lane
@@ -33,7 +35,6 @@ BATCH = 2_000
 TRY_MS = 2_000
 PATIENCE = 5.0
 """Seconds that answers are waited for before we say that there are none."""
-SHOWN = 200
 RETRY = 1.0
 """Seconds between two tries to reach Kafka."""
 _UNFIT = re.compile(r"[^a-zA-Z0-9._-]")
@@ -57,6 +58,7 @@ def open(  # noqa: A001  # the contract of a sink's file
     username: str = "",
     password: str = "",
     buffer_bytes: int = 100_000_000,
+    spill_bytes: int = 1_000_000_000,
 ) -> Buffered[list[Encoded]]:
     """Write to Kafka. It need not be there: what it cannot take waits.
 
@@ -65,10 +67,13 @@ def open(  # noqa: A001  # the contract of a sink's file
     - `kinds`: which of the three; left out, all
     - `bootstrap_servers`, `tls`, `ca`, `cert`, `key`, `insecure`, `sasl`, `username`, `password`:
       as of the source
-    - `buffer_bytes`: what may wait, at about 100 bytes per record; beyond it the oldest is dropped
-      and counted
+    - `buffer_bytes`: what may wait in memory, at about 100 bytes per record; from half of it on the
+      oldest goes to the disk
+    - `spill_bytes`: what may wait on the disk, at about 40 bytes per record; beyond it the oldest
+      is dropped and counted. 0 keeps everything in memory.
 
-    ValueError on options that mean nothing.
+    What Kafka never takes is appended to `dead.jsonl`, beside what waits on the disk. ValueError on
+    options that mean nothing.
     """
     reach = access(
         bootstrap_servers, tls=tls, ca=ca, cert=cert, key=key, insecure=insecure,
@@ -79,9 +84,11 @@ def open(  # noqa: A001  # the contract of a sink's file
         raise ValueError(f"kinds = {list(wanted)}; name some of {', '.join(KINDS)}")
     topics = {kind: _topic(topic, stream, kind) for kind in wanted}
     brokers = _Brokers(reach, topics)
+    place = folder / "kafka" / place_of(*addresses(bootstrap_servers), topic, *wanted)
     return Buffered(
-        brokers.encode, brokers, clock, name="kafka sink", batch=BATCH, buffer_bytes=buffer_bytes
-    )
+        brokers.encode, brokers, clock, name="kafka sink", batch=BATCH, buffer_bytes=buffer_bytes,
+        place=place, spill_bytes=spill_bytes,
+    )  # fmt: skip
 
 
 def notes(options: Mapping[str, Any]) -> list[str]:
@@ -129,9 +136,8 @@ class _Records:
         return self._records[start:stop]
 
     def shown(self, k: int) -> str:
-        """One of them."""
-        kind, device, _, name, payload = self._records[k]
-        return f"{kind} {name} of {device!r}: {payload[:SHOWN].decode(errors='replace')}"
+        """The JSON of one of them."""
+        return self._records[k][-1].decode()
 
 
 class _Brokers:
@@ -145,7 +151,8 @@ class _Brokers:
         self._producer: Any = None
 
     def encode(self, outputs: Sequence[Output]) -> _Records:
-        """The records of these outputs."""
+        """The records of these outputs; of those before them nothing is sent again."""
+        self._written.clear()
         every = (one for output in outputs for one in encoded(output))
         return _Records([one for one in every if one[0] in self._topics])
 
@@ -163,8 +170,16 @@ class _Brokers:
 
     def close(self) -> None:
         """End the producer; what it was not able to write is given up."""
-        if self._producer is not None:
+        if self._producer is None:
+            return
+        with suppress(KafkaTimeoutError):
             self._producer.close(timeout=0)
+            return
+        # What nobody answered for keeps the producer from closing, until its sender gives it up.
+        sender = self._producer._sender
+        sender.force_close()
+        sender.join()
+        self._producer.close(timeout=0)
 
     def _write(self, records: list[Encoded]) -> str:
         """Write these; why one of them is too large, "" where none is. KafkaError where some were

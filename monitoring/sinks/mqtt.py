@@ -7,6 +7,7 @@ twice: its `id` is that of the prediction. What is written: see `_messages.encod
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
 from monitoring.sinks._buffered import Buffered
-from monitoring.sinks._delivery import Refused
+from monitoring.sinks._delivery import MALFORMED, Refused
 from monitoring.sinks._messages import KINDS, encoded
+from monitoring.sinks._spill import place_of
 from streamgauge.brokers import (
     address_of,
     checked_topic,
@@ -65,6 +67,7 @@ def open(  # noqa: A001  # the contract of a sink's file
     insecure: bool = False,
     keepalive: int = 30,
     buffer_bytes: int = 100_000_000,
+    spill_bytes: int = 1_000_000_000,
 ) -> "Mqtt":
     """Publish to an MQTT broker. It need not be there: what it cannot take waits.
 
@@ -74,9 +77,12 @@ def open(  # noqa: A001  # the contract of a sink's file
     - `retain`: true = the broker keeps the newest of each topic for those who come later
     - `url`, `tls`, `ca`, `cert`, `key`, `insecure`, `username`, `password`: as of the source
     - `client_id`: left out, derived from this machine's name, the stream and the topic
-    - `buffer_bytes`: what may wait, at about 100 bytes per record; beyond it the oldest is dropped
-      and counted
+    - `buffer_bytes`: what may wait in memory, at about 100 bytes per record; from half of it on the
+      oldest goes to the disk
+    - `spill_bytes`: what may wait on the disk, at about 40 bytes per record; beyond it the oldest
+      is dropped and counted. 0 keeps everything in memory.
 
+    What cannot be published at all is appended to `dead.jsonl`, beside what waits on the disk.
     ValueError on options that mean nothing.
     """
     address = address_of(url, tls=tls)
@@ -95,7 +101,8 @@ def open(  # noqa: A001  # the contract of a sink's file
     client.connect_async(address.host, address.port, keepalive)
     topics = _Topics(stream, topic, frozenset(wanted))
     broker = _Broker(client, address.url, retain=retain)
-    return Mqtt(topics, broker, clock, buffer_bytes)
+    place = folder / "mqtt" / place_of(address.host, str(address.port), topic, *wanted)
+    return Mqtt(topics, broker, clock, buffer_bytes, place, spill_bytes)
 
 
 def notes(options: Mapping[str, Any]) -> list[str]:
@@ -188,32 +195,46 @@ class _Broker:
         self._client, self.why = client, f"not connected to {url} yet"
         self._url, self._retain = url, retain
         self._part: list[Message] | None = None
-        self._under_way = 0
+        self._under_way: deque[int] = deque()
+        self._acknowledged: set[int] = set()
+        """Message numbers: those of the part, and which of them the broker has."""
         self._answers = threading.Condition()
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_connect_fail, client.on_publish = self._on_connect_fail, self._on_publish
         client.loop_start()
 
     def __call__(self, part: list[Message]) -> None:
-        """See `_buffered.Server`."""
+        """See `_buffered.Server`. A broker that is slow is waited for; one that acknowledges
+        nothing for a while is away."""
         if part is not self._part:
             self._part = part
+            # What an earlier part has under way is acknowledged by numbers of its own.
+            self._acknowledged.clear()
+            self._under_way = deque(self._published(topic, payload) for topic, payload in part)
+        while self._under_way:
             with self._answers:
-                self._under_way = len(part)
-            for topic, payload in part:
-                self._client.publish(topic, payload, 1, self._retain)
-        with self._answers:
-            if not self._answers.wait_for(lambda: self._under_way <= 0, PATIENCE):
-                raise Refused(self.why or f"{self._url} does not answer", wait=AGAIN)
+                if not self._answers.wait_for(self._is_next_there, PATIENCE):
+                    raise Refused(self.why or f"{self._url} does not answer", wait=AGAIN)
+            self._under_way.popleft()
         self._part = None
+
+    def _is_next_there(self) -> bool:
+        return self._under_way[0] in self._acknowledged
+
+    def _published(self, topic: str, payload: bytes) -> int:
+        try:
+            return self._client.publish(topic, payload, 1, self._retain).mid
+        except ValueError as never:
+            self._part = None
+            raise Refused(f"no message: {never}", status=MALFORMED[0]) from None
 
     def close(self) -> None:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _on_publish(self, *_: Any) -> None:
+    def _on_publish(self, client: Any, data: Any, number: int, reason: Any, more: Any) -> None:
         with self._answers:
-            self._under_way -= 1
+            self._acknowledged.add(number)
             self._answers.notify_all()
 
     def _on_connect(self, client: Any, data: Any, flags: Any, reason: Any, more: Any) -> None:
@@ -231,11 +252,13 @@ class Mqtt(Buffered[list[Message]]):
     """Outputs wait in a bounded buffer; a thread of its own publishes them in order."""
 
     def __init__(
-        self, topics: _Topics, broker: _Broker, clock: Callable[[], int], buffer_bytes: int
-    ) -> None:
+        self, topics: _Topics, broker: _Broker, clock: Callable[[], int], buffer_bytes: int,
+        place: Path, spill_bytes: int,
+    ) -> None:  # fmt: skip
         super().__init__(
-            topics.encode, broker, clock, name="mqtt sink", batch=WINDOW, buffer_bytes=buffer_bytes
-        )
+            topics.encode, broker, clock, name="mqtt sink", batch=WINDOW, buffer_bytes=buffer_bytes,
+            place=place, spill_bytes=spill_bytes,
+        )  # fmt: skip
         self._broker = broker
 
     def state(self) -> dict[str, Any]:

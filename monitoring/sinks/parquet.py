@@ -6,7 +6,6 @@ grow: results are kept on the disk as they come, and become files every so often
 one file once, after a kill as well.
 """
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -84,7 +83,7 @@ class Parquet:
         self._write, self._spill, self._waiting, self._clock = write, spill, waiting, clock
         self._every, self._rows, self._mark = every, rows, spill.folder / "position"
         self._counts = {"written_total": 0, "files_total": 0, "repeated_total": 0}
-        self._unkept = self._unwritten = self._failure = ""
+        self._unwritten = ""
         self._again = 0.0
         self._resumed = False
         self._rewound: int | None = None
@@ -94,8 +93,7 @@ class Parquet:
         self._known = self._position
         self._since: int | None = clock() if spill.bytes else None
         """Our clock when the oldest result came that is in no file."""
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
-        self._thread.start()
+        self._thread = waiting.taken_by(self.name, self._round)
 
     def resume(self, position: int) -> None:
         """The log goes on from here: what is written from now on is new, whatever its position, as
@@ -123,7 +121,7 @@ class Parquet:
         records `repeated_total`, known already, and `dropped_total`, for want of room."""
         with self._waiting.news:
             dropped = self._waiting.dropped + self._spill.lost
-            why = "; ".join(filter(None, (self._failure, self._unkept, self._unwritten)))
+            why = "; ".join(filter(None, (self._waiting.failure, self._spill.why, self._unwritten)))
             if not why and self._waiting.dropped_lately:
                 why = f"{dropped:,} records were dropped: the buffer was full"
             return {
@@ -145,16 +143,6 @@ class Parquet:
         self._thread.join()
 
     # What follows runs in the sink's thread.
-
-    def _run(self) -> None:
-        try:
-            while self._round():
-                pass
-        except Exception as failure:
-            self._failure = f"the writer ended: {type(failure).__name__}: {failure}"
-            raise
-        finally:
-            self._waiting.end()
 
     def _round(self) -> bool:
         """To the disk and into files what is due; False when closed and done."""
@@ -191,19 +179,10 @@ class Parquet:
         """To the disk what waits: whole positions, since after a kill only those are told from
         their repetition."""
         while outputs := self._waiting.take(CHUNK, whole=True):
-            lost = self._spill.lost
-            try:
-                self._spill.put(outputs)
-            except OSError as refused:
-                self._unkept = f"cannot write {self._spill.folder}: {refused}"
-                self._waiting.give_back()
+            if not self._spill.keep(self._waiting, outputs):
                 return
-            self._unkept = ""
-            if self._spill.lost > lost:
-                self._waiting.note_drop()
             self._position = max(self._position, *map(_place, outputs))
             self._since = self._clock() if self._since is None else self._since
-            self._waiting.release()
 
     def _compact(self) -> None:
         """What is on the disk into files. Their name is that of the oldest part: what a kill

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from monitoring.sinks._buffered import Buffered
+from monitoring.sinks._spill import place_of
 from monitoring.sinks._sql_rows import Row, RowsEncoder
 from streamgauge.database import engine, notes_of
 from streamgauge.output import Sink
@@ -36,6 +37,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     prefix: str = PREFIX,
     batch: int = 500,
     buffer_bytes: int = 100_000_000,
+    spill_bytes: int = 1_000_000_000,
     tls: bool | None = None,
     ca: Path | None = None,
 ) -> Sink:
@@ -45,14 +47,17 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     - `prefix`: of the tables' names, "streamgauge_predictions"; with a dot, of another schema:
       "plant.streamgauge_". Tables that are missing are made.
     - `batch`: rows per transaction, at most 1000
-    - `buffer_bytes`: what may wait, at about 100 bytes per record; beyond it the oldest is dropped
-      and counted
+    - `buffer_bytes`: what may wait in memory, at about 100 bytes per record; from half of it on the
+      oldest goes to the disk
+    - `spill_bytes`: what may wait on the disk, at about 40 bytes per record; beyond it the oldest
+      is dropped and counted. 0 keeps everything in memory.
     - `tls`, `ca`: a PostgreSQL elsewhere is asked with TLS and its certificate checked, against the
       file `ca` or what this machine trusts; `tls = false` allows it without. Of other databases
       the url says so.
 
     A prediction's row is told by stream, id and the time it was made: a device that was forgotten
-    and counts its readings anew overwrites nothing. ValueError on options that mean nothing, or a
+    and counts its readings anew overwrites nothing. What the database refuses for good is appended
+    to `dead.jsonl`, beside what waits on the disk. ValueError on options that mean nothing, or a
     package that is missing.
     """
     if not 1 <= batch <= MOST_ROWS:
@@ -65,8 +70,15 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     sink: Buffered[list[Row]] = Buffered(
         RowsEncoder(lanes, stream).encode, Upserts(found, prefix), clock,
         name="sql", batch=batch, buffer_bytes=buffer_bytes,
+        place=folder / "sql" / _place(found.url, prefix), spill_bytes=spill_bytes,
     )  # fmt: skip
     return sink
+
+
+def _place(url: Any, prefix: str) -> str:
+    """A folder's name for this target: no user and no password is in it."""
+    host = url.host or "", str(url.port or "")
+    return place_of(url.get_backend_name(), *host, url.database or "", prefix)
 
 
 def notes(options: Mapping[str, Any]) -> list[str]:
