@@ -9,6 +9,7 @@ from models import mixture as number_mixture
 from models.compiled import _pipeline
 from models.learner import Learner, Make
 from models.river_fleet import RiverFleet
+from models.series import Series
 from models.ways import Question, way_of
 from streamgauge.classes import Classes
 from streamgauge.plugins import find, options
@@ -46,13 +47,13 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     what they are asked. The file of `models/compiled` whose MODELS has the last step's type is
     asked: its `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it
     has none; one that tells many classes apart has an option `classes`, how many there can be, and
-    one that scores a single feature `watched`, its name.
+    one that scores a single feature `watched`, its name, and one that continues a series `ahead`.
     """
     estimator = make()
     names = [feature_names[column] for column in inputs]
     model = type(_pipeline.last(estimator))
     reason = f"{model.__name__} has no compiled equivalent"
-    given: dict[str, Any] = {"watched": question.watched}
+    given: dict[str, Any] = {"watched": question.watched, "ahead": question.ahead}
     if question.classes is not None:
         given["classes"] = question.classes.most
     for name, module in find("models.compiled").items():
@@ -67,8 +68,9 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
             reason = f"not compiled by {name}: {built}"
     each = "one instance per device" if keys is Keys.DEVICE else "one instance for the fleet"
     why = f"runs as River, {each}; {reason}"
-    way = way_of(question, estimator)
-    return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)
+    way = way_of(question, make)
+    each_of: Make = make if question.ahead is None else lambda: Series(make())
+    return Compiled(RiverFleet(each_of, lane, inputs, names, keys, way), compiled=False, why=why)
 
 
 def unnamed(

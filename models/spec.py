@@ -11,8 +11,10 @@ import river
 from river import base, cluster, compose
 
 from models.clip import Clip
+from models.last_step import last_step
 from models.learner import Estimator, Make
-from models.ways import last_step, tells_two
+from models.series import is_series
+from models.ways import tells_two
 from streamgauge.schedule import TaskKind
 
 __all__ = ["NotAModel", "Step", "build", "refuse_task"]
@@ -254,6 +256,8 @@ def _check(estimator: Any, where: str, kind: TaskKind) -> None:
                 f"{where} step {k}: {type(step).__name__} does not transform features, "
                 "so only the last step can be one"
             )
+    if kind == "forecast" and is_series(estimator):
+        return
     answers = ANSWERS[kind]
     last = type(steps[-1]).__name__
     if not (callable(getattr(steps[-1], answers.method, None)) and hasattr(steps[-1], "learn_one")):

@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.learner import Estimator
+from models.last_step import last_step
+from models.learner import Make
+from models.series import Ahead, asking
 from streamgauge.classes import Class, Classes
 from streamgauge.schedule import TARGET, Schedule, TaskKind
 
-__all__ = ["Question", "Way", "last_step", "tells_two", "way_of"]
+__all__ = ["Question", "Way", "tells_two", "way_of"]
 
 Features = dict[Any, Any]
 Ask = Callable[[Any, Features, Schedule, int], None]
@@ -28,6 +30,8 @@ class Question(NamedTuple):
     """Of a classification: targets and answers are places in them."""
     watched: str = ""
     """The feature that an anomaly detector with a target watches; the others explain it."""
+    ahead: Ahead | None = None
+    """How far a time series model is to continue the target; None for all others."""
 
 
 class Way(NamedTuple):
@@ -37,8 +41,12 @@ class Way(NamedTuple):
     teach: Ask
 
 
-def way_of(question: Question, estimator: Estimator) -> Way | None:
-    """How to ask it of such an estimator; None for a number, which a fleet does by itself."""
+def way_of(question: Question, make: Make) -> Way | None:
+    """How to ask it of such estimators; None for a number, which a fleet does by itself. Of a series
+    a fleet has instances of `models.series.Series`."""
+    if question.ahead is not None:
+        return Way(asking(question.ahead, make), _nothing)
+    estimator = make()
     if question.classes is not None:
         return _classification(estimator, question.classes)
     if question.kind == "anomaly":
@@ -110,12 +118,6 @@ def _chances(model: Any, x: Features) -> Mapping[Any, float]:
 
 def _none(model: Any, x: Features) -> Mapping[Any, float]:
     return {}
-
-
-def last_step(estimator: Any) -> Any:
-    """The estimator itself, or what a pipeline ends with."""
-    steps = getattr(estimator, "steps", None)
-    return list(steps.values())[-1] if isinstance(steps, Mapping) else estimator
 
 
 def tells_two(estimator: Any) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from models.compile import Compiled, unnamed
 from models.compile import compile as compile_model
 from models.selection import Selection
+from models.series import Ahead
 from models.spec import build as build_model
 from models.ways import Question
 from monitoring.answer_residual import AnswerResidual
@@ -175,6 +176,7 @@ def _lanes(
                 parts=_parts(task, settings),
                 interval=task.interval if task.kind in ("forecast", "regression") else 0.0,
                 by_itself=task.by_itself,
+                series=task.series,
                 calibrate=task.calibrated,
                 alarm_every=task.alarm_every,
                 causes=_causes(task, inputs, names, channels),
@@ -209,7 +211,9 @@ def _model(
             k, lane, limit, _keys(lane), pending,
             from_fleet=from_fleet, learn_after=task.learn_after or LEARN_AFTER, classes=classes,
         )  # fmt: skip
-    question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
+    watched = task.target if task.kind == "anomaly" else ""
+    ahead = Ahead(lane.delay, lane.readings, task.step or 0) if lane.series else None
+    question = Question(task.kind, classes, watched, ahead)
     make = build_model(task.model, task.kind)
     return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)
 

@@ -184,9 +184,32 @@ def _check_task(
         findings.add((*path, "calibrate"), "it is for tasks of kind classification", "remove it")
     if task.alarms and task.kind != "anomaly":
         findings.add((*path, "alarms"), "it is for tasks of kind anomaly", "remove it")
+    _check_series(task, path, findings)
     if task.learn_after and (task.model or task.kind != "anomaly"):
         why = "it is for a task of kind anomaly that names no model"
         findings.add((*path, "learn_after"), why, "remove it")
+
+
+def _check_series(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
+    """What a model that continues the target by itself leaves no room for."""
+    if not task.series:
+        if task.step is not None:
+            why = "it is for a forecast by a time series model"
+            findings.add((*path, "step"), why, "remove it, or name one, as time_series.HoltWinters")
+        return
+    reasons = {
+        "scope": (task.scope != "device", "values of several devices are not one series"),
+        "select": (task.select is not None, "a time series model continues the target alone"),
+        "label": (task.label is not None, "a time series model continues a channel"),
+        "predict": (task.predict == "change", "a time series model forecasts the value itself"),
+        "step": (
+            task.step is not None and not any(horizon.duration for horizon in task.horizons),
+            "horizons that count readings have the step of a reading",
+        ),
+    }
+    for key, (wrong, why) in reasons.items():
+        if wrong and not findings.within(*path, key):
+            findings.add((*path, key), why, "remove it")
 
 
 def _check_unnamed(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
@@ -318,7 +341,7 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
                 f"what the detector watches must be one of its inputs, and {task.target} is none",
                 f'add "{task.target}" to features.raw and to inputs',
             )
-        if not findings.within(*path) and not chosen:
+        if not findings.within(*path) and not chosen and not task.series:
             findings.add(
                 path,
                 "no feature is left for this task",

@@ -104,6 +104,8 @@ class TaskSettings:
     model: Steps = ()
     """None: what is known to work: `models.mixture`, `models.class_mixture` or `models.novelty`."""
     horizons: tuple[Horizon, ...] = ()
+    step: Duration | None = None
+    """Of a forecast by a time series model: how far apart the values are. None: as they come."""
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
@@ -140,10 +142,23 @@ class TaskSettings:
     @property
     def change(self) -> bool:
         """True when the model learns the target's change rather than its level."""
-        if self.kind not in ("forecast", "regression"):
+        if self.kind not in ("forecast", "regression") or self.series:
             return False
         by_default = "change" if self.kind == "forecast" and self.label is None else "level"
         return (self.predict or by_default) == "change"
+
+    @property
+    def series(self) -> bool:
+        """True when its model continues the series of the target by itself."""
+        if self.kind != "forecast" or not self.model:
+            return False
+        from models.series import is_series
+        from models.spec import build
+
+        try:
+            return is_series(build(self.model, self.kind)())
+        except Exception:  # noqa: BLE001 - what is wrong with a model is told by `check`
+            return False
 
     @property
     def by_itself(self) -> bool:

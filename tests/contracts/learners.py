@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from river import base
 
 from models.learner import Learner
-from models.ways import last_step
+from models.last_step import last_step
 from streamgauge.calls import Chain, Now
 from streamgauge.schedule import ROW, STEP, TARGET
 from streamgauge.state import Keys, put_rows, take_rows
