@@ -53,7 +53,9 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     names = [feature_names[column] for column in inputs]
     model = type(_pipeline.last(estimator))
     reason = f"{model.__name__} has no compiled equivalent"
-    given: dict[str, Any] = {"watched": question.watched, "ahead": question.ahead}
+    given: dict[str, Any] = {"watched": question.watched}
+    if question.ahead is not None:
+        given["ahead"] = question.ahead
     if question.classes is not None:
         given["classes"] = question.classes.most
     for name, module in find("models.compiled").items():

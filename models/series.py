@@ -108,7 +108,7 @@ def asking(ahead: Ahead, make: Callable[[], Any]) -> Callable[..., None]:
                 series.take(abs(steps), y, x)
         steps = steps_ahead(series.row, position, settings)
         if steps == TOO_FAR:
-            raise ValueError(f"a forecast of more than {MOST_AHEAD} steps; declare a longer step")
+            raise ValueError(f"a forecast of more than {MOST_AHEAD:,} steps")
         answer = series.forecast(steps, x) if steps else None
         schedule.answers[i] = np.nan if answer is None else answer
 
