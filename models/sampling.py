@@ -37,8 +37,9 @@ MOST_AHEAD = 10_000
 SETTLING = 0.125
 
 # Columns of a model's row: how many values were learned (up to 1), where the last one stands on the
-# grid, where the last reading with a value was, that value; then the intervals and their number.
-KNOWN, DUE, NEWEST, LAST, COUNT, INTERVALS = range(6)
+# grid, where the last reading with a value was, that value, the step that was learned or 0; then
+# how many intervals there were, and the last ones.
+KNOWN, DUE, NEWEST, LAST, LEARNED, COUNT, INTERVALS = range(7)
 WIDTH = INTERVALS + MEMORY
 # The settings: step or 0 = to be learned, how far ahead, both in positions; whether those count
 # readings.
@@ -48,20 +49,21 @@ AGAIN, TOO_FAR = -1, -1
 
 def fields() -> list[Field]:
     """What a model's row begins with."""
-    return [Field(name) for name in ("known", "due", "newest", "last", "intervals")] + [
+    return [Field(name) for name in ("known", "due", "newest", "last", "step", "intervals")] + [
         Field("interval", (MEMORY,))
     ]
 
 
 @kernel
-def _step(row: Floats, settings: Floats) -> float:
-    """The step in positions; 0 while it is not known."""
-    if settings[STEP] > 0.0:
-        return float(settings[STEP])
-    if row[COUNT] < SURE:
-        return 0.0
-    known = min(int(row[COUNT]), MEMORY)
-    return float(np.sort(row[INTERVALS : INTERVALS + known])[known // 2])
+def _learn(row: Floats, interval: float) -> None:
+    """The median with one more interval."""
+    at = INTERVALS + int(row[COUNT]) % MEMORY
+    same = row[COUNT] >= MEMORY and row[at] == interval
+    row[at] = interval
+    row[COUNT] += 1.0
+    if row[COUNT] >= SURE and not same:
+        known = min(int(row[COUNT]), MEMORY)
+        row[LEARNED] = np.sort(row[INTERVALS : INTERVALS + known])[known // 2]
 
 
 @kernel
@@ -78,9 +80,8 @@ def arrive(row: Floats, position: float, settings: Floats) -> int:
     interval = position - row[NEWEST]
     row[NEWEST] = position
     if settings[STEP] == 0.0 and interval > 0.0:
-        row[INTERVALS + int(row[COUNT]) % MEMORY] = interval
-        row[COUNT] += 1.0
-    step = _step(row, settings)
+        _learn(row, interval)
+    step = settings[STEP] or row[LEARNED]
     if step == 0.0:
         row[DUE] = position
         return 1
@@ -99,7 +100,7 @@ def arrive(row: Floats, position: float, settings: Floats) -> int:
 def steps_ahead(row: Floats, position: float, settings: Floats) -> int:
     """How many steps after the last learned value the horizon of a reading is; 0 while nobody
     knows, TOO_FAR beyond MOST_AHEAD."""
-    step = _step(row, settings)
+    step = settings[STEP] or row[LEARNED]
     if row[KNOWN] == 0.0 or step == 0.0:
         return 0
     steps = math.floor((position - row[DUE] + settings[AHEAD]) / step + 0.5)

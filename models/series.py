@@ -53,8 +53,15 @@ class Series:
     """One device's model, and where in its series it is."""
 
     def __init__(self, model: Any) -> None:
-        self.model = model
         self.row = np.zeros(WIDTH)
+        self.begin(model)
+
+    def begin(self, model: Any) -> None:
+        """From now on it is this model's series."""
+        self.model = model
+        last = last_step(model)
+        # Holt-Winters raises IndexError before it has one.
+        self._level = last.level if isinstance(last, time_series.HoltWinters) else True
 
     def learn_one(self, x: Features, y: Any) -> None:
         """Nothing: it has learned when the value came."""
@@ -65,7 +72,7 @@ class Series:
 
     def forecast(self, steps: int, x: Features) -> Any:
         """So many steps ahead, with features as they are now; None before the model can."""
-        if not _begun(self.model):
+        if not self._level:
             return None
         return self.model.forecast(horizon=steps, xs=[x] * steps if x else None)[-1]
 
@@ -85,12 +92,6 @@ def is_series(estimator: Any) -> bool:
     return isinstance(last_step(estimator), time_series.base.Forecaster)
 
 
-def _begun(model: Any) -> bool:
-    """Whether it can forecast: Holt-Winters raises IndexError before it has a level."""
-    last = last_step(model)
-    return not isinstance(last, time_series.HoltWinters) or len(last.level) > 0
-
-
 def asking(ahead: Ahead, make: Callable[[], Any]) -> Callable[..., None]:
     """`ask(series, x, schedule, i)` of predict step i: learns the value of its reading, if there is
     one, and answers; `make` gives the model of a series that begins anew."""
@@ -103,7 +104,7 @@ def asking(ahead: Ahead, make: Callable[[], Any]) -> Callable[..., None]:
         if y == y:
             steps = arrive(series.row, position, settings)
             if steps == AGAIN:
-                series.model = make()
+                series.begin(make())
             if steps != 0:
                 series.take(abs(steps), y, x)
         steps = steps_ahead(series.row, position, settings)

@@ -162,7 +162,9 @@ def _models(module: ModuleType) -> None:
         }
         given: dict[str, Any] = {"watched": "value", "ahead": Ahead(1)}
         own = {name: given[name] for name in options(module) if name in given}
-        learner = module.build(model(**needed, **seeded), 0, (0,), ("value",), 1, Keys.DEVICE, **own)
+        learner = module.build(
+            model(**needed, **seeded), 0, (0,), ("value",), 1, Keys.DEVICE, **own
+        )
         if not isinstance(learner, str):
             _compiled(learner.call(Schedule(1, 1, 2)))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import river
-from river import base
+from river import base, time_series
 
 from models.spec import ANSWERS
 from streamgauge.schedule import TaskKind
@@ -35,8 +35,6 @@ EXCLUDED = {
     "reco.BiasedMF": RECOMMENDS,
     "reco.FunkMF": RECOMMENDS,
     "reco.RandomNormal": RECOMMENDS,
-    "time_series.HoltWinters": "it continues the series by itself and answers no single reading",
-    "time_series.SNARIMAX": "it continues the series by itself and answers no single reading",
     "tree.ISOUPTreeRegressor": SEVERAL,
 }
 """What no task can have, and why."""
@@ -76,6 +74,8 @@ def _answers(one: type) -> bool:
 
 def kind_of(one: type) -> TaskKind | None:
     """The kind of task that such an estimator answers."""
+    if issubclass(one, time_series.base.Forecaster):
+        return "forecast"
     kinds: tuple[TaskKind, ...] = ("regression", "classification", "anomaly", "clustering")
     return next((kind for kind in kinds if issubclass(one, ANSWERS[kind].kinds)), None)
 

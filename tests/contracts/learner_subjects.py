@@ -104,6 +104,7 @@ class Subject:
 
 
 ALWAYS = frozenset({"predicts", "learns", "does without", "has nothing"})
+SERIES = frozenset({"predicts", "learns", "does without", "diverges"})
 RIVER, LINEAR = "models.river_fleet", "models.compiled.linear"
 _winters = time_series.HoltWinters
 _regression = partial(linear_model.LinearRegression, intercept_lr=0.05)
@@ -317,20 +318,24 @@ SUBJECTS = (
     ),
     *(
         Subject(
-            "models.compiled.holt_winters", name, make, ALWAYS | {"diverges"} | more,
-            by_itself=True, ahead=ahead,
+            "models.compiled.holt_winters",
+            name,
+            make,
+            SERIES | ({"has nothing"} if at_once else set()),
+            by_itself=True,
+            ahead=ahead,
         )
-        for name, make, ahead, more in (
-            ("level", partial(_winters, 0.4), Ahead(2_000_000), frozenset()),
-            ("season", partial(_winters, 0.4, 0.1, 0.3, 3), Ahead(0, 2), frozenset()),
-            ("products", partial(_winters, 0.4, 0.1, 0.3, 2, True), Ahead(0, 1), {"refuses"}),
+        for name, make, ahead, at_once in (
+            ("level", partial(_winters, 0.4), Ahead(2_000_000), False),
+            ("season", partial(_winters, 0.4, 0.1, 0.3, 3), Ahead(0, 2), True),
+            ("products", partial(_winters, 0.4, 0.1, 0.3, 2, True), Ahead(0, 1), True),
         )
     ),
     Subject(
         RIVER,
         "autoregression with what explains it",
         partial(time_series.SNARIMAX, 2, 1, 1),
-        ALWAYS | {"refuses"},
+        ALWAYS,
         by_itself=True,
         ahead=Ahead(3_000_000, 0, 1_000_000),
     ),
