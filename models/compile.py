@@ -7,7 +7,8 @@ from typing import Any
 from models import class_mixture, novelty
 from models import mixture as number_mixture
 from models.compiled import _pipeline
-from models.learner import Learner, Make
+from models.learner import Estimator, Learner, Make
+from models.one_output import OneOutput, has_several
 from models.river_fleet import RiverFleet
 from models.series import Series
 from models.ways import Question, way_of
@@ -71,8 +72,20 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     each = "one instance per device" if keys is Keys.DEVICE else "one instance for the fleet"
     why = f"runs as River, {each}; {reason}"
     way = way_of(question, make)
-    each_of: Make = make if question.ahead is None else lambda: Series(make())
-    return Compiled(RiverFleet(each_of, lane, inputs, names, keys, way), compiled=False, why=why)
+    return Compiled(
+        RiverFleet(_each(make, estimator, question), lane, inputs, names, keys, way),
+        compiled=False,
+        why=why,
+    )
+
+
+def _each(make: Make, estimator: Estimator, question: Question) -> Make:
+    """What a River fleet has of each such estimator."""
+    if question.ahead is not None:
+        return lambda: Series(make())
+    if has_several(estimator):
+        return lambda: OneOutput(make(), question.target)
+    return make
 
 
 def unnamed(

@@ -32,6 +32,8 @@ class Question(NamedTuple):
     """The feature that an anomaly detector with a target watches; the others explain it."""
     ahead: Ahead | None = None
     """How far a time series model is to continue the target; None for all others."""
+    target: str = "target"
+    """What a model of several outputs calls this one."""
 
 
 class Way(NamedTuple):
@@ -125,6 +127,9 @@ def tells_two(estimator: Any) -> bool:
     last = last_step(estimator)
     models = getattr(last, "models", ())
     inner = models if isinstance(models, list | tuple) else ()
+    # It makes booleans of its labels.
+    if type(last).__name__ == "MultiClassEncoder":
+        return True
     return not getattr(last, "_multiclass", True) or any(map(tells_two, inner))
 
 

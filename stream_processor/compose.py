@@ -213,7 +213,7 @@ def _model(
         )  # fmt: skip
     watched = task.target if task.kind == "anomaly" else ""
     ahead = Ahead(lane.delay, lane.readings, task.step or 0) if lane.series else None
-    question = Question(task.kind, classes, watched, ahead)
+    question = Question(task.kind, classes, watched, ahead, task.target or "label")
     make = build_model(task.model, task.kind)
     return compile_model(make, k, lane.inputs, names, limit, _keys(lane), question)
 
