@@ -51,7 +51,7 @@ class Stages:
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
-        many predictions pending as may be. River models come on top."""
+        many predictions pending as may be. River models come on top: `models.footprint`."""
         blocks = [block for block in self.blocks().values() if block.keys is Keys.DEVICE]
         least = sum(block.bytes_per_row for block in blocks)
         return least, sum(block.bytes_per_row * block.layers for block in blocks)
