@@ -7,8 +7,10 @@ from typing import Any
 from models import class_mixture, novelty
 from models import mixture as number_mixture
 from models.compiled import _pipeline
-from models.learner import Learner, Make
+from models.learner import Estimator, Learner, Make
+from models.one_output import OneOutput, has_several
 from models.river_fleet import RiverFleet
+from models.series import Series
 from models.ways import Question, way_of
 from streamgauge.classes import Classes
 from streamgauge.plugins import find, options
@@ -47,14 +49,16 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
     where those have one each, `question` what they are asked. The file of `models/compiled` whose
     MODELS has the last step's type is asked: its
     `build(estimator, lane, inputs, names, capacity, keys)` returns a learner, or why it has none;
-    one that tells many classes apart has an option `classes`, how many there can be, and one that
-    scores a single feature `watched`, its name.
+    one that tells many classes apart has an option `classes`, how many there can be, one that
+    scores a single feature `watched`, its name, and one that continues a series `ahead`.
     """
     estimator = make()
     names = [feature_names[column] for column in inputs]
     model = type(_pipeline.last(estimator))
     reason = f"{model.__name__} has no compiled equivalent"
     given: dict[str, Any] = {"watched": question.watched}
+    if question.ahead is not None:
+        given["ahead"] = question.ahead
     if question.classes is not None:
         given["classes"] = question.classes.most
     for name, module in find("models.compiled").items():
@@ -68,8 +72,21 @@ def compile(  # noqa: A001 - the module is the name's space; nothing here needs 
                 return Compiled(built, compiled=True, why=f"all of it runs compiled: {steps}")
             reason = f"not compiled by {name}: {built}"
     why = f"runs as River, one instance {EACH[keys]}; {reason}"
-    way = way_of(question, estimator)
-    return Compiled(RiverFleet(make, lane, inputs, names, keys, way), compiled=False, why=why)
+    way = way_of(question, make)
+    return Compiled(
+        RiverFleet(_each(make, estimator, question), lane, inputs, names, keys, way),
+        compiled=False,
+        why=why,
+    )
+
+
+def _each(make: Make, estimator: Estimator, question: Question) -> Make:
+    """What a River fleet has of each such estimator."""
+    if question.ahead is not None:
+        return lambda: Series(make())
+    if has_several(estimator):
+        return lambda: OneOutput(make(), question.target)
+    return make
 
 
 def unnamed(

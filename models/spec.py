@@ -11,8 +11,10 @@ import river
 from river import base, cluster, compose
 
 from models.clip import Clip
+from models.last_step import last_step
 from models.learner import Estimator, Make
-from models.ways import last_step, tells_two
+from models.series import is_series
+from models.ways import tells_two
 from streamgauge.schedule import TaskKind
 
 __all__ = ["NotAModel", "Step", "build", "refuse_task"]
@@ -44,12 +46,13 @@ class Answers(NamedTuple):
 
 
 _DETECTORS = (base.AnomalyDetector, base.SupervisedAnomalyDetector, base.AnomalyFilter)
-_REGRESSOR = Answers("predict_one", (base.Regressor,), "predict", "a regressor",
+_REGRESSOR = Answers("predict_one", (base.Regressor, base.MultiTargetRegressor), "predict", "a regressor",
                      "linear_model.LinearRegression")  # fmt: skip
 ANSWERS: Mapping[TaskKind, Answers] = {
     "forecast": _REGRESSOR,
     "regression": _REGRESSOR,
-    "classification": Answers("predict_one", (base.Classifier,), "predict", "a classifier",
+    "classification": Answers("predict_one", (base.Classifier, base.MultiLabelClassifier),
+                              "predict", "a classifier",
                               "naive_bayes.GaussianNB"),
     "anomaly": Answers("score_one", _DETECTORS, "score",
                        "an anomaly detector", "anomaly.HalfSpaceTrees"),
@@ -71,7 +74,7 @@ def build(steps: Step | Sequence[Step], kind: TaskKind = "regression") -> Make:
 
     `steps` is one step or several in order. A step is the name of a class below `river`
     ("preprocessing.StandardScaler"), "clip", or a table {use = name, option = value, ...} in which
-    an option may be such a table itself. A single "module:function" is a Python function without
+    an option may be such a table itself, or a function as "module:function". A single "module:function" is a Python function without
     arguments that returns an estimator. It must fit the task's `kind`. Options named `seed` are 0
     unless given, also those of what River makes by itself where an option is left out.
 
@@ -114,18 +117,7 @@ def _refuse_steps(parts: Sequence[Step]) -> None:
 
 
 def _function(name: str) -> Make:
-    module, _, function = name.partition(":")
-    try:
-        found = getattr(importlib.import_module(module), function)
-    except ImportError as error:
-        raise NotAModel(
-            f"model {name!r}: cannot import {module!r} ({error}); "
-            "it must be installed or on PYTHONPATH"
-        ) from error
-    except AttributeError as error:
-        raise NotAModel(f"model {name!r}: {module} has no {function!r}") from error
-    if not callable(found):
-        raise NotAModel(f"model {name!r}: {function} is {found!r}, not a function")
+    found = _imported(name, f"model {name!r}")
 
     def make() -> Estimator:
         try:
@@ -135,6 +127,23 @@ def _function(name: str) -> Make:
         return estimator
 
     return make
+
+
+def _imported(name: str, where: str) -> Callable[..., Any]:
+    """The function that "module:function" names."""
+    module, _, function = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), function)
+    except ImportError as error:
+        raise NotAModel(
+            f"{where}: cannot import {module!r} ({error}); it must be installed or on PYTHONPATH"
+        ) from error
+    except (AttributeError, ValueError) as error:
+        raise NotAModel(f"{where}: {module} has no {function!r}") from error
+    if not callable(found):
+        raise NotAModel(f"{where}: {function} is {found!r}, not a function")
+    made: Callable[..., Any] = found
+    return made
 
 
 def _step(part: Any, where: str) -> Any:
@@ -162,6 +171,8 @@ def _instance(name: str, options: Mapping[str, Any], where: str) -> Any:
         if parameters[option].kind is inspect.Parameter.VAR_POSITIONAL:
             elements = value if isinstance(value, list | tuple) else [value]
             positional += [nested(element, inside) for element in elements]
+        elif isinstance(value, str) and "Callable" in str(parameters[option].annotation):
+            named[option] = _imported(value, inside)
         else:
             named[option] = _value(value, inside)
     try:
@@ -254,6 +265,8 @@ def _check(estimator: Any, where: str, kind: TaskKind) -> None:
                 f"{where} step {k}: {type(step).__name__} does not transform features, "
                 "so only the last step can be one"
             )
+    if kind == "forecast" and is_series(estimator):
+        return
     answers = ANSWERS[kind]
     last = type(steps[-1]).__name__
     if not (callable(getattr(steps[-1], answers.method, None)) and hasattr(steps[-1], "learn_one")):

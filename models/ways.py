@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from models.learner import Estimator
+from models.last_step import last_step
+from models.learner import Make
+from models.series import Ahead, asking
 from streamgauge.classes import Class, Classes
 from streamgauge.schedule import TARGET, Schedule, TaskKind
 
-__all__ = ["Question", "Way", "last_step", "tells_two", "way_of"]
+__all__ = ["Question", "Way", "tells_two", "way_of"]
 
 Features = dict[Any, Any]
 Ask = Callable[[Any, Features, Schedule, int], None]
@@ -28,6 +30,10 @@ class Question(NamedTuple):
     """Of a classification: targets and answers are places in them."""
     watched: str = ""
     """The feature that an anomaly detector with a target watches; the others explain it."""
+    ahead: Ahead | None = None
+    """How far a time series model is to continue the target; None for all others."""
+    target: str = "target"
+    """What a model of several outputs calls this one."""
 
 
 class Way(NamedTuple):
@@ -37,8 +43,12 @@ class Way(NamedTuple):
     teach: Ask
 
 
-def way_of(question: Question, estimator: Estimator) -> Way | None:
-    """How to ask it of such an estimator; None for a number, which a fleet does by itself."""
+def way_of(question: Question, make: Make) -> Way | None:
+    """How to ask it of such estimators; None for a number, which a fleet does by itself. Of a series
+    a fleet has instances of `models.series.Series`."""
+    if question.ahead is not None:
+        return Way(asking(question.ahead, make), _nothing)
+    estimator = make()
     if question.classes is not None:
         return _classification(estimator, question.classes)
     if question.kind == "anomaly":
@@ -112,17 +122,14 @@ def _none(model: Any, x: Features) -> Mapping[Any, float]:
     return {}
 
 
-def last_step(estimator: Any) -> Any:
-    """The estimator itself, or what a pipeline ends with."""
-    steps = getattr(estimator, "steps", None)
-    return list(steps.values())[-1] if isinstance(steps, Mapping) else estimator
-
-
 def tells_two(estimator: Any) -> bool:
     """Whether a classifier knows only yes and no. What chooses among several does not say so."""
     last = last_step(estimator)
     models = getattr(last, "models", ())
     inner = models if isinstance(models, list | tuple) else ()
+    # It makes booleans of its labels.
+    if type(last).__name__ == "MultiClassEncoder":
+        return True
     return not getattr(last, "_multiclass", True) or any(map(tells_two, inner))
 
 

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingest.codecs._units import is_unit
+from models.footprint import READINGS, footprint
 from monitoring.detectors.cusum import threshold
 from stream_processor.changes import compare
 from stream_processor.checkpoint import CheckpointRefused, facts_of
@@ -20,6 +21,7 @@ from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.tasks import SelectSettings, TaskSettings
 from stream_processor.settings.watching import FEW, watching
+from stream_processor.stages import Stages
 from stream_processor.worker import CHECKPOINT
 from streamgauge import plugins
 from streamgauge.durations import WEEK, text
@@ -27,6 +29,8 @@ from streamgauge.durations import WEEK, text
 __all__ = ["check", "print_problems", "print_summary", "summary"]
 
 MINUTES = 1_440
+MORE = 1.4
+"""Times the size after half the readings, from which on a model is said to grow."""
 WRONG = 2
 """Exit code where the configuration cannot be used."""
 
@@ -221,8 +225,8 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
     if not settings.channels or not settings.tasks:
         return
     stages, models = compose(settings)
-    for lane, model in zip(stages.lanes, models, strict=True):
-        yield "model", f"{lane.name}: {model.why}"
+    for k, (lane, model) in enumerate(zip(stages.lanes, models, strict=True)):
+        yield "model", f"{lane.name}: {model.why}{_takes(stages, k, lane.parts)}"
     least, most = stages.bytes_per_device()
     devices = settings.devices.expected or settings.devices.limit
     all_of_them = f"{least * devices / 1e6:,.0f} MB at {devices:,} devices"
@@ -234,6 +238,17 @@ def _models(settings: Settings) -> Iterator[tuple[str, str]]:
         names = ", ".join(name for name in stages.groups.names if "=" in name)
         said = f"{len(stages.groups)} groups of devices, {own[0] / 1e3:.1f} KB each"
         yield "memory", f"{said}, at most {own[1] / 1e3:,.0f} KB: {names}, and devices without"
+
+
+def _takes(stages: Stages, lane: int, parts: int) -> str:
+    """How large a lane's models are that River runs: a device's, or the one of all."""
+    columns = sum(len(operator.names) for operator in stages.features)
+    learner, classes = stages.learners[lane], stages.classify.of[lane]
+    first, second = footprint(learner, columns, parts, classes)
+    if not second:
+        return ""
+    grows = f", and grows: {first / 1e3:.1f} KB after half of them" if second > MORE * first else ""
+    return f"; {second / 1e3:.1f} KB each in a checkpoint after {2 * READINGS} readings{grows}"
 
 
 def _restart(settings: Settings) -> Iterator[tuple[str, str]]:

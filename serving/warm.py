@@ -7,13 +7,14 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
 
 from ingest.quarantine import Quarantine
 from ingest.sources._kafka_parse import COLUMNS, places
+from models.series import Ahead
 from monitoring.sinks._history_rows import DeviceCodes, Staged
 from serving.examples import SCHEMA, operator_of, selection_of
 from stream_processor.pipeline import Pipeline
@@ -154,8 +155,16 @@ def _models(module: ModuleType) -> None:
     for model in module.MODELS:
         # Trees that are drawn have a seed, as every model of a configuration.
         seeded = {"seed": 0} if "seed" in inspect.signature(model).parameters else {}
-        own = {"watched": "value"} if "watched" in options(module) else {}
-        learner = module.build(model(**seeded), 0, (0,), ("value",), 1, Keys.DEVICE, **own)
+        needed = {
+            name: 0.5
+            for name, one in inspect.signature(model).parameters.items()
+            if one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD
+        }
+        given: dict[str, Any] = {"watched": "value", "ahead": Ahead(1)}
+        own = {name: given[name] for name in options(module) if name in given}
+        learner = module.build(
+            model(**needed, **seeded), 0, (0,), ("value",), 1, Keys.DEVICE, **own
+        )
         if not isinstance(learner, str):
             _compiled(learner.call(Schedule(1, 1, 2)))
 

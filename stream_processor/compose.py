@@ -6,6 +6,7 @@ from models import candidates
 from models.compile import Compiled, unnamed
 from models.compile import compile as compile_model
 from models.selection import Selection
+from models.series import Ahead
 from models.spec import build as build_model
 from models.ways import Question
 from monitoring.answer_residual import AnswerResidual
@@ -192,6 +193,7 @@ def _lanes(
                 parts=_parts(task, settings),
                 interval=task.interval if task.kind in ("forecast", "regression") else 0.0,
                 by_itself=task.by_itself,
+                series=task.series,
                 calibrate=task.calibrated,
                 alarm_every=task.alarm_every,
                 causes=_causes(task, inputs, names, channels),
@@ -246,7 +248,9 @@ def _one(
             k, lane, limit, keys, pending, from_fleet=from_fleet,
             learn_after=task.learn_after or LEARN_AFTER, classes=classes, groups=groups,
         )  # fmt: skip
-    question = Question(task.kind, classes, task.target if task.kind == "anomaly" else "")
+    watched = task.target if task.kind == "anomaly" else ""
+    ahead = Ahead(lane.delay, lane.readings, task.step or 0) if lane.series else None
+    question = Question(task.kind, classes, watched, ahead, task.target or "label")
     make = build_model(model, task.kind)
     rows = groups if keys is Keys.GROUP else limit
     return compile_model(make, k, lane.inputs, names, rows, keys, question)

@@ -37,6 +37,8 @@ FREE = (
     "start",
 )
 """Keys of a task that do not say what its models are, or that are said otherwise below."""
+UNLESS_GIVEN = ("select", "step")
+"""Keys that were not there from the beginning: where they are not given nothing has changed."""
 
 
 def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
@@ -114,8 +116,9 @@ def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, 
         for horizon in task.horizons or (AT_ONCE,):
             lane = next(lanes)
             shown = {key: value for key, value in asdict(task).items() if key not in FREE}
-            if task.select is None:
-                del shown["select"]
+            for key in UNLESS_GIVEN:
+                if shown[key] is None:
+                    del shown[key]
             if task.label is not None:
                 shown["label"] = "by id" if task.label.by_id else "by time"
             classes = classes_of(task, settings.channels)

@@ -198,5 +198,6 @@ def _parameters(lanes: Sequence[Lane], features: int) -> Ints:
             place = PER_LANE + 3 * count + aside * ASIDE
             row += [received + 1 + aside, received, place, within, terms.teach_until, aside]
             aside += 1
+        row.append(int(lane.series))
         rows.append(row)
     return np.array(rows, np.int64).reshape(count, PARAMETERS)

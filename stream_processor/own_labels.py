@@ -15,6 +15,7 @@ from stream_processor.pending import (
     P_DELAY,
     P_READINGS,
     P_RECEIVED,
+    P_SERIES,
     P_TARGET,
     P_TOLERANCE,
     PER_LANE,
@@ -182,6 +183,8 @@ def join(
             if predicted(d, lane, slot, lanes, ring):
                 due = t + lanes[lane, P_DELAY] if lanes[lane, P_READINGS] == 0 else 0
                 emit(_PREDICT, lane, d, i, slot, due, lanes, ring, codes, numbers, sx, m)
+                if lanes[lane, P_SERIES] == 1:
+                    numbers[m, TARGET] = values[i, lanes[lane, P_TARGET]]
                 m += 1
         for lane in range(count):
             if not told(lane, lanes, head) and at_once(lane, lanes):

@@ -57,6 +57,7 @@ __all__ = [
     "P_MARK",
     "P_READINGS",
     "P_RECEIVED",
+    "P_SERIES",
     "P_TARGET",
     "P_TEACH",
     "P_TOLERANCE",
@@ -89,7 +90,7 @@ SEQ, TIME, LINK, BASES = range(4)
 # Columns of the lanes' parameters. P_MARK is the lane's column in an entry, 0 where the label is a
 # channel; P_ASIDE where its part of the head begins; P_WITHIN is negative unless labels name times.
 P_TARGET, P_DELAY, P_READINGS, P_TOLERANCE, P_CHANGE, P_FLEET = range(6)
-P_MARK, P_RECEIVED, P_ASIDE, P_WITHIN, P_TEACH, P_COUNTS, PARAMETERS = range(6, 13)
+P_MARK, P_RECEIVED, P_ASIDE, P_WITHIN, P_TEACH, P_COUNTS, P_SERIES, PARAMETERS = range(6, 14)
 # A lane's part of the head, where labels come from elsewhere. Sequences are stored plus one.
 HINT, EXPIRED, EXPIRED_TIME, ASIDE = range(4)
 # What a mark says, if it is not the time of a label.

@@ -57,7 +57,8 @@ class Stages:
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as
-        many predictions pending as may be. River models come on top."""
+        many predictions pending as may be. River models come on top:
+        `models.footprint`."""
         return _bytes(block for block in self.blocks().values() if block.keys is Keys.DEVICE)
 
     def bytes_per_group(self) -> tuple[int, int]:

@@ -73,6 +73,9 @@ class Lane:
     distance from the cluster."""
     interval: float = 0.0
     """Share of labels that are to be within the interval around the answer; 0: there is none."""
+    series: bool = False
+    """The model continues the series of the target: it learns each value when the reading comes, and
+    labels are for the scores."""
     by_itself: bool = False
     """The model learns each reading when it answers it; a label is for the scores, if one comes."""
 
@@ -101,7 +104,8 @@ class Schedule:
       sequence (count of the device's readings), made (event time of the prediction), due (event
       time that it is for; for a label the time of the reading that brought it), model (row of the
       model's state: the device row, 0 where the fleet shares one, or that of the device's group)
-    - `numbers float64[capacity, 5]`: target (what the model learns; NaN when predicting), base
+    - `numbers float64[capacity, 5]`: target (what the model learns; when predicting NaN,
+      or of a lane of a series the value that came with the reading), base
       (last value of the target channel when the prediction was made), residual (label - prediction,
       written by the scorer), weight
     - `x float64[capacity, f]`: the features; a learn step carries the very features that the

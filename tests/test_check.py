@@ -157,6 +157,26 @@ def test_it_tells_what_was_compiled_and_what_a_device_costs(tmp_path: Path) -> N
     assert "runs as River, one instance per device; SGTRegressor has no compiled" in why
 
 
+@pytest.mark.parametrize(
+    ("model", "grows"),
+    [
+        ('{ use = "time_series.SNARIMAX", p = 2, d = 1, q = 1 }', False),
+        ('{ use = "neighbors.KNNRegressor" }', True),
+        ('{ use = "multioutput.RegressorChain", model = { use = "rules.AMRules" } }', False),
+    ],
+)
+def test_it_tells_how_large_a_model_of_rivers_becomes(
+    tmp_path: Path, model: str, grows: bool
+) -> None:
+    """As in a checkpoint, and whether it is larger than after half the readings."""
+    _, lines = checked(tmp_path, re.sub(r"model = \[.*\]", f"model = [{model}]", GOOD))
+    why, _ = [line for line in lines if line.startswith("model: ")]
+    told = re.search(r"; ([\d.]+) KB each in a checkpoint after 200 readings(, and grows: )?", why)
+    assert told, why
+    assert 0.5 < float(told[1]) < 100.0
+    assert (told[2] is not None) == grows
+
+
 def test_two_features_of_one_name_are_a_problem(tmp_path: Path) -> None:
     """A channel called `hour` would stand twice among the features."""
     config = GOOD.replace("[channels.load]", "[channels.hour]\n[channels.load]")

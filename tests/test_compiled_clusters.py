@@ -36,7 +36,7 @@ def test_clusters_are_rivers(seeds: range) -> None:
     for seed in seeds:
         ours, theirs = (hostile(seed, 2000, parts=1) for _ in range(2))
         make = partial(centres, seed)
-        RiverFleet(make, 0, NUMBERED, NUMBERED, way=way_of(QUESTION, make())).run(theirs)
+        RiverFleet(make, 0, NUMBERED, NUMBERED, way=way_of(QUESTION, make)).run(theirs)
         compiled(make, question=QUESTION).run(ours)
         asked = ours.codes[:, STEP] == Step.PREDICT
         np.testing.assert_array_equal(ours.answers[asked], theirs.answers[asked])

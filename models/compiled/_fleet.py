@@ -7,23 +7,25 @@ from types import MappingProxyType
 import numpy as np
 
 from models.learner import Blobs
+from models.sampling import MOST_AHEAD
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
 from streamgauge.schedule import Schedule
 from streamgauge.state import Block, Field, Keys, reset_rows
 
-__all__ = ["FULL", "NOTHING", "OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
+__all__ = ["FAR", "FULL", "NOTHING", "OVERFLOW", "REFUSALS", "UNREAL", "ZERO", "Fleet", "Run"]
 
 Run = Callable[..., None]
 """A kernel over columns of a schedule, state, settings, refusals, lane, and number of steps."""
 
-OVERFLOW, UNREAL, ZERO, FULL, NOTHING = range(5)
+OVERFLOW, UNREAL, ZERO, FULL, NOTHING, FAR = range(6)
 REFUSALS = (
     "a number became too large",
     "a scaler's window has no deviation",
     "division by zero",
     "a tree that is as large as it may be would have grown",
     "trees cannot be drawn for a reading without features",
+    f"a forecast of more than {MOST_AHEAD:,} steps",
 )
 """Where River's own model would raise in the middle of an event, or goes on and ours does not."""
 

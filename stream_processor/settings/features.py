@@ -17,6 +17,7 @@ from streamgauge.schema import Kind, Schema
 __all__ = ["Refused", "build_features", "choose_inputs", "feature_options", "implied", "taken_by"]
 
 PACKAGE = "stream_processor.features"
+EVERYTHING = TaskSettings().inputs
 BESIDE = ("devices", "earlier")
 """What a plug-in's `build` may take beside schema, capacity and column."""
 
@@ -135,8 +136,12 @@ def choose_inputs(
     where they are for it.
 
     Patterns apply in the order given, "!" excludes. Without a horizon, what the target was computed
-    into is never an input: at that reading it would be the answer.
+    into is never an input: at that reading it would be the answer. Nor is it one of a series, which
+    has no inputs at all unless they are named: they are taken to stay as they are.
     """
+    series = task.series
+    if series and task.inputs == EVERYTHING:
+        return ()
     chosen: list[int] = []
     for column, name in enumerate(names):
         if name in implied and not _moves(task):
@@ -147,7 +152,7 @@ def choose_inputs(
                 wanted = not pattern.startswith("!")
         # A horizon makes the target a later one.
         at_once = task.kind in ("regression", "classification") and not task.horizons
-        if at_once and task.target and task.target in channels[column]:
+        if (at_once or series) and task.target and task.target in channels[column]:
             wanted = False
         if wanted:
             chosen.append(column)

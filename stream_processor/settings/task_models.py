@@ -19,6 +19,7 @@ def check_models(
     findings: Findings,
 ) -> None:
     """Refuse what cannot be built, or does not answer the task whose table is at `path`."""
+    _check_series(task, path, findings)
     if task.candidates:
         _check_candidates(task, channels, path, findings)
     elif any(findings.within(*path, key) for key in ("model", "candidates", "kind", "classes")):
@@ -27,6 +28,28 @@ def check_models(
         _check_model(task, task.model, channels, (*path, "model"), findings)
     else:
         _check_unnamed(task, path, findings)
+
+
+def _check_series(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
+    """What a model that continues the target by itself leaves no room for."""
+    if not task.series:
+        if task.step is not None:
+            why = "it is for a forecast by a time series model"
+            findings.add((*path, "step"), why, "remove it, or name one, as time_series.HoltWinters")
+        return
+    reasons = {
+        "scope": (task.scope != "device", "values of several devices are not one series"),
+        "select": (task.select is not None, "a time series model continues the target alone"),
+        "label": (task.label is not None, "a time series model continues a channel"),
+        "predict": (task.predict == "change", "a time series model forecasts the value itself"),
+        "step": (
+            task.step is not None and not any(horizon.duration for horizon in task.horizons),
+            "horizons that count readings have the step of a reading",
+        ),
+    }
+    for key, (wrong, why) in reasons.items():
+        if wrong and not findings.within(*path, key):
+            findings.add((*path, key), why, "remove it")
 
 
 def _check_unnamed(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
@@ -76,11 +99,14 @@ def _check_model(
     path: KeyPath,
     findings: Findings,
 ) -> None:
+    from models.series import is_series
     from models.spec import NotAModel, build, refuse_task
 
     try:
         make = build(steps, task.kind)
         classes = classes_of(task, channels)
+        if task.candidates and is_series(make()):
+            raise ValueError("a time series model learns without labels; name it as model, alone")
         refuse_task(make(), None if classes is None else classes.most, bool(task.target))
     except NotAModel as refused:
         for step, message in refused.problems:

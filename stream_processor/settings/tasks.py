@@ -121,6 +121,8 @@ class TaskSettings:
     they did, or the best while the worse half leaves after every `halve_after` labels."""
     halve_after: AtLeastOne = 1_000
     horizons: tuple[Horizon, ...] = ()
+    step: Duration | None = None
+    """Of a forecast by a time series model: how far apart the values are. None: as they come."""
     tolerance: Duration | None = None
     predict: Literal["change", "level"] | None = None
     inputs: Names = ("*",)
@@ -177,10 +179,23 @@ class TaskSettings:
     @property
     def change(self) -> bool:
         """True when the model learns the target's change rather than its level."""
-        if self.kind not in ("forecast", "regression"):
+        if self.kind not in ("forecast", "regression") or self.series:
             return False
         by_default = "change" if self.kind == "forecast" and self.label is None else "level"
         return (self.predict or by_default) == "change"
+
+    @property
+    def series(self) -> bool:
+        """True when its model continues the series of the target by itself."""
+        if self.kind != "forecast" or not self.model:
+            return False
+        from models.series import is_series
+        from models.spec import build
+
+        try:
+            return is_series(build(self.model, self.kind)())
+        except Exception:  # noqa: BLE001 - what is wrong with a model is told by `check`
+            return False
 
     @property
     def by_itself(self) -> bool:

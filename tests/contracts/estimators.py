@@ -7,37 +7,25 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import river
-from river import base
+from river import base, time_series
 
 from models.spec import ANSWERS
 from streamgauge.schedule import TaskKind
 
 __all__ = ["EXCLUDED", "estimators", "kind_of", "model_of"]
 
-SEVERAL = "it answers several targets at once, and a task has one"
-RECOMMENDS = "it recommends items to users"
-TEXT = "it reads text, and features are numbers"
+RECOMMENDS = "it learns what a user thinks of an item, and a reading has neither"
 EXCLUDED = {
-    "active.EntropySampler": "it answers with a pair: the class, and whether to ask for a label",
-    "cluster.ODAC": "it clusters the series of the features, not the readings",
-    "cluster.TextClust": TEXT,
+    "active.EntropySampler": "it says of which readings somebody should be asked for a label, and "
+    "nobody is; the classifier that it wraps is a model by itself",
+    "cluster.ODAC": "it clusters the series of the features, and no reading: its predict_one raises "
+    "NotImplementedError",
     "compose.Pipeline": "the list of steps is one",
-    "compose.TargetTransformRegressor": "its options are functions; name one of your own instead",
-    "misc.ZstdClassifier": TEXT,
-    "multioutput.ClassifierChain": SEVERAL,
-    "multioutput.MonteCarloClassifierChain": SEVERAL,
-    "multioutput.MultiClassEncoder": SEVERAL,
-    "multioutput.PerOutputClassifier": SEVERAL,
-    "multioutput.PerOutputRegressor": SEVERAL,
-    "multioutput.ProbabilisticClassifierChain": SEVERAL,
-    "multioutput.RegressorChain": SEVERAL,
+    "misc.ZstdClassifier": "it compresses with a module that Python has from 3.14 on",
     "reco.Baseline": RECOMMENDS,
     "reco.BiasedMF": RECOMMENDS,
     "reco.FunkMF": RECOMMENDS,
     "reco.RandomNormal": RECOMMENDS,
-    "time_series.HoltWinters": "it continues the series by itself and answers no single reading",
-    "time_series.SNARIMAX": "it continues the series by itself and answers no single reading",
-    "tree.ISOUPTreeRegressor": SEVERAL,
 }
 """What no task can have, and why."""
 
@@ -45,6 +33,13 @@ _BAYES = {"use": "naive_bayes.GaussianNB"}
 _LINEAR = {"use": "linear_model.LinearRegression"}
 _WANTED = {"classifier": _BAYES, "desired_dist": {"UP": 0.5, "DOWN": 0.5}}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    # Otherwise it asks for the time of each reading, which River's pipelines do not hand on.
+    "cluster.TextClust": {"real_time_fading": False, "term_fading": False},
+    "compose.TargetTransformRegressor": {
+        "regressor": _LINEAR,
+        "func": "math:log1p",
+        "inverse_func": "math:expm1",
+    },
     # Without it River divides by zero at the first reading, and answers nothing from then on.
     "anomaly.PredictiveAnomalyDetection": {"warmup_period": 5},
     "imblearn.RandomOverSampler": _WANTED,
@@ -76,6 +71,8 @@ def _answers(one: type) -> bool:
 
 def kind_of(one: type) -> TaskKind | None:
     """The kind of task that such an estimator answers."""
+    if issubclass(one, time_series.base.Forecaster):
+        return "forecast"
     kinds: tuple[TaskKind, ...] = ("regression", "classification", "anomaly", "clustering")
     return next((kind for kind in kinds if issubclass(one, ANSWERS[kind].kinds)), None)
 

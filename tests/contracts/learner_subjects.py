@@ -5,11 +5,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from river import anomaly, cluster, linear_model, naive_bayes, optim, preprocessing, stats, tree
+from river import (
+    anomaly,
+    cluster,
+    linear_model,
+    naive_bayes,
+    optim,
+    preprocessing,
+    stats,
+    time_series,
+    tree,
+)
 
 from models.clip import Clip
 from models.learner import Estimator, Learner, Make
 from models.river_fleet import RiverFleet
+from models.series import Ahead, Series
+from models.ways import Question, way_of
 from streamgauge import plugins
 from streamgauge.schedule import TARGET
 from streamgauge.state import Keys
@@ -23,6 +35,8 @@ LANE = 1
 INPUTS = (4, 0, 2)
 """The columns that it may use; what stands in the others must not matter."""
 NAMES = tuple(f"f{column}" for column in INPUTS)
+VALUES = 3
+"""The column whose values are those of a series."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,8 @@ class Subject:
     """Whether it learns when it is asked, as detectors do; labels then teach it nothing."""
     watched: str = ""
     """The feature that it scores, where that is a single one."""
+    ahead: Ahead | None = None
+    """How far it continues the series of the target, whose values come with what is asked."""
     names: tuple[Hashable, ...] = NAMES
     """What River calls the features: numbers, where it walks a set of them, whose order of words is
     another one in each process."""
@@ -54,9 +70,13 @@ class Subject:
 
     def told(self, steps: Steps) -> Steps:
         """The same steps with targets that the learner may get: of a classifier, its classes."""
-        if not self.classes:
+        if not self.classes and self.ahead is None:
             return steps
         numbers = steps.numbers.copy()
+        if self.ahead is not None:
+            asked = steps.are(LANE, Step.PREDICT)
+            numbers[asked, TARGET] = steps.x[asked, VALUES]
+            return replace(steps, numbers=numbers)
         numbers[:, TARGET] = np.floor(np.abs(np.arctan(numbers[:, TARGET])) / 1.6 * self.classes)
         return replace(steps, numbers=numbers)
 
@@ -71,9 +91,12 @@ class Subject:
     def build(self, keys: Keys = Keys.DEVICE) -> Learner:
         """A new fleet of `ROWS` devices; fails where the module does not take the estimator."""
         if self.module == "models.river_fleet":
-            return RiverFleet(self.make, LANE, INPUTS, NAMES, keys)
+            if self.ahead is None:
+                return RiverFleet(self.make, LANE, INPUTS, NAMES, keys)
+            way = way_of(Question("forecast", ahead=self.ahead), self.make)
+            return RiverFleet(lambda: Series(self.make()), LANE, INPUTS, NAMES, keys, way)
         module = plugins.load("models.compiled", self.module.rpartition(".")[2])
-        given = {"classes": self.classes, "watched": self.watched}
+        given = {"classes": self.classes, "watched": self.watched, "ahead": self.ahead}
         more = {name: given[name] for name in plugins.options(module) if name in given}
         learner: Learner | str = module.build(self.make(), LANE, INPUTS, NAMES, ROWS, keys, **more)
         assert not isinstance(learner, str), f"{self.id}: {learner}"
@@ -81,7 +104,9 @@ class Subject:
 
 
 ALWAYS = frozenset({"predicts", "learns", "does without", "has nothing"})
+SERIES = frozenset({"predicts", "learns", "does without", "diverges"})
 RIVER, LINEAR = "models.river_fleet", "models.compiled.linear"
+_winters = time_series.HoltWinters
 _regression = partial(linear_model.LinearRegression, intercept_lr=0.05)
 
 
@@ -290,6 +315,29 @@ SUBJECTS = (
         "bayes",
         lambda: linear_model.BayesianLinearRegression(smoothing=0.9),
         ALWAYS,
+    ),
+    *(
+        Subject(
+            "models.compiled.holt_winters",
+            name,
+            make,
+            SERIES | ({"has nothing"} if at_once else set()),
+            by_itself=True,
+            ahead=ahead,
+        )
+        for name, make, ahead, at_once in (
+            ("level", partial(_winters, 0.4), Ahead(2_000_000), False),
+            ("season", partial(_winters, 0.4, 0.1, 0.3, 3), Ahead(0, 2), True),
+            ("products", partial(_winters, 0.4, 0.1, 0.3, 2, True), Ahead(0, 1), True),
+        )
+    ),
+    Subject(
+        RIVER,
+        "autoregression with what explains it",
+        partial(time_series.SNARIMAX, 2, 1, 1),
+        ALWAYS,
+        by_itself=True,
+        ahead=Ahead(3_000_000, 0, 1_000_000),
     ),
     Subject(RIVER, "newton", lambda: _regression(optim.Newton()), ALWAYS | {"refuses"}),
 )

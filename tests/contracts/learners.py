@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from river import base
 
 from models.learner import Learner
-from models.ways import last_step
+from models.last_step import last_step
 from streamgauge.calls import Chain, Now
-from streamgauge.schedule import ROW, STEP, TARGET
+from streamgauge.schedule import MADE, ROW, SEQUENCE, STEP, TARGET
 from streamgauge.state import Keys, put_rows, take_rows
 from streamgauge.words import Step
 from tests.contracts.invariance import Cut, assert_same_bits, assert_same_state, pieces, singles
 from tests.contracts.learner_subjects import INPUTS, LANE, Subject
 from tests.contracts.schedules import CANARY, ROWS, Steps, make
+from tests.series_by_hand import ByHand
 
 __all__ = [
     "check_alone",
@@ -228,14 +229,19 @@ def by_river(subject: Subject, steps: Steps) -> Floats:
     for i in np.flatnonzero(steps.are(LANE, Step.PREDICT, Step.LEARN)).tolist():
         row = int(steps.codes[i, ROW])
         if row not in models:
-            models[row] = subject.make()
+            ahead = subject.ahead
+            models[row] = ByHand(subject.make, ahead) if ahead else subject.make()
         model = models[row]
         values = steps.x[i, list(INPUTS)].tolist()
         x = {name: v for name, v in zip(subject.names, values, strict=True) if v == v}
         asked = steps.codes[i, STEP] == Step.PREDICT
         try:
             with np.errstate(all="ignore"):
-                if asked and subject.by_itself:
+                if asked and subject.ahead is not None:
+                    place = SEQUENCE if subject.ahead.readings else MADE
+                    position = float(steps.codes[i, place])
+                    answers[i] = model.ask(position, float(steps.numbers[i, TARGET]), x)
+                elif asked and subject.by_itself:
                     answers[i] = ask(subject, model, x)
                 elif asked:
                     answers[i] = model.predict_one(x)

@@ -20,10 +20,13 @@ RAISES = {"cluster.STREAMKMeans": (1, "it cannot be asked before it has learned 
 def task(name: str) -> str:
     """A configuration with that estimator, which sees features between 0 and 1."""
     kind = kind_of(FOUND[name])
-    target = {"regression": "transfer", "classification": "label"}.get(str(kind), "")
+    targets = {"regression": "transfer", "forecast": "transfer", "classification": "label"}
+    target = targets.get(str(kind), "")
     if kind == "anomaly" and issubclass(FOUND[name], base.SupervisedAnomalyDetector):
         target = "nswprice"
     wanted = f'target = "{target}"' if target else ""
+    if kind == "forecast":
+        wanted += "\nhorizons = [{ readings = 2 }]"
     return f"""{channels((*MARKET, "transfer"))}
 [channels.label]
 kind = "category"
