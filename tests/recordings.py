@@ -1,11 +1,27 @@
 """Real recordings, which are no part of this repository."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-__all__ = ["recording"]
+__all__ = ["large_are_slow", "recording"]
+
+LARGE = ("beijing_air", "keti_rooms", "vic_electricity")
+"""Of many thousand readings; what is asked of every recording is asked of these in slow tests."""
+
+
+def large_are_slow(tasks: Iterable[Any]) -> list[Any]:
+    """Parameters of a test, each a task or a row that names its recording first."""
+    found = []
+    for one in tasks:
+        given = one if isinstance(one, tuple) else (one,)
+        name = given[0] if isinstance(given[0], str) else getattr(given[0], "recording", "")
+        marks = [pytest.mark.slow] if name in LARGE else []
+        found.append(pytest.param(*given, marks=marks))
+    return found
 
 
 def recording(name: str) -> Path:

@@ -19,7 +19,7 @@ from tests.kinds import (
     loaded,
     recorded,
 )
-from tests.recordings import recording
+from tests.recordings import large_are_slow, recording
 
 DAY = 86_400 * 10**6
 WEEK = 7 * DAY
@@ -98,7 +98,7 @@ def read(name: str) -> tuple[str, pd.DataFrame]:
 LONG = ("beijing_air", "appliances_energy", "air_quality_uci", "steel_energy")
 
 
-@pytest.mark.parametrize("name", LONG)
+@pytest.mark.parametrize("name", large_are_slow(LONG))
 def test_recordings_of_months(name: str) -> None:
     """Over all devices the number of alarms is within .8 and 1.2 of the budget."""
     numbers, data = read(name)

@@ -57,6 +57,7 @@ def test_whatever_comes_the_power_stays_within_bounds() -> None:
             assert abs(cell[0]) <= EDGE
 
 
+@pytest.mark.slow
 def test_naive_bayes_is_less_sure_of_itself() -> None:
     """Its answers stay what they are; their probabilities are nearer to how often it is right."""
     found = {}

@@ -10,7 +10,7 @@ import pytest
 
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Problems, load_text
-from tests.recordings import recording
+from tests.recordings import large_are_slow, recording
 
 BEGIN = pd.Timestamp("2026-03-02", tz="UTC")
 WINDOW = 2_000
@@ -81,7 +81,9 @@ RECORDINGS = (
 """Without a horizon: a regression."""
 
 
-@pytest.mark.parametrize(("name", "target", "horizon", "tolerance"), RECORDINGS, ids=str)
+@pytest.mark.parametrize(
+    ("name", "target", "horizon", "tolerance"), large_are_slow(RECORDINGS), ids=str
+)
 def test_recordings(name: str, target: str, horizon: str, tolerance: str) -> None:
     """90 % hold 89 to 91 % over the recording, 86 to 94 % in 95 of 100 windows of each device."""
     data = pd.read_csv(recording(f"{name}.csv.gz"))

@@ -28,7 +28,7 @@ from tests.contracts.learner_subjects import INPUTS, LANE
 from tests.contracts.schedules import ROWS, SCALES, lessons, make
 from tests.known_tasks import FORECASTS, Forecast
 from tests.left_out import FIRST, LATER, LEFT_OUT, left_out
-from tests.recordings import recording
+from tests.recordings import large_are_slow, recording
 
 BEGIN = pd.Timestamp("2026-03-02", tz="UTC")
 calm = settings(deadline=None, max_examples=20, derandomize=True)
@@ -322,7 +322,7 @@ def test_other_kinds_name_a_model() -> None:
         load_text(text, Path("pipeline.toml"), {}, for_replay=True)
 
 
-@pytest.mark.parametrize("known", FORECASTS, ids=lambda known: known.id)
+@pytest.mark.parametrize("known", large_are_slow(FORECASTS), ids=lambda known: known.id)
 def test_recordings(known: Forecast) -> None:
     """With nothing but the question: MAE at most 1.02 of the last value's, RMSE below it, both
     ahead of what was known."""

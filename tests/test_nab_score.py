@@ -64,6 +64,7 @@ def windowed_gaussian(values: np.ndarray) -> np.ndarray:
     return scores
 
 
+@pytest.mark.slow
 def test_windowed_gaussian_is_near_its_published_score() -> None:
     """The benchmark's windowed Gaussian scores 40.1 here; published is 39.6."""
     table = pd.read_csv(recording("nab.csv.gz"))

@@ -368,6 +368,7 @@ def test_questions_that_mean_nothing(
     assert says in refused(tmp_path, text, capsys)
 
 
+@pytest.mark.slow
 def test_the_how_to(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its configuration gives what it shows."""
     text = (Path(__file__).parents[1] / "docs" / "how-to" / "tuning.md").read_text(encoding="utf-8")
