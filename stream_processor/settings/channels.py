@@ -43,10 +43,14 @@ class ChannelSettings:
     """[channels.NAME]."""
 
     unit: str = ""
+    """What it is in here; units that come with values are converted."""
     kind: Kind = Kind.NUMBER
     range: Limits | None = None
+    """What a working sensor can give."""
     outside: Outside = Outside.MISSING
+    """What happens beyond it: the value is left out, or the whole reading is refused."""
     path: str = ""
+    """Where it stands in a message, such as "data.temp"; its name where nothing is said."""
     values: tuple[str, ...] = ()
     """The words of a category."""
     similarity: Annotated[float, Field(ge=0, le=100)] = 85.0
@@ -64,12 +68,17 @@ class ChannelSettings:
     interpolate: InterpolateSettings | None = None
     """Missing values between two that came; done first. None: a reading waits for no value."""
     rate: Options | None = None
-    """Cleaning, in the order in which it is done: see the files of `stream_processor/clean`."""
+    """Of change; cleaning is done in this order."""
     spike: Options | None = None
+    """Of one reading."""
     stuck: Options | None = None
+    """Of a value that does not move."""
     outlier: PluginUse | None = None
+    """By a file of `stream_processor/clean/outlier`."""
     missing: PluginUse | None = None
+    """What stands for a missing value, by a file of `stream_processor/clean/missing`."""
     transform: Options | None = None
+    """Logarithm and the like."""
 
     def cleaners(self) -> Iterator[tuple[str, str, PluginUse]]:
         """Key, folder of plug-ins and use of each policy that is set, in the order of the work."""

@@ -69,6 +69,7 @@ class StateSettings:
     """Relative to the file's folder; absolute once loaded."""
     checkpoint_every: Duration = 30 * 10**6
     journal_max: JournalSize = 5 * 10**9
+    """Readings that no checkpoint has yet; beyond it nothing more is acknowledged."""
     durability: Literal["process", "power"] = "process"
     """What an acknowledged reading survives: the end of the process, or a loss of power."""
     evicted_max: Size = 10 * 10**9
@@ -121,6 +122,7 @@ class FeatureSettings:
     raw: Raw = None
     """Channels whose current value is a feature; None = all of them."""
     lags: dict[str, tuple[AtLeastOne, ...]] = field(default_factory=dict)
+    """By channel how many readings back."""
     rolling: tuple[RollingSettings, ...] = ()
     calendar: CalendarSettings | None = None
     others: dict[str, Any] = field(default_factory=dict, metadata=REST)
@@ -146,12 +148,15 @@ class DriftSettings:
     level: PluginUse | None = field(default=PluginUse("auto"))
     """Of channels; "auto" is a detector up to 10,000 devices, and none beyond."""
     noise: PluginUse | None = field(default=PluginUse("auto"))
+    """Of how much channels scatter."""
     shape: PluginUse | None = field(default=PluginUse("auto"))
+    """Of how values of channels are distributed."""
     feature: PluginUse | None = None
     """Of features that are made of channels of numbers."""
     prediction: PluginUse | None = None
     """Of what models answer, whatever the label will be; of a classification places of classes."""
     label: PluginUse | None = None
+    """Of labels, whatever was answered."""
     relation: PluginUse | None = None
     """Of how the channels of numbers lie to each other; there must be two."""
     missing: PluginUse | None = None

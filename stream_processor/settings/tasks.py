@@ -104,6 +104,7 @@ class TaskSettings:
     """[tasks.NAME]."""
 
     kind: TaskKind = field(default="forecast", metadata=REQUIRED)
+    """What is asked."""
     target: str = ""
     """The channel that is predicted; none where `label` says that labels come by themselves. Of an
     anomaly detector the channel that it watches, where it watches a single one."""
@@ -120,11 +121,17 @@ class TaskSettings:
     """Which of the candidates answers: the one that erred least of late, their mean weighted by how
     they did, or the best while the worse half leaves after every `halve_after` labels."""
     halve_after: AtLeastOne = 1_000
+    """Labels of a model."""
     horizons: tuple[Horizon, ...] = ()
+    """How far ahead a forecast looks; each has models of its own."""
     step: Duration | None = None
     """Of a forecast by a time series model: how far apart the values are. None: as they come."""
     tolerance: Duration | None = None
+    """How long after the horizon a reading still is the label. None: a tenth of the horizon, a
+    second at least."""
     predict: Literal["change", "level"] | None = None
+    """What the model learns: how far the target moves from its last value, which is usual of
+    forecasts, or the value itself."""
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
     start: Literal["fleet", "empty"] | None = None
@@ -147,6 +154,7 @@ class TaskSettings:
     label: LabelSettings | None = None
     before_ready: Literal["last", "none"] = "last"
     ready_after: Annotated[int, Field(ge=0)] = 10
+    """Labels that a model must have learned before its own answers are served."""
     pending: AtLeastOne = 1024
     """Predictions of one device that may wait for their label, per task and horizon."""
 
