@@ -46,8 +46,13 @@ class Answers(NamedTuple):
 
 
 _DETECTORS = (base.AnomalyDetector, base.SupervisedAnomalyDetector, base.AnomalyFilter)
-_REGRESSOR = Answers("predict_one", (base.Regressor, base.MultiTargetRegressor), "predict", "a regressor",
-                     "linear_model.LinearRegression")  # fmt: skip
+_REGRESSOR = Answers(
+    "predict_one",
+    (base.Regressor, base.MultiTargetRegressor),
+    "predict",
+    "a regressor",
+    "linear_model.LinearRegression",
+)
 ANSWERS: Mapping[TaskKind, Answers] = {
     "forecast": _REGRESSOR,
     "regression": _REGRESSOR,
@@ -77,10 +82,10 @@ def build(steps: Step | Sequence[Step], kind: TaskKind = "regression") -> Make:
 
     `steps` is one step or several in order. A step is the name of a class below `river`
     ("preprocessing.StandardScaler"), "clip", or a table {use = name, option = value, ...} in which
-    an option may be such a table itself, or a function as "module:function". A single "module:function" is a Python function without
-    arguments that returns an estimator. It must fit the task's `kind`. Options named `seed` are 0
-    unless given, also those of what River makes by itself where an option is left out; those named
-    `max_nodes` are MAX_NODES.
+    an option may be such a table itself, or a function as "module:function". A single
+    "module:function" is a Python function without arguments that returns an estimator. It must fit
+    the task's `kind`. Options named `seed` are 0 unless given, also those of what River makes by
+    itself where an option is left out; those named `max_nodes` are MAX_NODES.
 
     Raises NotAModel, a ValueError, with every wrong step, what was found, and what there is.
     """

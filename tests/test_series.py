@@ -113,7 +113,7 @@ def test_several_horizons_are_steps_of_one_series() -> None:
 
 
 def test_what_explains_a_series_is_learned_beside_it() -> None:
-    """Inputs that are named go to the model, as they are now; what is made of the target does not."""
+    """Inputs that are named go to the model, as they are; what is made of the target does not."""
     data = gappy(300)
     made = loaded(grid(SNARIMAX, 'inputs = ["*", "!x*"]'))
     assert [view.inputs for view in made.board.tasks()] == [["temperature"]]

@@ -199,4 +199,5 @@ def _refusal(model: Any) -> str:
             return f"{name} {value!r}"
     if model.seasonality and not model.beta:
         return "a seasonality and no beta, with which River raises at each value"
-    return "a model that has learned already" if model._first_values else ""
+    learned = model._first_values  # noqa: SLF001 - nothing else tells of the first of them
+    return "a model that has learned already" if learned else ""
