@@ -3,6 +3,7 @@
 1,000 devices in turn, a prediction and then its label of each, behind a StandardScaler, with 6 and
 20 features, in schedules of 1,000 events and of one. River runs bare: a dict per event, no fleet.
 Detectors score and then learn; their first window, in which trees have no scores, is not measured.
+Time series models learn a value and forecast the next, after two seasons.
 """
 
 import time
@@ -11,11 +12,14 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from river import anomaly, cluster, linear_model, optim, preprocessing, tree
+from river import anomaly, cluster, linear_model, optim, preprocessing, time_series, tree
 
+from models.compile import NUMBER
 from models.compile import compile as compile_model
+from models.series import Ahead
+from models.ways import Question
 from streamgauge.calls import Chain, Now
-from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
+from streamgauge.schedule import MODEL, ROW, SEQUENCE, STEP, TARGET, Schedule
 
 DEVICES = 1_000
 EVENTS = 20_000
@@ -39,6 +43,10 @@ DETECTORS: dict[str, Callable[[], Any]] = {
 CLUSTERERS: dict[str, Callable[[], Any]] = {
     "k-means": lambda: preprocessing.StandardScaler() | cluster.KMeans(seed=1),
 }
+SERIES: dict[str, Callable[[], Any]] = {
+    "Holt-Winters": partial(time_series.HoltWinters, 0.3, 0.1, 0.2, 24),
+}
+NEXT = Question("forecast", ahead=Ahead(0, 1))
 WINDOW = 250
 """Readings of a device in a window of its half-space trees, as River has it."""
 
@@ -66,6 +74,13 @@ def score(model: Any, x: dict[str, float], y: float) -> None:
     model.learn_one(x)
 
 
+def follow(model: Any, x: dict[str, float], y: float) -> None:
+    """Teach a value of a series, and ask for the next."""
+    model.learn_one(y)
+    if model.level:
+        model.forecast(1)
+
+
 def steps(features: int, events: int) -> Schedule:
     """A prediction and its label of every device in turn."""
     r = np.random.default_rng(1)
@@ -74,6 +89,7 @@ def steps(features: int, events: int) -> Schedule:
     made.x[:] = np.repeat(r.normal(size=(events, features)), 2, axis=0)
     made.numbers[:, TARGET] = np.repeat(r.integers(0, 2, events), 2)
     made.codes[:, STEP] = np.arange(2 * events) % 2
+    made.codes[:, SEQUENCE] = np.arange(2 * events) // 2 // DEVICES
     made.codes[:, ROW] = made.codes[:, MODEL] = np.arange(2 * events) // 2 % DEVICES
     return made
 
@@ -102,11 +118,16 @@ def by_river(
 
 
 def compiled(
-    make: Callable[[], Any], given: Schedule, features: int, batch: int, before: int
+    make: Callable[[], Any],
+    given: Schedule,
+    features: int,
+    batch: int,
+    before: int,
+    question: Question = NUMBER,
 ) -> float:
     """Microseconds per event of the fleet; the best of 15 rounds, with so many before."""
     names = [f"f{j}" for j in range(features)]
-    chosen = compile_model(make, 0, range(features), names, DEVICES)
+    chosen = compile_model(make, 0, range(features), names, DEVICES, question=question)
     assert chosen.compiled, chosen.why
     part, now = Schedule(2 * batch, features), np.zeros(len(Now), np.int64)
     call = chosen.learner.call(part)
@@ -120,6 +141,7 @@ def compiled(
             end = start + 2 * batch
             part.codes[:], part.numbers[:] = given.codes[start:end], given.numbers[start:end]
             part.x[:] = given.x[start:end]
+            part.codes[:, SEQUENCE] += k * EVENTS // DEVICES
             began = time.perf_counter()
             chain.run()
             took += time.perf_counter() - began
@@ -133,12 +155,14 @@ def run() -> list[dict[str, Any]]:
     learners = {name: (partial(scaled, make), predict) for name, make in MODELS.items()}
     detectors = {name: (make, score) for name, make in DETECTORS.items()}
     clusterers = {name: (make, group) for name, make in CLUSTERERS.items()}
-    for name, (make, ask) in (learners | detectors | clusterers).items():
+    series = {name: (make, follow) for name, make in SERIES.items()}
+    for name, (make, ask) in (learners | detectors | clusterers | series).items():
         for features in (6, 20):
             given = steps(features, EVENTS)
-            before = WINDOW * DEVICES // EVENTS + 1 if ask is score else 0
+            before = WINDOW * DEVICES // EVENTS + 1 if ask is score else 2 * (ask is follow)
+            question = NEXT if ask is follow else NUMBER
             river = by_river(make, given, features, ask, before)
-            many, one = (compiled(make, given, features, n, before) for n in (1_000, 1))
+            many, one = (compiled(make, given, features, n, before, question) for n in (1_000, 1))
             rows.append(
                 {
                     "model": name,

@@ -1,4 +1,4 @@
-"""What one of River's models takes in a checkpoint: found by teaching one, for nobody knows before."""
+"""How large one of River's models is in a checkpoint: found by teaching one."""
 
 import numpy as np
 

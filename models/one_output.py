@@ -1,4 +1,4 @@
-"""Models of several outputs, as multi-output regressors and classifiers, for a task's one target."""
+"""Models of several outputs, regressors and classifiers, for the one target of a task."""
 
 from typing import Any
 

@@ -15,6 +15,7 @@ from streamgauge.state import Field
 
 __all__ = [
     "AGAIN",
+    "CHANGE",
     "LAST",
     "MOST_AHEAD",
     "MOST_MISSING",
@@ -42,8 +43,8 @@ SETTLING = 0.125
 KNOWN, DUE, NEWEST, LAST, LEARNED, COUNT, INTERVALS = range(7)
 WIDTH = INTERVALS + MEMORY
 # The settings: step or 0 = to be learned, how far ahead, both in positions; whether those count
-# readings.
-STEP, AHEAD, READINGS, SETTINGS = range(4)
+# readings; whether a change is answered.
+STEP, AHEAD, READINGS, CHANGE, SETTINGS = range(5)
 AGAIN, TOO_FAR = -1, -1
 
 

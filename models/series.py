@@ -25,7 +25,7 @@ from models.sampling import (
     steps_ahead,
 )
 from streamgauge.arrays import Floats
-from streamgauge.schedule import MADE, SEQUENCE, TARGET, Schedule
+from streamgauge.schedule import BASE, MADE, SEQUENCE, TARGET, Schedule
 
 __all__ = ["Ahead", "Series", "asking", "is_series"]
 
@@ -39,12 +39,14 @@ class Ahead(NamedTuple):
     readings: int = 0
     step: int = 0
     """Microseconds between two values; 0 = as the values come."""
+    change: bool = False
+    """What is answered is the change from the last value."""
 
     @property
     def settings(self) -> Floats:
         """float64[SETTINGS]: what `models.sampling` wants to know."""
         told = (1, self.readings, 1) if self.readings else (self.step, self.delay, 0)
-        settings = np.array(told, np.float64)
+        settings = np.array([*told, self.change], np.float64)
         assert len(settings) == SETTINGS
         return settings
 
@@ -111,6 +113,7 @@ def asking(ahead: Ahead, make: Callable[[], Any]) -> Callable[..., None]:
         if steps == TOO_FAR:
             raise ValueError(f"a forecast of more than {MOST_AHEAD:,} steps")
         answer = series.forecast(steps, x) if steps else None
-        schedule.answers[i] = np.nan if answer is None else answer
+        if answer is not None:
+            schedule.answers[i] = answer - schedule.numbers[i, BASE] if ahead.change else answer
 
     return ask

@@ -46,8 +46,13 @@ class Answers(NamedTuple):
 
 
 _DETECTORS = (base.AnomalyDetector, base.SupervisedAnomalyDetector, base.AnomalyFilter)
-_REGRESSOR = Answers("predict_one", (base.Regressor, base.MultiTargetRegressor), "predict", "a regressor",
-                     "linear_model.LinearRegression")  # fmt: skip
+_REGRESSOR = Answers(
+    "predict_one",
+    (base.Regressor, base.MultiTargetRegressor),
+    "predict",
+    "a regressor",
+    "linear_model.LinearRegression",
+)
 ANSWERS: Mapping[TaskKind, Answers] = {
     "forecast": _REGRESSOR,
     "regression": _REGRESSOR,
@@ -67,6 +72,9 @@ COMPOSED = (compose.Pipeline, compose.TransformerUnion, compose.TransformerProdu
 HANDS_ON: Mapping[Callable[..., Any], type] = {cluster.STREAMKMeans: cluster.KMeans}
 # River draws a new seed where none is given; a replay must give what the live run gave.
 SEED = 0
+MAX_NODES = 500
+"""Of each tree of a Mondrian forest, where nothing is said: River's grow with every reading, to a
+hundred megabytes after 20,000; ten such trees take one."""
 
 
 def build(steps: Step | Sequence[Step], kind: TaskKind = "regression") -> Make:
@@ -74,9 +82,10 @@ def build(steps: Step | Sequence[Step], kind: TaskKind = "regression") -> Make:
 
     `steps` is one step or several in order. A step is the name of a class below `river`
     ("preprocessing.StandardScaler"), "clip", or a table {use = name, option = value, ...} in which
-    an option may be such a table itself, or a function as "module:function". A single "module:function" is a Python function without
-    arguments that returns an estimator. It must fit the task's `kind`. Options named `seed` are 0
-    unless given, also those of what River makes by itself where an option is left out.
+    an option may be such a table itself, or a function as "module:function". A single
+    "module:function" is a Python function without arguments that returns an estimator. It must fit
+    the task's `kind`. Options named `seed` are 0 unless given, also those of what River makes by
+    itself where an option is left out; those named `max_nodes` are MAX_NODES.
 
     Raises NotAModel, a ValueError, with every wrong step, what was found, and what there is.
     """
@@ -164,7 +173,8 @@ def _instance(name: str, options: Mapping[str, Any], where: str) -> Any:
         parameters |= inspect.signature(HANDS_ON[made]).parameters
     nested = _step if made in COMPOSED else _value
     positional: list[Any] = []
-    named: dict[str, Any] = {"seed": SEED} if "seed" in parameters else {}
+    usual = {"seed": SEED, "max_nodes": MAX_NODES}
+    named: dict[str, Any] = {key: value for key, value in usual.items() if key in parameters}
     for option, value in options.items():
         _check_option(option, parameters, where)
         inside = f"{where}, {option}"

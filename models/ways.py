@@ -44,8 +44,8 @@ class Way(NamedTuple):
 
 
 def way_of(question: Question, make: Make) -> Way | None:
-    """How to ask it of such estimators; None for a number, which a fleet does by itself. Of a series
-    a fleet has instances of `models.series.Series`."""
+    """How to ask it of such estimators; None for a number, which a fleet does by itself. A fleet of
+    time series models has them as `models.series.Series`."""
     if question.ahead is not None:
         return Way(asking(question.ahead, make), _nothing)
     estimator = make()

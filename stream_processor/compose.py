@@ -36,7 +36,13 @@ from stream_processor.settings.cleaning import build_cleaners
 from stream_processor.settings.features import build_features, choose_inputs, implied
 from stream_processor.settings.kinds import LONGEST, Span, Steps
 from stream_processor.settings.model import Settings
-from stream_processor.settings.tasks import DEFAULT, LEARN_AFTER, LabelSettings, TaskSettings
+from stream_processor.settings.tasks import (
+    DEFAULT,
+    LEARN_AFTER,
+    LabelSettings,
+    TaskSettings,
+    continues,
+)
 from stream_processor.settings.watching import THRESHOLDS, Watching, watching
 from stream_processor.silence import Silence
 from stream_processor.stages import Stages
@@ -249,11 +255,14 @@ def _one(
             learn_after=task.learn_after or LEARN_AFTER, classes=classes, groups=groups,
         )  # fmt: skip
     watched = task.target if task.kind == "anomaly" else ""
-    ahead = Ahead(lane.delay, lane.readings, task.step or 0) if lane.series else None
+    series = lane.series and continues(model)
+    ahead = Ahead(lane.delay, lane.readings, task.step or 0, lane.change) if series else None
     question = Question(task.kind, classes, watched, ahead, task.target or "label")
     make = build_model(model, task.kind)
     rows = groups if keys is Keys.GROUP else limit
-    return compile_model(make, k, lane.inputs, names, rows, keys, question)
+    # Those of the other candidates may be made of the target.
+    inputs = () if series and task.candidates else lane.inputs
+    return compile_model(make, k, inputs, names, rows, keys, question)
 
 
 def _elsewhere(label: LabelSettings) -> Elsewhere:

@@ -74,7 +74,7 @@ class Lane:
     interval: float = 0.0
     """Share of labels that are to be within the interval around the answer; 0: there is none."""
     series: bool = False
-    """The model continues the series of the target: it learns each value when the reading comes, and
+    """A model of it continues the series of the target: it learns each value at its reading, and
     labels are for the scores."""
     by_itself: bool = False
     """The model learns each reading when it answers it; a label is for the scores, if one comes."""

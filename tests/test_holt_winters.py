@@ -1,6 +1,7 @@
 """Compiled Holt-Winters: River's own forecasts on hostile series, with every option."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -71,10 +72,8 @@ def by_hand(make: Callable[[], Any], ahead: Ahead, schedule: Schedule) -> NDArra
     for i in np.flatnonzero(schedule.codes[: schedule.n, STEP] == Step.PREDICT).tolist():
         row, position = (int(schedule.codes[i, column]) for column in (MODEL, place))
         device = models.setdefault(row, models.get(row) or ByHand(make, ahead))
-        try:
+        with suppress(ArithmeticError, ValueError):
             answers[i] = device.ask(position, schedule.numbers.item(i, TARGET), {})
-        except (ArithmeticError, ValueError):
-            pass
     return answers
 
 

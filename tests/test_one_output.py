@@ -57,7 +57,7 @@ def test_of_one_target_it_is_the_model_within(several: Any, one: Any, kind: str)
     if kind == "regression":
         np.testing.assert_allclose(answers.astype(float), known.astype(float), 1e-9)
     else:
-        # Of two classes that are alike, one label after the beginning, River's chain takes the first.
+        # Where two classes are alike, after the first label, River's chain takes the first.
         assert (answers != known).sum() <= (one is LOGISTIC)
         assert set(answers) == {"DOWN", "UP"}
 

@@ -113,7 +113,7 @@ def test_several_horizons_are_steps_of_one_series() -> None:
 
 
 def test_what_explains_a_series_is_learned_beside_it() -> None:
-    """Inputs that are named go to the model, as they are now; what is made of the target does not."""
+    """Inputs that are named go to the model, as they are; what is made of the target does not."""
     data = gappy(300)
     made = loaded(grid(SNARIMAX, 'inputs = ["*", "!x*"]'))
     assert [view.inputs for view in made.board.tasks()] == [["temperature"]]
@@ -146,6 +146,34 @@ def test_holt_winters_is_ahead_of_the_last_value() -> None:
     assert found["persistence_mae"] is not None
     assert found["mae"] < 0.75 * found["persistence_mae"]
     assert found["interval_coverage"] == pytest.approx(0.9, abs=0.01)
+
+
+@pytest.mark.parametrize("predict", ["change", "level"])
+def test_series_are_candidates_beside_each_other(predict: str) -> None:
+    """Each answers what it would answer alone, and who has been better is followed."""
+    data = gappy(900)
+    level = [{"use": "time_series.HoltWinters", "alpha": 1.0}]
+    trend = [{"use": "time_series.HoltWinters", "alpha": 1.0, "beta": 0.5}]
+    each = [loaded(grid(model)).replay(data)["prediction"] for model in (level, trend)]
+    text = grid([]).replace("model = []", f"candidates = {toml([level, trend])}")
+    made = loaded(text.replace("[tasks.load]", f'[tasks.load]\npredict = "{predict}"'))
+    both = made.replay(data)["prediction"]
+    apart = np.abs(np.array(each) - both.to_numpy()) / both.to_numpy()
+    assert (apart[:, 100:] < 1e-9).any(axis=0).all()
+    assert ((apart < 1e-9).sum(axis=1) > 50).all()
+
+
+def test_beside_the_default_it_sees_the_target_alone() -> None:
+    """What the default sees is made of the target too; a series among candidates has no inputs."""
+    data = gappy(300)
+    text = grid([]).replace("model = []", f'candidates = ["default", {toml(SNARIMAX)}]')
+    made = loaded(text)
+    found = made.replay(data)["prediction"].to_numpy()
+    default = loaded(grid([]).replace("model = []", "")).replay(data)["prediction"].to_numpy()
+    alone = loaded(grid(SNARIMAX)).replay(data)["prediction"].to_numpy()
+    apart = np.abs(np.array([default, alone]) - found) / found
+    assert (apart[:, 60:] < 1e-9).any(axis=0).all()
+    assert "demand" in made.board.tasks()[0].inputs
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,14 @@ def test_seeds_are_fixed_unless_given() -> None:
     assert chosen.seed == 7
 
 
+def test_a_mondrian_forest_has_a_largest_size_unless_given() -> None:
+    """River's own grows with every reading."""
+    for name, kind in (("AMFRegressor", "regression"), ("AMFClassifier", "classification")):
+        usual: Any = build(f"forest.{name}", kind)()  # type: ignore[arg-type]  # one of two
+        given: Any = build({"use": f"forest.{name}", "max_nodes": 90}, kind)()  # type: ignore[arg-type]  # the same
+        assert (usual.max_nodes, given.max_nodes) == (500, 90)
+
+
 def test_takes_a_python_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """module:function gives what the function returns."""
     (tmp_path / "my_slow_pumps.py").write_text(

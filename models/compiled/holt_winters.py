@@ -18,11 +18,11 @@ from models.compiled import _pipeline
 from models.compiled._fleet import FAR, ZERO, Fleet
 from models.compiled._python import plus, summed
 from models.learner import Estimator
-from models.sampling import AGAIN, LAST, TOO_FAR, arrive, steps_ahead
+from models.sampling import AGAIN, CHANGE, LAST, TOO_FAR, arrive, steps_ahead
 from models.series import Ahead
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
-from streamgauge.schedule import LANE, MADE, MODEL, SEQUENCE, STEP, TARGET
+from streamgauge.schedule import BASE, LANE, MADE, MODEL, SEQUENCE, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
 
@@ -157,7 +157,8 @@ def _run(
         if ahead == TOO_FAR:
             refusals[FAR] += 1
         elif ahead > 0 and row[BEGUN] != 0.0:
-            answers[i] = _forecast(row, o, ahead)
+            told = _forecast(row, o, ahead)
+            answers[i] = told - numbers[i, BASE] if o[CHANGE] != 0.0 else told
 
 
 def build(
@@ -198,4 +199,5 @@ def _refusal(model: Any) -> str:
             return f"{name} {value!r}"
     if model.seasonality and not model.beta:
         return "a seasonality and no beta, with which River raises at each value"
-    return "a model that has learned already" if model._first_values else ""
+    learned = model._first_values  # noqa: SLF001 - nothing else tells of the first of them
+    return "a model that has learned already" if learned else ""

@@ -309,7 +309,7 @@ def _check_inputs(settings: Settings, findings: Findings) -> None:
                 f"what the detector watches must be one of its inputs, and {task.target} is none",
                 f'add "{task.target}" to features.raw and to inputs',
             )
-        if not findings.within(*path) and not chosen and not task.series:
+        if not findings.within(*path) and not chosen and (not task.series or task.candidates):
             findings.add(
                 path,
                 "no feature is left for this task",

@@ -139,7 +139,7 @@ def choose_inputs(
     into is never an input: at that reading it would be the answer. Nor is it one of a series, which
     has no inputs at all unless they are named: they are taken to stay as they are.
     """
-    series = task.series
+    series = task.series and not task.candidates
     if series and task.inputs == EVERYTHING:
         return ()
     chosen: list[int] = []

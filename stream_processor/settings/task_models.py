@@ -41,7 +41,10 @@ def _check_series(task: TaskSettings, path: KeyPath, findings: Findings) -> None
         "scope": (task.scope != "device", "values of several devices are not one series"),
         "select": (task.select is not None, "a time series model continues the target alone"),
         "label": (task.label is not None, "a time series model continues a channel"),
-        "predict": (task.predict == "change", "a time series model forecasts the value itself"),
+        "predict": (
+            task.predict == "change" and not task.candidates,
+            "a time series model forecasts the value itself",
+        ),
         "step": (
             task.step is not None and not any(horizon.duration for horizon in task.horizons),
             "horizons that count readings have the step of a reading",
@@ -99,14 +102,11 @@ def _check_model(
     path: KeyPath,
     findings: Findings,
 ) -> None:
-    from models.series import is_series
     from models.spec import NotAModel, build, refuse_task
 
     try:
         make = build(steps, task.kind)
         classes = classes_of(task, channels)
-        if task.candidates and is_series(make()):
-            raise ValueError("a time series model learns without labels; name it as model, alone")
         refuse_task(make(), None if classes is None else classes.most, bool(task.target))
     except NotAModel as refused:
         for step, message in refused.problems:

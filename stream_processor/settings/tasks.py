@@ -29,6 +29,7 @@ __all__ = [
     "LabelSettings",
     "SelectSettings",
     "TaskSettings",
+    "continues",
 ]
 
 ALARM_EVERY = WEEK / 2
@@ -187,23 +188,16 @@ class TaskSettings:
     @property
     def change(self) -> bool:
         """True when the model learns the target's change rather than its level."""
-        if self.kind not in ("forecast", "regression") or self.series:
+        alone = self.series and not self.candidates
+        if self.kind not in ("forecast", "regression") or alone:
             return False
         by_default = "change" if self.kind == "forecast" and self.label is None else "level"
         return (self.predict or by_default) == "change"
 
     @property
     def series(self) -> bool:
-        """True when its model continues the series of the target by itself."""
-        if self.kind != "forecast" or not self.model:
-            return False
-        from models.series import is_series
-        from models.spec import build
-
-        try:
-            return is_series(build(self.model, self.kind)())
-        except Exception:  # noqa: BLE001 - what is wrong with a model is told by `check`
-            return False
+        """True when a model of it continues the series of the target by itself."""
+        return self.kind == "forecast" and any(map(continues, self.candidates or (self.model,)))
 
     @property
     def by_itself(self) -> bool:
@@ -232,6 +226,19 @@ class TaskSettings:
         if horizon.readings:
             return 0
         return self.tolerance or max(LEAST_TOLERANCE, horizon.duration // 10)
+
+
+def continues(steps: Steps) -> bool:
+    """Whether these steps are a time series model."""
+    if steps in ((), (DEFAULT,)):
+        return False
+    from models.series import is_series
+    from models.spec import build
+
+    try:
+        return is_series(build(steps, "forecast")())
+    except Exception:  # noqa: BLE001 - what is wrong with a model is told by `check`
+        return False
 
 
 def _words(steps: Steps, *, options: bool = False) -> str:

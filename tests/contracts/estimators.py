@@ -18,7 +18,7 @@ RECOMMENDS = "it learns what a user thinks of an item, and a reading has neither
 EXCLUDED = {
     "active.EntropySampler": "it says of which readings somebody should be asked for a label, and "
     "nobody is; the classifier that it wraps is a model by itself",
-    "cluster.ODAC": "it clusters the series of the features, and no reading: its predict_one raises "
+    "cluster.ODAC": "it clusters the series of the features, not readings: its predict_one raises "
     "NotImplementedError",
     "compose.Pipeline": "the list of steps is one",
     "misc.ZstdClassifier": "it compresses with a module that Python has from 3.14 on",
