@@ -29,7 +29,8 @@ from stream_processor.flag_counts import FlagCounts
 from stream_processor.groups import Groups
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
-from stream_processor.reactions import reactions_of
+from stream_processor.reactions import reactions_of, repeats_of
+from stream_processor.repeats import Repeats
 from stream_processor.retained import Retained
 from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
@@ -118,6 +119,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         consequences=Consequences(
             reactions,
             Effects(lanes, limit, detectors=drift.detectors(), room=join.steps(PART)),
+            Repeats(repeats_of(settings, lanes), lanes, limit),
             lanes,
             learners,
             scorer,

@@ -1,4 +1,4 @@
-"""What is done where something drifted: models begin anew, by device and task.
+"""What is done where something drifted, to models of devices.
 
 A drift is acted on once the reading that brought it has been worked off, before the next one of its
 device: `apart` says where batches are to be cut for that, so that a batch border means nothing.
@@ -13,6 +13,7 @@ import numpy as np
 from models.learner import Learner
 from monitoring.effects import Effects
 from monitoring.scores import Scorer
+from stream_processor.repeats import Repeats
 from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.calls import Call
 from streamgauge.events import Event, EventKind
@@ -31,6 +32,8 @@ class Action(StrEnum):
     """It is recorded, and rules make alerts of it."""
     RESTART = "restart"
     """As `alert`, and the device's model begins anew."""
+    LEARN_FASTER = "learn_faster"
+    """As `alert`, and for a while labels teach the device's model several times."""
 
 
 def apart(rows: Ints | Rows) -> Iterator[int]:
@@ -51,6 +54,8 @@ class Reaction:
 
     action: Action
     lanes: Mapping[str, Sequence[int]]
+    lasting: int = 0
+    """Microseconds of event time for which a model learns faster."""
 
 
 class Consequences:
@@ -60,6 +65,7 @@ class Consequences:
         self,
         reactions: Mapping[str, Reaction],
         effects: Effects,
+        repeats: Repeats,
         lanes: Sequence[Lane],
         learners: Sequence[Learner],
         scorer: Scorer,
@@ -67,13 +73,14 @@ class Consequences:
     ) -> None:
         """`readings float64[devices]` counts the readings of each device row."""
         self._reactions, self._effects = reactions, effects
+        self.repeats = repeats
         self._lanes, self._learners = lanes, learners
         self._scorer, self._readings = scorer, readings
         self._held: list[Event] = []
 
     def blocks(self) -> dict[str, Block]:
         """What is known of actions that were taken."""
-        return dict(self._effects.blocks)
+        return {**self._effects.blocks, **self.repeats.blocks}
 
     def calls(self, schedule: Schedule) -> list[Call]:
         """What looks at the steps of a schedule, once they are answered and judged."""
@@ -90,19 +97,24 @@ class Consequences:
             if reaction is not None and drift.severity == "alarm":
                 what = self._lanes[drift.lane].name if drift.lane >= 0 else drift.channel
                 lanes = reaction.lanes.get(what, ())
-                told += [done for lane in lanes for done in self._act(drift, lane)]
+                told += [done for lane in lanes for done in self._act(drift, lane, reaction)]
         return told
 
     def told(self, until: int) -> list[Event]:
         """What actions have brought, up to reading number `until` of the batch."""
         return self._effects.told(until)
 
-    def _act(self, drift: Event, lane: int) -> Iterator[Event]:
+    def _act(self, drift: Event, lane: int, reaction: Reaction) -> Iterator[Event]:
         reading = int(self._readings[drift.row])
         if self._effects.rests(drift.row, lane, reading):
             return
-        self._learners[lane].restart(np.array([drift.row]))
-        self._scorer.restart(drift.row, lane)
-        event = replace(drift, kind=EventKind.RESTARTED, lane=lane)
+        if reaction.action is Action.LEARN_FASTER:
+            kind = EventKind.LEARNS_FASTER
+            self.repeats.begin(drift.row, lane, drift.time + reaction.lasting)
+        else:
+            kind = EventKind.RESTARTED
+            self._learners[lane].restart(np.array([drift.row]))
+            self._scorer.restart(drift.row, lane)
+        event = replace(drift, kind=kind, lane=lane)
         self._effects.began(event, reading)
         yield event

@@ -10,7 +10,7 @@ from stream_processor.settings.model import Settings
 from streamgauge.schedule import Lane
 from streamgauge.signal import Kind
 
-__all__ = ["reactions_of"]
+__all__ = ["reactions_of", "repeats_of"]
 
 
 def reactions_of(
@@ -32,7 +32,20 @@ def reactions_of(
             used = _used(kind, lanes, features, list(settings.channels))
             of_all = kind is Kind.RELATION
             parts = {part: [k for k in own if of_all or part in used[k]] for part in watched[kind]}
-            found[name] = Reaction(Action(action.use), parts)
+            found[name] = Reaction(Action(action.use), parts, action.lasting)
+    return found
+
+
+def repeats_of(settings: Settings, lanes: Sequence[Lane]) -> dict[int, int]:
+    """By lane whose models may learn faster, how often a label teaches them then; where several
+    signals make them, as often as the largest says."""
+    found: dict[int, int] = {}
+    for action in settings.drift.actions.values():
+        if Action(action.use) is Action.LEARN_FASTER:
+            tasks = set(acted_on(action, settings.tasks))
+            for k, lane in enumerate(lanes):
+                if lane.task in tasks:
+                    found[k] = max(found.get(k, 0), action.factor)
     return found
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from river import linear_model, optim
 
 from stream_processor.consequences import apart
 from stream_processor.pipeline import Pipeline
@@ -23,13 +24,14 @@ NONE = ""
 ALL = """
 [drift.actions]
 error = "restart"
-level = "restart"
-noise = "restart"
+missing = { use = "learn_faster", for = "2m", factor = 3 }
+"""
+FASTER = """
+[drift.actions]
+error = { use = "learn_faster", for = "2m", factor = 3 }
 missing = { use = "restart", tasks = ["load*"] }
 """
 SIGNALS = """
-level = { use = "page_hinkley", threshold = 2.0, min_instances = 5 }
-noise = { use = "page_hinkley", threshold = 2.0, min_instances = 5 }
 missing = { use = "adwin", delta = 0.9, clock = 1, grace_period = 1, min_window_length = 1 }
 """
 
@@ -46,25 +48,38 @@ def happened(outputs: list[Output], *kinds: EventKind) -> list[Event]:
     return [event for output in outputs for event in output.events if event.kind in kinds]
 
 
-@given(st.integers(0, 50), st.lists(st.integers(1, 1_499), max_size=30))
+def gaps(readings: Readings) -> Readings:
+    """The same, but that most values of a channel are missing from the middle on."""
+    random = np.random.default_rng(0)
+    late = np.arange(len(readings)) > len(readings) // 2
+    values = readings.values.copy()
+    values[late & (random.random(len(readings)) < 0.8), 0] = np.nan
+    return replace(readings, values=values)
+
+
+@given(
+    st.integers(0, 50), st.lists(st.integers(1, 1_499), max_size=30), st.sampled_from([ALL, FASTER])
+)
 @settings(max_examples=15, deadline=None)
-def test_any_cut_gives_the_same_actions_and_state(seed: int, cuts: list[int]) -> None:
+def test_any_cut_gives_the_same_actions_and_state(seed: int, cuts: list[int], how: str) -> None:
     """Records, events and every state array are the same bits as without any cut."""
-    readings = stream(1_500, seed)
-    whole, pieces = acting(NONE), acting(NONE)
+    readings = gaps(stream(1_500, seed))
+    whole, pieces = acting(NONE, how), acting(NONE, how)
     assert told(run(whole, readings, [])) == told(run(pieces, readings, cuts))
     assert state(whole) == state(pieces)
 
 
+@pytest.mark.parametrize("how", [ALL, FASTER])
 @pytest.mark.parametrize("model", [COMPILED, RIVER, NONE])
-def test_one_reading_at_a_time_is_the_same_as_all_at_once(model: str) -> None:
+def test_one_reading_at_a_time_is_the_same_as_all_at_once(model: str, how: str) -> None:
     """The hardest cut, for a compiled model, one that runs as River, and the one of no name."""
-    readings = stream(1_200, 3)
-    whole, single = acting(model), acting(model)
+    readings = gaps(stream(1_200, 3))
+    whole, single = acting(model, how), acting(model, how)
     together = run(whole, readings, [])
     assert told(together) == told(run(single, readings, list(range(1, 1_200))))
     assert state(whole) == state(single)
-    assert len(happened(together, EventKind.RESTARTED)) > 5
+    for kind in (EventKind.RESTARTED, EventKind.LEARNS_FASTER):
+        assert len(happened(together, kind)) > 2
     assert happened(together, EventKind.EFFECT)
 
 
@@ -190,6 +205,13 @@ def test_parts_hold_no_row_twice() -> None:
             "changes no model",
             "drift.actions.error.tasks",
         ),
+        ('error = { use = "restart", factor = 3 }', "means nothing", "drift.actions.error.factor"),
+        ('error = { use = "alert", for = "2d" }', "means nothing", "drift.actions.error.for"),
+        (
+            'error = { use = "learn_faster", factor = 1 }',
+            "not an allowed value",
+            "drift.actions.error.factor",
+        ),
         ('error = { use = "restart", tasks = ["u"] }', "no task that fits", "drift.actions.error"),
     ],
 )
@@ -206,7 +228,7 @@ def test_what_cannot_be_done_is_refused(written: str, said: str, key: str) -> No
 def test_models_that_all_share_are_left_alone() -> None:
     """One device's drift must not restart everybody's model."""
     text = ONE.format(ready=0).replace("[tasks.t]", '[tasks.t]\nscope = "fleet"')
-    with pytest.raises(Problems, match="must not change"):
+    with pytest.raises(Problems, match="must not"):
         load_text(text + ACT, Path("test.toml"), {}, for_replay=True)
 
 
@@ -215,3 +237,56 @@ def test_an_action_is_written_by_its_name_or_as_a_table() -> None:
     made = one(ACT).settings.drift.actions
     assert made == one('[drift.actions]\nerror = { use = "restart" }\n').settings.drift.actions
     assert made == {"error": ActionSettings("restart")}
+
+
+FAST = '[drift.actions]\nerror = {{ use = "learn_faster", for = "{}s", factor = {} }}\n'
+
+
+@pytest.mark.parametrize("river", [False, True])
+def test_for_a_while_each_label_teaches_several_times(river: bool) -> None:
+    """The answers are those of River's model that learns as often from these labels, and once from
+    others; the other device's are as without."""
+    readings, seconds, times = turned(2_000), 300, 4
+    text = FAST.format(seconds, times)
+    text = ONE.format(ready=0) + text
+    if river:
+        text = text.replace('"linear_model.LinearRegression"', _AS_RIVER)
+    made = Pipeline(load_text(text, Path("test.toml"), {}, for_replay=True))
+    assert (made.walk.stages.learners[0].blobs is not None) == river
+    outputs = run(made, readings, [700, 701, 1_500])
+    faster = happened(outputs, EventKind.LEARNS_FASTER)
+    said, taught = answers(outputs), 0
+    for device in range(2):
+        optimizer = {"optimizer": optim.Newton(lr=0.01)} if river else {}
+        model = linear_model.LinearRegression(**optimizer)
+        for k in range(1_000):
+            (a, y), now = readings.values[2 * k + device], readings.time[2 * k + device]
+            assert said[device, k] == pytest.approx(model.predict_one({"a": a}), abs=1e-9)
+            fast = any(
+                one.row == device and 0 < now - one.time < seconds * SECOND for one in faster
+            )
+            taught += fast
+            for _ in range(times if fast else 1):
+                model.learn_one({"a": a}, y)
+    assert 100 < taught < 1_000
+
+
+_AS_RIVER = (
+    '{ use = "linear_model.LinearRegression", optimizer = { use = "optim.Newton", lr = 0.01 } }'
+)
+
+
+def test_the_fleet_s_model_does_not_learn_faster() -> None:
+    """A device that drifted teaches what new devices begin with no more than others do."""
+    text = ONE.format(ready=0).replace('model = ["linear_model.LinearRegression"]', "")
+    made = [
+        Pipeline(load_text(text + actions, Path("test.toml"), {}, for_replay=True))
+        for actions in ("", FAST.format(300, 4))
+    ]
+    plain, fast = ([*run(one, turned(2_000), [])] for one in made)
+    assert happened(fast, EventKind.LEARNS_FASTER)
+    assert answers(plain) != answers(fast)
+    fleets = [one.walk.stages.learners[0].blocks["fleet"] for one in made]
+    # What of a label it learns is told by the device's model; how often, by nobody.
+    counted = [fleet.view("counted")[0] for fleet in fleets]
+    assert counted[0] == counted[1] > 0.0
