@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,8 @@ from stream_processor.settings import Problems, load_text
 from stream_processor.settings.actions import ActionSettings
 from streamgauge.delivery import Readings
 from streamgauge.events import Event, EventKind
-from streamgauge.output import Output
+from streamgauge.output import SCORE_COLUMNS, Output
+from tests.recordings import recording
 from tests.streams import BEGIN, COMPILED, CONFIG, RIVER, SECOND, stream
 from tests.test_walk import run, state, told
 
@@ -187,6 +189,42 @@ def test_no_second_action_before_the_first_one_could_show() -> None:
     assert len(happened(outputs, EventKind.DRIFT_UP)) > 2 * len(found) > 20
 
 
+RECORDED = """
+[devices]
+limit = 4
+[channels.x0]
+[channels.x1]
+[tasks.t]
+kind = "classification"
+classes = ["n", "p"]
+label = { from = "column:label", delay = { readings = 1 } }
+model = ["naive_bayes.GaussianNB"]
+[drift]
+level = "none"
+noise = "none"
+shape = "none"
+"""
+
+
+def accuracy(actions: str, frame: pd.DataFrame) -> float:
+    """Share of right answers on a recording."""
+    made = Pipeline(load_text(RECORDED + actions, Path("test.toml"), {}, for_replay=True))
+    made.replay(frame)
+    numbers = made.walk.stages.scorer.numbers(-1, 0)
+    return float(numbers[SCORE_COLUMNS.index("accuracy")])
+
+
+def test_errors_are_fewer_on_a_recording_whose_labels_change() -> None:
+    """SINE1 turns its labels round every 20,000 readings."""
+    everything = pd.read_csv(recording("drift_synth.csv.gz"))
+    own = everything["device"].str.startswith("sine1")
+    frame = everything.loc[own, ["device", "time", "x0", "x1", "label"]].iloc[:50_000]
+    plain = accuracy("", frame)
+    again = accuracy('[drift.actions]\nerror = "restart"\n', frame)
+    faster = accuracy(FAST.format(3_600, 5), frame)
+    assert again > faster + 0.05 > plain + 0.1
+
+
 def test_parts_hold_no_row_twice() -> None:
     """They are as long as they can be."""
     rows = np.array([0, 1, 2, 1, 0, 0, 3])
@@ -202,7 +240,7 @@ def test_parts_hold_no_row_twice() -> None:
         ('error = "reboot"', "not an allowed value", "drift.actions.error"),
         (
             'error = { use = "note", tasks = ["t"] }',
-            "changes no model",
+            "means nothing",
             "drift.actions.error.tasks",
         ),
         ('error = { use = "restart", factor = 3 }', "means nothing", "drift.actions.error.factor"),
