@@ -14,6 +14,7 @@ from stream_processor.consequences import apart
 from stream_processor.pipeline import Pipeline
 from stream_processor.settings import Problems, load_text
 from stream_processor.settings.actions import ActionSettings
+from stream_processor.snapshot import capture, restore
 from streamgauge.delivery import Readings
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output
@@ -32,6 +33,10 @@ FASTER = """
 [drift.actions]
 error = { use = "learn_faster", for = "2m", factor = 3 }
 missing = { use = "restart", tasks = ["load*"] }
+"""
+RIVALS = """
+[drift.actions]
+error = { use = "relearn", for = "4m", tasks = ["load*"] }
 """
 SIGNALS = """
 missing = { use = "adwin", delta = 0.9, clock = 1, grace_period = 1, min_window_length = 1 }
@@ -60,7 +65,9 @@ def gaps(readings: Readings) -> Readings:
 
 
 @given(
-    st.integers(0, 50), st.lists(st.integers(1, 1_499), max_size=30), st.sampled_from([ALL, FASTER])
+    st.integers(0, 50),
+    st.lists(st.integers(1, 1_499), max_size=30),
+    st.sampled_from([ALL, FASTER, RIVALS]),
 )
 @settings(max_examples=15, deadline=None)
 def test_any_cut_gives_the_same_actions_and_state(seed: int, cuts: list[int], how: str) -> None:
@@ -71,7 +78,14 @@ def test_any_cut_gives_the_same_actions_and_state(seed: int, cuts: list[int], ho
     assert state(whole) == state(pieces)
 
 
-@pytest.mark.parametrize("how", [ALL, FASTER])
+OUTCOMES = {
+    ALL: (EventKind.RESTARTED, EventKind.LEARNS_FASTER),
+    FASTER: (EventKind.RESTARTED, EventKind.LEARNS_FASTER),
+    RIVALS: (EventKind.RELEARNS, EventKind.KEPT),
+}
+
+
+@pytest.mark.parametrize("how", OUTCOMES)
 @pytest.mark.parametrize("model", [COMPILED, RIVER, NONE])
 def test_one_reading_at_a_time_is_the_same_as_all_at_once(model: str, how: str) -> None:
     """The hardest cut, for a compiled model, one that runs as River, and the one of no name."""
@@ -80,9 +94,9 @@ def test_one_reading_at_a_time_is_the_same_as_all_at_once(model: str, how: str) 
     together = run(whole, readings, [])
     assert told(together) == told(run(single, readings, list(range(1, 1_200))))
     assert state(whole) == state(single)
-    for kind in (EventKind.RESTARTED, EventKind.LEARNS_FASTER):
+    for kind in OUTCOMES[how]:
         assert len(happened(together, kind)) > 2
-    assert happened(together, EventKind.EFFECT)
+    assert happened(together, EventKind.EFFECT) or how == RIVALS
 
 
 ONE = """
@@ -328,3 +342,74 @@ def test_the_fleet_s_model_does_not_learn_faster() -> None:
     # What of a label it learns is told by the device's model; how often, by nobody.
     counted = [fleet.view("counted")[0] for fleet in fleets]
     assert counted[0] == counted[1] > 0.0
+
+
+RELEARN = '[drift.actions]\nerror = { use = "relearn", for = "2h" }\n'
+
+
+def relearning(*, river: bool, actions: str = RELEARN) -> Pipeline:
+    """The pipeline of one task whose models may have rivals."""
+    text = ONE.format(ready=0) + actions
+    if river:
+        text = text.replace('"linear_model.LinearRegression"', _AS_RIVER)
+    return Pipeline(load_text(text, Path("test.toml"), {}, for_replay=True))
+
+
+@pytest.mark.parametrize("river", [False, True])
+def test_a_better_model_replaces_the_one_that_answers(river: bool) -> None:
+    """Until then nothing is different; from the device's next reading on answers are those of a
+    model that learned from the predictions since the drift alone."""
+    readings = turned(3_000)
+    outputs = run(relearning(river=river), readings, [777, 1_601, 1_602])
+    plain = answers(run(relearning(river=river, actions=""), readings, []))
+    replaced, *more = [one for one in happened(outputs, EventKind.REPLACED) if one.row == 0]
+    *_, began = [
+        one
+        for one in happened(outputs, EventKind.RELEARNS)
+        if one.row == 0 and one.time < replaced.time
+    ]
+    ends = (*[one.time for one in more], BEGIN + 2_998 * SECOND)
+    first, last, end, *_ = (
+        (time - BEGIN) // SECOND // 2 + 1 for time in (began.time, replaced.time, *ends)
+    )
+    said = answers(outputs)
+    assert all(said[0, k] == plain[0, k] for k in range(last))
+    model = linear_model.LinearRegression(**({"optimizer": optim.Newton(lr=0.01)} if river else {}))
+    for k in range(first, end):
+        a, y = readings.values[2 * k]
+        answer = model.predict_one({"a": a})
+        if k >= last:
+            assert said[0, k] == pytest.approx(answer, abs=1e-9)
+        model.learn_one({"a": a}, y)
+    assert end - last > 50
+    assert replaced.after < replaced.before
+    assert (replaced.signal, replaced.detector) == ("error", "page_hinkley")
+    assert replaced.size >= 100
+
+
+def test_a_model_that_does_not_become_better_is_forgotten() -> None:
+    """After the time that it was given; the one that answers has not changed by that."""
+    readings = turned(3_000)
+    text = RELEARN.replace("2h", "30s")
+    outputs = run(relearning(river=False, actions=text), readings, [])
+    began, kept = (happened(outputs, kind) for kind in (EventKind.RELEARNS, EventKind.KEPT))
+    assert len(kept) >= 1
+    assert kept[0].time - began[0].time == 32 * SECOND
+    assert not happened(outputs, EventKind.REPLACED)
+    assert answers(outputs) == answers(run(one(""), readings, []))
+
+
+@pytest.mark.parametrize("river", [False, True])
+def test_rivals_are_in_a_checkpoint(river: bool) -> None:
+    """What goes on from one ends with the same bits, wherever it was taken."""
+    readings = turned(2_400)
+    whole = relearning(river=river)
+    rest = told(run(whole, readings.part(0, 1_250), []))
+    taken = capture(whole.walk, {}, {})
+    again = relearning(river=river)
+    restore(again.walk, taken)
+    left = readings.part(1_250, 2_400)
+    rest, other = told(run(whole, left, [])), told(run(again, left, []))
+    assert rest == other
+    assert state(whole) == state(again)
+    assert any("REPLACED" in event for event in map(str, rest[2]))

@@ -12,7 +12,7 @@ from stream_processor.settings.fields import REQUIRED, Names
 from stream_processor.settings.kinds import Duration
 from stream_processor.settings.problems import Findings
 from stream_processor.settings.tasks import TaskSettings
-from streamgauge.durations import DAY
+from streamgauge.durations import DAY, WEEK
 
 __all__ = ["QUIET", "ActionSettings", "acted_on", "check_action"]
 
@@ -26,19 +26,28 @@ class ActionSettings:
 
     __shorthand__: ClassVar[str] = "use"
 
-    use: Literal["note", "alert", "restart", "learn_faster"] = field(
+    use: Literal["note", "alert", "restart", "learn_faster", "relearn"] = field(
         default="alert", metadata=REQUIRED
     )
     tasks: Names = ("*",)
     """Patterns of names, `*` and `?` as in file names; "!" in front excludes."""
-    lasting: Duration = field(default=DAY, metadata={"key": "for"})
-    """How long a model learns faster, by the device's clock."""
+    lasting: Duration | None = field(default=None, metadata={"key": "for"})
+    """How long a model learns faster, a day where nothing is said, or another one is given time to
+    become better, a week; by the device's clock."""
     factor: Annotated[int, Field(ge=2, le=100)] = 5
     """How often a label teaches a model that learns faster."""
 
+    @property
+    def span(self) -> int:
+        """`lasting`, or what is usual."""
+        return self.lasting or (WEEK if self.use == "relearn" else DAY)
 
-OWN = {"tasks": ("restart", "learn_faster"), "lasting": ("learn_faster",),
-       "factor": ("learn_faster",)}  # fmt: skip
+
+OWN = {
+    "tasks": ("restart", "learn_faster", "relearn"),
+    "lasting": ("learn_faster", "relearn"),
+    "factor": ("learn_faster",),
+}
 """Options, and the actions that have them."""
 
 
@@ -54,9 +63,11 @@ def _unfit(action: ActionSettings, task: TaskSettings) -> str:
     """Why the task's models cannot be acted on; "" where they can."""
     if task.scope != "device":
         return "its model is shared, and one device must not change what all have learned"
-    if action.use == "learn_faster" and task.by_itself:
-        return "its models learn from readings by themselves, and only labels can teach faster"
-    if action.use == "learn_faster" and task.select is not None:
+    if action.use != "restart" and task.by_itself:
+        return (
+            "its models learn from readings by themselves, and this is about learning from labels"
+        )
+    if action.use != "restart" and task.select is not None:
         return "its models are taught by what selects their features"
     return ""
 
