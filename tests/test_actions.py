@@ -236,7 +236,9 @@ def test_errors_are_fewer_on_a_recording_whose_labels_change() -> None:
     plain = accuracy("", frame)
     again = accuracy('[drift.actions]\nerror = "restart"\n', frame)
     faster = accuracy(FAST.format(3_600, 5), frame)
+    rivals = accuracy(RELEARN, frame)
     assert again > faster + 0.05 > plain + 0.1
+    assert rivals > again - 0.02
 
 
 def test_parts_hold_no_row_twice() -> None:
@@ -292,6 +294,7 @@ def test_an_action_is_written_by_its_name_or_as_a_table() -> None:
 
 
 FAST = '[drift.actions]\nerror = {{ use = "learn_faster", for = "{}s", factor = {} }}\n'
+RELEARN = '[drift.actions]\nerror = { use = "relearn", for = "2h" }\n'
 
 
 @pytest.mark.parametrize("river", [False, True])
@@ -342,9 +345,6 @@ def test_the_fleet_s_model_does_not_learn_faster() -> None:
     # What of a label it learns is told by the device's model; how often, by nobody.
     counted = [fleet.view("counted")[0] for fleet in fleets]
     assert counted[0] == counted[1] > 0.0
-
-
-RELEARN = '[drift.actions]\nerror = { use = "relearn", for = "2h" }\n'
 
 
 def relearning(*, river: bool, actions: str = RELEARN) -> Pipeline:
