@@ -110,7 +110,9 @@ class Effects:
         before = event.after if event.signal == Kind.ERROR else float(own[ERROR])
         if event.kind is EventKind.REPLACED:
             before = event.before
-        own[ACTED], own[REASON] = event.kind, KINDS.index(Kind(event.signal))
+        # Where another model learns beside the one that answers, nothing is different yet.
+        own[ACTED] = 0.0 if event.kind is EventKind.RELEARNS else event.kind
+        own[REASON] = KINDS.index(Kind(event.signal))
         own[SINCE_WHEN], own[FIRST], own[BEFORE_IT] = event.time, first, before
         own[SUM], own[COUNTED] = 0.0, 0.0
 
@@ -121,9 +123,14 @@ class Effects:
 
     def told(self, until: int) -> list[Event]:
         """Take out what readings up to number `until` of the batch brought, in their order."""
-        return [self._reasoned(event) for event in self._log.take(until)] if self._log else []
+        taken = self._log.take(until)
+        return [self._because(replace(one, magnitude=0.0), one.magnitude) for one in taken]
 
-    def _reasoned(self, event: Event) -> Event:
-        signal = KINDS[int(event.magnitude)].value
+    def reasoned(self, event: Event) -> Event:
+        """The event of a device and lane with the reason of what was done there last."""
+        return self._because(event, float(self._cells[event.row, REASON, event.lane]))
+
+    def _because(self, event: Event, reason: float) -> Event:
+        signal = KINDS[int(reason)].value
         detector, version = self._detectors.get(signal, ("", 0))
-        return replace(event, signal=signal, magnitude=0.0, detector=detector, version=version)
+        return replace(event, signal=signal, detector=detector, version=version)

@@ -14,6 +14,7 @@ from ingest.rejects import Rejects
 from models.candidates import Candidates
 from models.compile import Compiled
 from models.kernel_fleet import KernelFleet
+from models.relearning import Relearning
 from models.selection import Selection
 from monitoring import class_scores
 from monitoring.number_scores import FIELDS
@@ -282,6 +283,8 @@ class LiveBoard:
     def _follows(self, lane: int, row: int) -> dict[str, float]:
         """Whom the mixture of a device follows; over all devices the mean of theirs."""
         learner = self._stages.learners[lane]
+        if isinstance(learner, Relearning):
+            learner = learner.running
         if not isinstance(learner, Candidates | KernelFleet):
             return {}
         rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]

@@ -1,10 +1,12 @@
 """From settings to the stages of a walk: every choice is made here, once."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from models import candidates
 from models.compile import Compiled, unnamed
 from models.compile import compile as compile_model
+from models.relearning import Relearning
 from models.selection import Selection
 from models.series import Ahead
 from models.spec import build as build_model
@@ -29,7 +31,8 @@ from stream_processor.flag_counts import FlagCounts
 from stream_processor.groups import Groups
 from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator
-from stream_processor.reactions import reactions_of
+from stream_processor.reactions import reactions_of, relearning, repeats_of
+from stream_processor.repeats import Repeats
 from stream_processor.retained import Retained
 from stream_processor.settings.classes import classes_of
 from stream_processor.settings.cleaning import build_cleaners
@@ -89,6 +92,15 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         half_life=settings.scores.half_life, room=join.steps(PART), groups=len(groups),
         restarting=bool(reactions),
     )  # fmt: skip
+    rivalled = relearning(settings, lanes)
+    for k in rivalled:
+        task = settings.tasks[lanes[k].task]
+        fresh = _model(replace(task, start="empty"), k, lanes[k], names, classify.of[k], *rooms)
+        learner = Relearning(
+            models[k].learner, fresh.learner, [lane.name for lane in lanes], limit, pending=pending,
+            classes=classify.of[k] is not None, ready_after=task.ready_after, room=join.steps(PART),
+        )  # fmt: skip
+        models[k] = replace(models[k], learner=learner)
     learners = [model.learner for model in models]
     stages = Stages(
         schema=schema,
@@ -124,6 +136,7 @@ def compose(settings: Settings) -> tuple[Stages, list[Compiled]]:
         consequences=Consequences(
             reactions,
             Effects(lanes, limit, detectors=drift.detectors(), room=join.steps(PART)),
+            Repeats(repeats_of(settings, lanes), lanes, limit),
             lanes,
             learners,
             scorer,

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from inspect import signature
 from typing import Any
 
+from models.relearning import Relearning
 from stream_processor.changes import ARRANGED
 from stream_processor.compose import AT_ONCE, most_pending
 from stream_processor.operator import FeatureOperator
@@ -111,10 +112,10 @@ def _shown(table: Any) -> dict[str, Any] | None:
 def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each lane by name, and all that its models' state depends on: inputs count by name."""
     names = [name for operator in stages.features for name in operator.names]
-    lanes = iter(stages.lanes)
+    lanes = iter(zip(stages.lanes, stages.learners, strict=True))
     for task in settings.tasks.values():
         for horizon in task.horizons or (AT_ONCE,):
-            lane = next(lanes)
+            lane, learner = next(lanes)
             shown = {key: value for key, value in asdict(task).items() if key not in FREE}
             for key in UNLESS_GIVEN:
                 if shown[key] is None:
@@ -126,6 +127,9 @@ def _lanes(settings: Settings, stages: Stages) -> Iterator[tuple[str, dict[str, 
                 shown["classes"] = [classes.declared, classes.values]
             shown |= {"horizon": asdict(horizon), "change": task.change}
             shown |= {"tolerance": lane.tolerance, "inputs": [names[k] for k in lane.inputs]}
+            if isinstance(learner, Relearning) and learner.blobs is not None:
+                # Pickles of two models, not of one.
+                shown["relearn"] = True
             yield lane.name, shown
 
 

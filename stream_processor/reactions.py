@@ -10,7 +10,7 @@ from stream_processor.settings.model import Settings
 from streamgauge.schedule import Lane
 from streamgauge.signal import Kind
 
-__all__ = ["reactions_of"]
+__all__ = ["reactions_of", "relearning", "repeats_of"]
 
 
 def reactions_of(
@@ -32,8 +32,32 @@ def reactions_of(
             used = _used(kind, lanes, features, list(settings.channels))
             of_all = kind is Kind.RELATION
             parts = {part: [k for k in own if of_all or part in used[k]] for part in watched[kind]}
-            found[name] = Reaction(Action(action.use), parts)
+            found[name] = Reaction(Action(action.use), parts, action.span)
     return found
+
+
+def repeats_of(settings: Settings, lanes: Sequence[Lane]) -> dict[int, int]:
+    """By lane whose models may learn faster, how often a label teaches them then; where several
+    signals make them, as often as the largest says."""
+    found: dict[int, int] = {}
+    for action in settings.drift.actions.values():
+        if Action(action.use) is Action.LEARN_FASTER:
+            tasks = set(acted_on(action, settings.tasks))
+            for k, lane in enumerate(lanes):
+                if lane.task in tasks:
+                    found[k] = max(found.get(k, 0), action.factor)
+    return found
+
+
+def relearning(settings: Settings, lanes: Sequence[Lane]) -> set[int]:
+    """Lanes whose models may have rivals."""
+    tasks = {
+        task
+        for action in settings.drift.actions.values()
+        if Action(action.use) is Action.RELEARN
+        for task in acted_on(action, settings.tasks)
+    }
+    return {k for k, lane in enumerate(lanes) if lane.task in tasks}
 
 
 def _used(

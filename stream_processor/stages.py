@@ -1,6 +1,6 @@
 """What a walk is made of."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from models.learner import Learner
@@ -18,8 +18,9 @@ from stream_processor.labels import LabelJoin
 from stream_processor.operator import FeatureOperator, Operator
 from stream_processor.retained import Retained
 from stream_processor.silence import Silence
+from streamgauge.calls import Call
 from streamgauge.devices import Devices
-from streamgauge.schedule import Lane
+from streamgauge.schedule import Lane, Schedule
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Keys
 
@@ -54,6 +55,17 @@ class Stages:
     """Of the lanes whose models see some of their features."""
     consequences: Consequences | None = None
     """None where nothing is done about drift but to tell of it."""
+
+    def taught(
+        self, learner: Learner, schedule: Schedule
+    ) -> tuple[list[Call], Callable[[Schedule], None]]:
+        """The kernel calls that make the learner walk the schedule, none where Python has to; and
+        what does it then."""
+        repeated = self.consequences and self.consequences.repeats.of(learner, schedule)
+        if repeated:
+            return repeated.calls(), repeated.run
+        call = learner.call(schedule)
+        return [] if call is None else [call], learner.run
 
     def bytes_per_device(self) -> tuple[int, int]:
         """Bytes of state of one device: in its first readings, and with every window full and as

@@ -108,12 +108,12 @@ class Walk:
         if self._lost is not None:
             admit = self._losses.before(admit)
             clean = self._losses.after(cleaning, stages.schema)
-        calls = [(learner, learner.call(schedule)) for learner in stages.learners]
+        calls = [(learner, *stages.taught(learner, schedule)) for learner in stages.learners]
         classify = [stages.classify.call(schedule)] if stages.classify else []
         included = [selection.includes for selection in stages.selections]
         group = [stages.groups.call(schedule)] if len(stages.groups) else []
         models = [*group, *classify, *(selection.call(schedule) for selection in stages.selections)]
-        models += [call for learner, call in calls if call and learner not in included]
+        models += [one for learner, own, _ in calls if learner not in included for one in own]
         records = (self._codes, self._numbers, self._parts)
         acting = stages.consequences.calls(schedule) if stages.consequences else []
         after = timing.on(
@@ -122,7 +122,7 @@ class Walk:
         )
         self._judge = Chain([*timing.around(), *after], now)
         self._settle = Chain([*timing.around((Stage.MODELS, [*group, *classify])), *after], now)
-        self._in_python = [learner for learner, call in calls if call is None]
+        self._in_python = [run for _, own, run in calls if not own]
         answer = timing.on((Stage.MODELS, models))
         if not self._in_python:
             answer += after
@@ -264,8 +264,8 @@ class Walk:
             if self._in_python:
                 began = self.timing.now()
                 self._schedule.n = int(now[Now.STEPS])
-                for learner in self._in_python:
-                    learner.run(self._schedule)
+                for run in self._in_python:
+                    run(self._schedule)
                 self.timing.spent(Stage.MODELS, began)
                 self._judge.run()
                 self.timing.tell()

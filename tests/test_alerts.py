@@ -156,8 +156,11 @@ def action(minute: float, kind: EventKind) -> News:
     return News([(replace(event, kind=kind, lane=0), device)], ())
 
 
-def test_what_is_done_about_drift_is_an_alert_until_its_effect_is_known(outbox: Outbox) -> None:
-    """It says what was done and why; the effect ends it."""
+@pytest.mark.parametrize("last", [EventKind.EFFECT, EventKind.KEPT])
+def test_what_is_done_about_drift_is_an_alert_until_its_effect_is_known(
+    outbox: Outbox, last: EventKind
+) -> None:
+    """It says what was done and why; the effect ends it, or that another model was forgotten."""
     rules = [Rule(kind, When(kind)) for kind in ("action", "drift", "channel_drift")]
     one, told = watch(outbox, *rules), Told()
     one.take([action(1, EventKind.RESTARTED)], START + MINUTE)
@@ -167,7 +170,7 @@ def test_what_is_done_about_drift_is_an_alert_until_its_effect_is_known(outbox: 
     assert said.summary == "pump-1: model of pressure@10m restarted"
     assert "began anew, because level of heat rose from 20.1 to 23.4" in said.description
     deliver(outbox, told, START + MINUTE)
-    one.take([action(5, EventKind.EFFECT)], START + 5 * MINUTE)
+    one.take([action(5, last)], START + 5 * MINUTE)
     assert outbox.standing("firing") == []
     deliver(outbox, told, START + 5 * MINUTE)
     assert told.said == [("firing", "pump-1"), ("resolved", "pump-1")]

@@ -17,12 +17,15 @@ REMEMBERED = 7 * 86_400 * 10**6
 TOLD_ONCE = (When.DRIFT, When.CHANNEL_DRIFT, When.NEW_CLUSTER, When.ANOMALY, When.ACTION)
 """Of these nobody may say when they are over."""
 
+SETTLED = (EventKind.EFFECT, EventKind.KEPT)
+"""After these nothing of an action is to come."""
+
 
 def _begins(event: Event, noted: Collection[str]) -> When | None:
     """Of which kind of matter the event is the beginning; drift of the signals `noted` is none."""
     if event.kind in DRIFTS and event.signal in noted:
         return None
-    if event.kind in ACTIONS and event.kind is not EventKind.EFFECT:
+    if event.kind in ACTIONS and event.kind not in SETTLED:
         return When.ACTION
     if event.kind in DRIFTS and event.lane < 0:
         return When.CHANNEL_DRIFT
@@ -37,7 +40,7 @@ def _begins(event: Event, noted: Collection[str]) -> When | None:
 
 def _ends(event: Event) -> When | None:
     """Of which kind of matter the event is the end."""
-    if event.kind is EventKind.EFFECT:
+    if event.kind in SETTLED:
         return When.ACTION
     if event.kind is EventKind.DRIFT_DOWN and event.lane >= 0:
         return When.DRIFT
