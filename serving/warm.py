@@ -54,6 +54,7 @@ horizons = ["2s"]
 [tasks.beside]
 kind = "regression"
 target = "b"
+start = "fleet"
 model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
 [tasks.told]
 kind = "regression"
