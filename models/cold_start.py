@@ -97,11 +97,11 @@ def _judge_class(own: Floats, held: Floats, truth: float, classes: int) -> None:
 @kernel
 def _serve_number(mine: float, theirs: float, share: float) -> float:
     """The mean of two answers; the finite one where one is not."""
-    if share >= 1.0 or not np.isfinite(theirs):
+    if not np.isfinite(theirs):
         return mine
-    if share <= 0.0 or not np.isfinite(mine):
+    if not np.isfinite(mine) or share <= 0.0:
         return theirs
-    return (1.0 - share) * theirs + share * mine
+    return mine if share >= 1.0 else (1.0 - share) * theirs + share * mine
 
 
 @kernel
@@ -155,7 +155,7 @@ def _mix(
             )
         else:
             answers[i] = _serve_number(mine, other, share)
-            if share < 1.0 and np.isfinite(other):
+            if answers[i] == other:
                 causes[i] = other_causes[i]
         if mixes:
             waiting[slot, d, SERVED] = answers[i]
