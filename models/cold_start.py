@@ -10,10 +10,12 @@ own model has learned so many labels.
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 
 import numpy as np
 
 from models.learner import Blobs, Learner
+from models.mixing import brier
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now, over_part, run_part
 from streamgauge.kernels import kernel
@@ -80,10 +82,7 @@ def _judge_number(own: Floats, held: Floats, label: float) -> None:
 @kernel
 def _score(said: float, chances: Floats, truth: float) -> float:
     """The Brier score of probabilities, or of the class that was told where there are none."""
-    lost = 0.0
-    for c in range(len(chances)):
-        miss = chances[c] - (1.0 if c == truth else 0.0)
-        lost += miss * miss
+    lost = brier(chances, truth)
     return lost if lost == lost else 0.0 if said == truth else 2.0
 
 
@@ -226,8 +225,9 @@ class ColdStart:
     def _other(self, schedule: Schedule) -> Schedule:
         """The schedule of the fleet's model: the same steps, answered beside."""
         if self._beside is None or self._beside[0] is not schedule:
-            other = Schedule(schedule.capacity, 0, schedule.parts.shape[1])
-            other.numbers, other.x = schedule.numbers, schedule.x
+            other = copy(schedule)
+            other.codes, other.causes = schedule.codes.copy(), schedule.causes.copy()
+            other.answers, other.parts = schedule.answers.copy(), schedule.parts.copy()
             self._beside = schedule, other
         return self._beside[1]
 

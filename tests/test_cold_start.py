@@ -29,7 +29,7 @@ from streamgauge.words import Status, Step
 from tests.contracts import learners
 from tests.contracts.learner_subjects import INPUTS, NAMES
 from tests.contracts.learner_subjects import LANE as OWN_LANE
-from tests.contracts.schedules import ROWS, Steps, make
+from tests.contracts.schedules import CANARY, ROWS, Steps, make
 from tests.streams import share_evicted
 from tests.test_eviction import evictions, shifts
 from tests.test_walk import run, state
@@ -60,7 +60,7 @@ def by_hand(steps: Steps, own: Floats, fleet: Floats, ready_after: int | None) -
     """What is to be served, of what both models say, event by event."""
     known: dict[int, list[float]] = {}
     waiting: dict[tuple[int, int], tuple[float, float, float]] = {}
-    served = np.full(len(steps), learners.CANARY)
+    served = np.full(len(steps), CANARY)
     ours = steps.are(OWN_LANE, Step.PREDICT, Step.LEARN)
     for i in np.flatnonzero(ours).tolist():
         d, slot = steps.codes[i, [DEVICE, SLOT]].tolist()
