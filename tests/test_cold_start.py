@@ -123,6 +123,29 @@ def test_cuts_and_the_bound_call_change_nothing(of: Any, scale: str) -> None:
     learners.check_chain(lambda: beside(of), steps, (3, 40, 41))
 
 
+def test_a_restarted_device_begins_as_a_new_one() -> None:
+    """Its own model is empty and it is told by the fleet's, which stays; others go on as before,
+    and what waits for labels stays where it is."""
+    steps = make(3, 300, devices=4)
+    learner = learners.opened(lambda: beside(line))
+    learners.play(learner, steps)
+    assert isinstance(learner, ColdStart)
+    one, other = np.unique(steps.codes[steps.are(OWN_LANE, Step.LEARN), DEVICE])[:2].tolist()
+    before = {name: block.array.copy() for name, block in learner.blocks.items()}
+    told = learner.shares([other])
+    learner.restart(np.array([one]))
+    assert learner.shares([one])["own"] == pytest.approx(1 / (1 + math.exp(SHARP * HEAD_START)))
+    assert learner.shares([other]) == told
+    after = {name: block.array for name, block in learner.blocks.items()}
+    assert before["model"][one].any()
+    assert not after["model"][one].any()
+    assert after["model"][other].tobytes() == before["model"][other].tobytes()
+    assert after["fleet_model"].tobytes() == before["fleet_model"].tobytes()
+    assert after["waiting"].tobytes() == before["waiting"].tobytes()
+    slots = learner.blocks["start"].view("slots")
+    assert slots[one] == before["start"][one, -1] > 0
+
+
 CONFIG = """
 [devices]
 limit = 9
@@ -290,6 +313,7 @@ def test_a_device_like_the_others_gains_and_one_that_differs_moves_away() -> Non
                 (view,) = pipeline.board.scores(task, device)
                 errors[start, f"{task} of {device}"] = view.scores[score] or 0.0
         if start == "fleet":
+            assert all("until its own is better" in view.why for view in pipeline.board.tasks())
             assert shares(pipeline, "line", "other") > 0.99
             assert shares(pipeline, "kinds", "other") > 0.9
             assert shares(pipeline, "line", "like") < 0.5
