@@ -2,13 +2,16 @@
 
 import math
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from river import linear_model, neighbors, preprocessing
 
+from benchmarks.coldstart import MODELS
 from models.cold_start import FADES, HEAD_START, LABELS, MOST, SETTLED, SHARP, WILD, ColdStart
 from models.compiled import linear
 from models.learner import Learner
@@ -30,6 +33,8 @@ from tests.contracts import learners
 from tests.contracts.learner_subjects import INPUTS, NAMES
 from tests.contracts.learner_subjects import LANE as OWN_LANE
 from tests.contracts.schedules import CANARY, ROWS, Steps, make
+from tests.left_out import FIRST, LEFT_OUT, left_out
+from tests.recordings import recording
 from tests.streams import share_evicted
 from tests.test_eviction import evictions, shifts
 from tests.test_walk import run, state
@@ -320,6 +325,20 @@ def test_a_device_like_the_others_gains_and_one_that_differs_moves_away() -> Non
     assert errors["fleet", "line of like"] < 0.3 * errors["empty", "line of like"]
     assert errors["fleet", "kinds of like"] < 0.8 * errors["empty", "kinds of like"]
     assert errors["fleet", "line of other"] < 1.5 * errors["empty", "line of other"]
+
+
+@pytest.mark.slow
+def test_an_engine_left_out() -> None:
+    """When others have been learned, a named model too is well below an empty start and the last
+    value over its first hundred labels; ten engines, each in turn."""
+    data = pd.read_csv(recording("cmapss_train.csv.gz"), dtype={"device": str})
+    data = data[data["device"].isin(data["device"].unique()[:30])]
+    [engines] = [known for known in LEFT_OUT if known.recording == "cmapss_train"]
+    found = list(islice(left_out(engines, data, MODELS["line"]), 10))
+    errors = [[e[:FIRST].mean() for e in (one.fleet, one.empty, one.last)] for one in found]
+    begun, empty, last = np.mean(errors, axis=0)
+    assert begun < 0.9 * empty
+    assert begun < 0.9 * last
 
 
 def test_a_cut_a_restart_and_evictions_change_nothing(tmp_path: Path) -> None:
