@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models import class_mixture, novelty
+from models import class_mixture, cold_start, novelty
 from models import mixture as number_mixture
 from models.compiled import _pipeline
 from models.learner import Estimator, Learner, Make
@@ -17,7 +17,7 @@ from streamgauge.plugins import find, options
 from streamgauge.schedule import Lane
 from streamgauge.state import Keys
 
-__all__ = ["Compiled", "compile", "unnamed"]
+__all__ = ["Compiled", "beside_fleet", "compile", "unnamed"]
 
 NUMBER = Question()
 EACH = {Keys.DEVICE: "per device", Keys.FLEET: "for the fleet", Keys.GROUP: "per value of the tag"}
@@ -115,3 +115,22 @@ def unnamed(
         groups=groups,
     )  # fmt: skip
     return Compiled(learner, compiled=True, why=number_mixture.WHY)
+
+
+def beside_fleet(
+    own: Compiled, fleet: Compiled, capacity: int, lane: Lane, pending: int, *, mixes: bool
+) -> Compiled:
+    """Models of each device, of `capacity` rows, beside one that all devices teach.
+
+    What is served `mixes` both by their recent errors; else it is the fleet's model's until a
+    device's own is ready. `pending` predictions of a device wait.
+    """
+    learner = cold_start.ColdStart(
+        own.learner, fleet.learner, capacity, pending=pending, by_itself=lane.by_itself,
+        classes=lane.parts if lane.kind == "classification" else 0,
+        ready_after=None if mixes else lane.ready_after,
+    )  # fmt: skip
+    until = "its own is better" if mixes else f"its own has learned {lane.ready_after}"
+    return Compiled(
+        learner, own.compiled, f"{own.why}; a new device is served by a model of all until {until}"
+    )

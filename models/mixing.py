@@ -12,7 +12,7 @@ import math
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["mixed", "outweigh", "reweigh"]
+__all__ = ["brier", "mixed", "outweigh", "reweigh"]
 
 FADES = 0.999
 """Of a regret, from one label to the next: a thousand labels count."""
@@ -59,17 +59,23 @@ def reweigh(
 
 
 @kernel
+def brier(chances: Floats, truth: float) -> float:
+    """The Brier score of `chances float64[classes]` where the class `truth` came: 0 to 2."""
+    lost = 0.0
+    for c in range(len(chances)):
+        miss = chances[c] - (1.0 if c == truth else 0.0)
+        lost += miss * miss
+    return lost
+
+
+@kernel
 def outweigh(weights: Floats, losses: Floats, chances: Floats, truth: int) -> None:
     """Learn from one label, class `truth`, of which `chances float64[k, classes]` were told before
     it: by their Brier scores. The others are state, float64[k], 0 at first; weights become 1
     together."""
-    experts, classes = chances.shape
+    experts = len(chances)
     for k in range(experts):
-        lost = 0.0
-        for c in range(classes):
-            miss = chances[k, c] - (1.0 if c == truth else 0.0)
-            lost += miss * miss
-        losses[k] = FADES * losses[k] + lost
+        losses[k] = FADES * losses[k] + brier(chances[k], truth)
     least, total = min(losses), 0.0
     for k in range(experts):
         weights[k] = math.exp(SHARP * (least - losses[k]))

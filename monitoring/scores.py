@@ -66,9 +66,12 @@ CHUNK = 10
 FLEET_WINDOW = 1_000
 
 # Columns of the lanes' parameters.
-P_CHANGE, P_READY_AFTER, P_LAST, P_SHARED, P_TAUGHT, P_KEEP = range(6)
+P_CHANGE, P_READY_AFTER, P_MEANWHILE, P_SHARED, P_TAUGHT, P_KEEP = range(6)
 # Who shares a model.
 NOBODY, ALL, GROUP = range(3)
+# What is served until a model is ready.
+MEANWHILE = ("none", "last", "fleet")
+NOTHING, LAST, FLEET = range(3)
 
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
@@ -87,9 +90,13 @@ def serve(
     answer: float,
     base: float,
     learned: float,
+    of_fleet: float,
     parameters: Floats,
 ) -> tuple[float, int]:
-    """What is served for a model's answer, and the prediction's status."""
+    """What is served for a model's answer, and the prediction's status.
+
+    Where the fleet's model is to answer until the device's own is ready, the answer is of that one,
+    which has learned from as many labels as all devices had."""
     value = answer + base if parameters[lane, P_CHANGE] == 1.0 else answer
     ready = learned >= parameters[lane, P_READY_AFTER]
     finite = np.isfinite(value)
@@ -97,8 +104,10 @@ def serve(
         return value, _PENDING
     if ready:
         cell[NOT_FINITE * lanes + lane] += 1.0
-    held = base if parameters[lane, P_LAST] == 1.0 else np.nan
-    return held, _WARMING_UP
+    meanwhile = parameters[lane, P_MEANWHILE]
+    if meanwhile == FLEET and finite and of_fleet >= parameters[lane, P_READY_AFTER]:
+        return value, _WARMING_UP
+    return np.nan if meanwhile == NOTHING else base, _WARMING_UP
 
 
 @kernel
@@ -140,7 +149,8 @@ def score(
         if step == _PREDICT:
             learned = taught[place]
             since = learned - restarts[d, lane] if len(restarts) else learned
-            value, status = serve(cell, lane, lanes, answers[i], base, since, parameters)
+            of_fleet = fleet[counted * lanes + lane]
+            value, status = serve(cell, lane, lanes, answers[i], base, since, of_fleet, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
             cell[head] = max(cell[head], slot + 1.0)
@@ -241,7 +251,7 @@ class Scorer:
         self.blocks = {"device": device, "pending": waiting, "rolling": rolling, "fleet": fleet}
         self.parameters = np.array(
             [
-                [k.change, k.ready_after, k.before_ready == "last",
+                [k.change, k.ready_after, MEANWHILE.index(k.before_ready),
                  GROUP if k.tag else ALL if k.scope == "fleet" else NOBODY,
                  # What learns by itself has learned whatever it has answered.
                  PREDICTED if k.by_itself else LEARNED, keep]

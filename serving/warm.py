@@ -35,6 +35,7 @@ __all__ = ["compile_kernels"]
 WALK = """
 [devices]
 expected = 1
+tags = "devices.csv"
 reorder = "1s"
 assemble = { use = "last", within = "10s" }
 [channels.a]
@@ -54,9 +55,11 @@ horizons = ["2s"]
 [tasks.beside]
 kind = "regression"
 target = "b"
+start = "fleet"
 model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
 [tasks.told]
 kind = "regression"
+scope = "tag:site"
 label = { from = "column:told", delay = "5s" }
 model = ["linear_model.LinearRegression"]
 [tasks.class]
@@ -110,6 +113,7 @@ def _walk() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "walk.toml"
         path.write_text(WALK, encoding="utf-8")
+        path.with_name("devices.csv").write_text("device,site\none,here\n", encoding="utf-8")
         kept = Quarantine(path.with_suffix(".db"), lambda: 0, keep=1, max_size=1_000_000)
         with closing(kept):
             _walk_through(Pipeline(load(path, {}, for_replay=True), quarantine=kept))

@@ -12,6 +12,7 @@ import numpy as np
 
 from ingest.rejects import Rejects
 from models.candidates import Candidates
+from models.cold_start import ColdStart
 from models.compile import Compiled
 from models.kernel_fleet import KernelFleet
 from models.relearning import Relearning
@@ -128,6 +129,9 @@ class LiveBoard:
         if alarms is not None and word.alarm_every:
             row = self._stages.devices.row_of[device]
             named["threshold"] = alarms.threshold(row, lane)
+        learner = self._stages.learners[lane]
+        if isinstance(learner, ColdStart):
+            named["own_share"] = learner.shares([self._stages.devices.row_of[device]])["own"]
         for key in named.keys() & {"distance", "score", "threshold", "lower", "upper"}:
             named[key] = _some(named[key])
         return PredictionView(
@@ -281,11 +285,12 @@ class LiveBoard:
         return replace(view, per_class=per_class, confusion=pairs.astype(np.int64).tolist())
 
     def _follows(self, lane: int, row: int) -> dict[str, float]:
-        """Whom the mixture of a device follows; over all devices the mean of theirs."""
+        """Whom the mixture of a device follows, or how far its own model and the fleet's; over all
+        devices the mean of theirs."""
         learner = self._stages.learners[lane]
         if isinstance(learner, Relearning):
             learner = learner.running
-        if not isinstance(learner, Candidates | KernelFleet):
+        if not isinstance(learner, Candidates | ColdStart | KernelFleet):
             return {}
         rows = list(self._stages.devices.row_of.values()) if row < 0 else [row]
         return learner.shares(self._stages.models_of(lane, rows) if rows else rows)

@@ -110,6 +110,7 @@ def compare(saved: Mapping[str, Any], now: Mapping[str, Any]) -> Changes:
     kept = zip(now["lanes"], changes.lanes, strict=True)
     changes.lane_names = {name for (name, _), old in kept if old != NONE}
     _groups(changes, saved.get("groups", ()), now.get("groups", ()))
+    _beside(changes, saved.get("beside", ()), now.get("beside", ()))
     columns = [[name for names, _ in each["features"] for name in names] for each in (saved, now)]
     places = {name: k for k, name in enumerate(columns[0])}
     changes.columns = [places.get(name, NONE) for name in columns[1]]
@@ -143,6 +144,14 @@ def _groups(changes: Changes, saved: Sequence[str], now: Sequence[str]) -> None:
     tags = {name.partition("=")[0] for name in now}
     gone = [name for name in saved if name not in now and name.partition("=")[0] in tags]
     changes.dropped += [f"models of {name}" for name in gone]
+
+
+def _beside(changes: Changes, saved: Sequence[str], now: Sequence[str]) -> None:
+    """The models that all devices teach beside those of each."""
+    stays = [name for name in now if name in changes.lane_names]
+    changes.anew += [f"model of all devices beside {k} (new)" for k in stays if k not in saved]
+    gone = changes.lane_names.difference(now).intersection(saved)
+    changes.dropped += [f"model of all devices beside {name}" for name in sorted(gone)]
 
 
 def _words(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from models import candidates
-from models.compile import Compiled, unnamed
+from models.compile import Compiled, beside_fleet, unnamed
 from models.compile import compile as compile_model
 from models.relearning import Relearning
 from models.selection import Selection
@@ -205,7 +205,7 @@ def _lanes(
                 change=task.change,
                 inputs=inputs,
                 ready_after=task.ready_after,
-                before_ready=task.before_ready,
+                before_ready=task.meanwhile,
                 scope=task.scope,
                 elsewhere=_elsewhere(task.label) if task.label else None,
                 kind=task.kind,
@@ -242,12 +242,17 @@ def _model(
 ) -> Compiled:  # fmt: skip
     """The models of lane k."""
     given = (k, lane, names, limit, groups, classes, pending)
+    keys = Keys.shared_by(lane.scope)
     if not task.candidates:
-        return _one(task.model, task, *given)
-    found = [_one(() if of == (DEFAULT,) else of, task, *given) for of in task.candidates]
+        own = _one(task.model, task, *given, keys)
+        if not task.beside_fleet:
+            return own
+        fleet = _one(task.model, task, *given, Keys.FLEET)
+        return beside_fleet(own, fleet, limit, lane, pending, mixes=task.start == "fleet")
+    found = [_one(() if of == (DEFAULT,) else of, task, *given, keys) for of in task.candidates]
     named = dict(zip(task.candidate_words, found, strict=True))
     learner = candidates.build(
-        {name: one.learner for name, one in named.items()}, k, limit, Keys.shared_by(lane.scope),
+        {name: one.learner for name, one in named.items()}, k, limit, keys,
         choose=task.choose, classes=classes.most if classes else 0, pending=pending,
         round_labels=task.halve_after, groups=groups,
     )  # fmt: skip
@@ -257,10 +262,9 @@ def _model(
 
 def _one(
     model: Steps, task: TaskSettings, k: int, lane: Lane, names: Sequence[str], limit: int,
-    groups: int, classes: Classes | None, pending: int,
+    groups: int, classes: Classes | None, pending: int, keys: Keys,
 ) -> Compiled:  # fmt: skip
-    """One model of lane k, or the default where it has no steps."""
-    keys = Keys.shared_by(lane.scope)
+    """One model of lane k for each of these keys, or the default where it has no steps."""
     if not model:
         from_fleet = task.start != "empty" and keys is not Keys.FLEET
         return unnamed(

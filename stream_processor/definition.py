@@ -47,7 +47,8 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
 
     A name stands beside what it means: `channels`, `cleaning`, `features` (an operator's names, in
     the order of the columns), `lanes`, `groups` (of devices that share models, where there are
-    any), each in the order of the state; `sources` with what they
+    any), each in the order of the state; `beside` (lanes that have a model of the fleet beside
+    those of each device), `sources` with what they
     read and their codecs; `words`, what each column of words of texts holds; `drift`, `scores`,
     `elsewhere` (lanes whose labels come from elsewhere) and `pending` for all lanes; `other` for
     the rest.
@@ -70,6 +71,7 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
         ],
         "lanes": [[name, _text(shown)] for name, shown in _lanes(settings, stages)],
         **({"groups": list(stages.groups.names)} if len(stages.groups) else {}),
+        **_beside(settings, stages),
         "drift": [[one.name, _text(one.made_for)] for one in stages.drift.watched],
         "scores": _text(asdict(settings.scores)),
         "elsewhere": [lane.name for lane in stages.lanes if lane.elsewhere is not None],
@@ -81,6 +83,12 @@ def definition(settings: Settings, stages: Stages) -> dict[str, Any]:
             ARRANGED: _text(_arranged(settings)),
         },
     }
+
+
+def _beside(settings: Settings, stages: Stages) -> dict[str, Any]:
+    """Lanes that have a model of all devices beside those of each, where there are any."""
+    own = [k.name for k in stages.lanes if settings.tasks[k.task].beside_fleet]
+    return {"beside": own} if own else {}
 
 
 def _made_for(operator: FeatureOperator) -> list[Any]:

@@ -36,8 +36,8 @@ def layout(blocks: Mapping[str, Block]) -> dict[str, list[Any]]:
 
 PENDING = ("labels.ring", "scores.pending", "scores.parts", "scores.halves")
 """Blocks whose layers are the places of predictions that wait for their label."""
-MODELS_PENDING, MODELS_SLOTTED = ".waiting", ".device"
-"""How a model calls its own such block, and the one whose `slots` say how many it uses."""
+MODELS_PENDING, MODELS_SLOTTED = ".waiting", (".device", ".start")
+"""How a model calls its own such block, and those whose `slots` say how many it uses."""
 SLOTTED = ("scores.device", "scores.answers", "scores.intervals")
 """Blocks whose `slots` say how many places are in use."""
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
+from models.cold_start import ColdStart
 from models.learner import Blobs, Learner
 from stream_processor.checkpoint import Part
 from stream_processor.moved import Moved
@@ -18,10 +19,12 @@ Models = Mapping[str, Learner]
 
 
 def models_of(learners: Sequence[Learner], lanes: Sequence[Lane], keys: Keys) -> Models:
-    """Learners of these keys whose models only their own library understands."""
+    """Learners of these keys whose models only their own library understands, and those that the
+    fleet has beside each device's."""
+    beside = [one.fleet for one in learners if isinstance(one, ColdStart)]
     return {
         lanes[one.lane].name: one
-        for one in learners
+        for one in [*learners, *beside]
         if one.blobs is not None and getattr(one, "keys", Keys.DEVICE) is keys
     }
 
@@ -64,7 +67,7 @@ def put(
             rows, saved = moved.groups_now, block.chosen(saved, moved.groups_then)
         block.put(rows, saved)
     for name, one in models.items():
-        if one.blobs is not None and (kept is None or name in kept):
+        if one.blobs is not None and name in part.blobs and (kept is None or name in kept):
             _load(one.blobs, one.keys, part.blobs[name], part.rows, moved)
 
 

@@ -64,6 +64,9 @@ class PredictionView:
     """Of an anomaly detector with a budget: the score beyond which the next one is an alarm."""
     distance: float | None = None
     """Of a clustering: how far the reading was from the centre of its cluster."""
+    own_share: float | None = None
+    """Where a model of all devices runs beside each one's: how much of the answers is now the
+    device's own model's, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,8 @@ class ScoreView:
     prediction (`scored` too late to teach), `duplicate`, `late` and `unmatched` did not; `coverage`
     is the share of settled predictions that got a label; `lag_p50` and `lag_p95` are seconds."""
     follows: Mapping[str, float] = field(default_factory=dict)
-    """Of a mixture: how much it follows each of its experts, together 1."""
+    """Of a mixture: how much it follows each of its experts, together 1; where a model of all
+    devices runs beside each one's, how much it follows the `fleet` and its `own`."""
     group: str | None = None
     """The value of a tag whose devices these are the scores of; "" are those without one."""
     of_devices: int = 0

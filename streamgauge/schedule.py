@@ -61,7 +61,7 @@ class Lane:
     ready_after: int
     """Labels that the model must have learned before its own answers are served."""
     before_ready: str
-    """What is served until then: "last" or "none"."""
+    """What is served until then: "last" value, the answer of the "fleet"'s model, or "none"."""
     scope: str = "device"
     """Who shares a model: each device has its own ("device"), all have one together ("fleet"), or
     those with the same value of a tag ("tag:NAME")."""

@@ -33,8 +33,9 @@ class LeftOut:
     last: Floats
 
 
-def left_out(task: Forecast, data: pd.DataFrame) -> Iterator[LeftOut]:
-    """Each device in turn, told of when all others have been learned.
+def left_out(task: Forecast, data: pd.DataFrame, model: str = "") -> Iterator[LeftOut]:
+    """Each device in turn, told of when all others have been learned; by `model`, as TOML writes
+    it, over the target's last values, or by the default.
 
     The others' readings come whole weeks before, so that the time of day and of the week stays.
     """
@@ -43,12 +44,15 @@ def left_out(task: Forecast, data: pd.DataFrame) -> Iterator[LeftOut]:
     data = data.assign(time=pd.to_datetime(data["time"], utc=True))
     span = pd.Timedelta(weeks=(data["time"].max() - data["time"].min()).days // 7 + 1)
     text = "[channels]\n" + "".join(f'"{c}" = {{}}\n' for c in columns)
+    named = f"model = {model}\n" if model else ""
+    if model:
+        text += f'[features]\nlags = {{ "{task.target}" = [1, 2, 3] }}\n'
     for device in data["device"].unique():
         own, others = data[data["device"] == device], data[data["device"] != device]
         others = others.assign(time=others["time"] - span)
         told = {}
         for begins, before in (("fleet", others), ("empty", others[:0])):
-            made = text + task.toml(f'start = "{begins}"\n')
+            made = text + task.toml(f'start = "{begins}"\n{named}')
             pipeline = Pipeline(load_text(made, Path("p.toml"), {}, for_replay=True))
             if len(before):
                 pipeline.replay(before)

@@ -264,15 +264,6 @@ def test_a_new_device_begins_with_what_the_fleet_learned() -> None:
     assert found["fleet"][1] < 1.05 * found["empty"][1]
 
 
-def test_only_a_mixture_begins_with_the_fleet() -> None:
-    """Of a model that is named, and of one that all share, it is refused with a remedy."""
-    text = "[channels]\na = {}\n" + task("a", "4m", "10s")
-    for more in ('model = "linear_model.LinearRegression"', 'scope = "fleet"'):
-        wrong = text.replace("[drift]", f'start = "fleet"\n{more}\n[drift]')
-        with pytest.raises(Problems, match=r"tasks\.t\.start.*remove it, or write"):
-            load_text(wrong, Path("p.toml"), {}, for_replay=True)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("known", LEFT_OUT, ids=lambda known: known.id)
 def test_a_device_left_out(known: Forecast) -> None:

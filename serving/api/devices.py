@@ -97,6 +97,11 @@ class PredictionModel(BaseModel):
     distance: Number = Field(
         None, description="Of a clustering: from the centre of the cluster that prediction is."
     )
+    own_share: Number = Field(
+        None,
+        description="Where a model of all devices runs beside each one's: how much of the answers "
+        "is now the device's own model's, 0 to 1.",
+    )
 
 
 class DevicePredictions(BaseModel):

@@ -73,7 +73,8 @@ class ScoreModel(BaseModel):
     )
     follows: dict[str, float] = Field(
         description="Of a task that names no model: how much its mixture follows each of its "
-        "experts, together 1; over all devices the mean of theirs. Else empty."
+        "experts, together 1; over all devices the mean of theirs. Where a model of all devices "
+        "runs beside each one's: fleet and own. Else empty."
     )
     labels: dict[str, Number] = Field(
         description="Over all devices, where labels come from elsewhere, else empty. taught and "

@@ -27,11 +27,31 @@ def check_scopes(settings: Settings, findings: Findings) -> None:
 
 
 def check_start(task: TaskSettings, path: KeyPath, findings: Findings) -> None:
-    """A start that means nothing for such a model; `path` is that of the task."""
-    if task.start == "fleet" and (not task.unnamed or task.scope == "fleet"):
-        why = (
-            "a model that is named begins empty, as River's do"
-            if not task.unnamed
-            else "all devices share one model already"
-        )
-        findings.add((*path, "start"), why, 'remove it, or write start = "empty"')
+    """A beginning that such models cannot have; `path` is that of the task."""
+    key = "start" if task.start == "fleet" else "before_ready"
+    if "fleet" not in (task.start, task.before_ready) or findings.within(*path, "kind"):
+        return
+    if task.scope == "fleet":
+        remedy = "remove it" if key == "start" else 'write "last" or "none"'
+        findings.add((*path, key), "all devices share one model already", remedy)
+    elif task.candidates and (key == "before_ready" or not task.unnamed):
+        why = "candidates have no model of the fleet beside them"
+        findings.add((*path, key), why, "remove it, or name one model")
+    elif task.series:
+        why = "such a model continues the series of one device"
+        findings.add((*path, key), why, "remove it, or name a model that learns from features")
+    elif task.kind == "clustering":
+        why = "clusters of two models have numbers of their own"
+        findings.add((*path, key), why, 'remove it, or write scope = "fleet"')
+    elif key == "start" and task.kind == "anomaly" and task.model:
+        why = "a detector has no errors by which the better one could be told"
+        findings.add((*path, key), why, 'write before_ready = "fleet" instead')
+    elif task.beside_fleet and task.tag:
+        why = "a named model that several devices share has none of the fleet beside it"
+        findings.add((*path, key), why, 'remove it, or write scope = "device"')
+    elif task.beside_fleet and task.select is not None:
+        why = "each device's model sees its own features, the fleet's would need them all"
+        findings.add((*path, "select"), why, f"remove it, or {key}")
+    elif not task.model and task.start == "empty":
+        why = "models that begin empty have none of the fleet beside them"
+        findings.add((*path, "before_ready"), why, 'remove start = "empty", or write "last"')

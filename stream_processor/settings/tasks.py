@@ -136,8 +136,9 @@ class TaskSettings:
     inputs: Names = ("*",)
     """Patterns of feature names, `*` and `?` as in file names; "!" in front excludes."""
     start: Literal["fleet", "empty"] | None = None
-    """How a new device's model begins: as one that learned from all devices, which is usual where
-    no model is named, or empty, as River's models do."""
+    """How a new device begins: with what all devices have taught, moving to its own model as that
+    becomes better, or empty. None: from the fleet where no model is named, else empty, as River's
+    models do."""
     interval: Coverage = 0.9
     """Share of labels that are to be within the interval around an answer; 0 = no interval. Of
     forecasts and regressions."""
@@ -153,7 +154,10 @@ class TaskSettings:
     scope: Scope = "device"
     """Who shares a model: "device", "fleet", or "tag:NAME", those with the same value of a tag."""
     label: LabelSettings | None = None
-    before_ready: Literal["last", "none"] = "last"
+    before_ready: Literal["last", "fleet", "none"] | None = None
+    """What is served until a model has learned `ready_after` labels: the last value, the answer of
+    a model that all devices teach (until that has learned as many: the last value), or nothing.
+    None: "fleet" where a named model starts from the fleet, else "last"."""
     ready_after: Annotated[int, Field(ge=0)] = 10
     """Labels that a model must have learned before its own answers are served."""
     pending: AtLeastOne = 1024
@@ -198,6 +202,20 @@ class TaskSettings:
     def series(self) -> bool:
         """True when a model of it continues the series of the target by itself."""
         return self.kind == "forecast" and any(map(continues, self.candidates or (self.model,)))
+
+    @property
+    def meanwhile(self) -> str:
+        """What is served until a model is ready."""
+        from_fleet = bool(self.model) and self.start == "fleet"
+        return self.before_ready or ("fleet" if from_fleet else "last")
+
+    @property
+    def beside_fleet(self) -> bool:
+        """True when a model of all devices runs beside those of each: the mixtures of a task that
+        names none know by themselves what all have taught."""
+        if self.model:
+            return self.start == "fleet" or self.before_ready == "fleet"
+        return self.kind == "anomaly" and self.before_ready == "fleet"
 
     @property
     def by_itself(self) -> bool:
