@@ -57,7 +57,7 @@ def build(
         raise ValueError(f"features.quantiles stats is {list(stats)!r}; name each once")
     rules = [span, most, *map(_statistic, stats)]
     fields = [Field("windows", (len(of), width_of(most) + (most if span else 0)))]
-    return OneRow(_rank, capacity, fields, column, names, columns, rules)
+    return OneRow(_rank, capacity, fields, column, names, columns, rules, len(of))
 
 
 def _statistic(stat: str) -> float:
@@ -98,15 +98,14 @@ def _rank(
     rules: Floats,
 ) -> None:
     span, window, stats = int(rules[0]), int(rules[1]), rules[2:]
-    width = state.shape[1] // len(of)
-    times = 2 + 2 * window
+    times = state.shape[1] - window
     for i in range(n):
+        if verdict[i] != 0:
+            x[i, column : column + len(of) * len(stats)] = np.nan
+            continue
+        at = column
         for c in range(len(of)):
-            own = x[i, column + c * len(stats) : column + (c + 1) * len(stats)]
-            if verdict[i] != 0:
-                own[:] = np.nan
-                continue
-            part = state[row[i], c * width : (c + 1) * width]
+            part = state[row[i] * len(of) + c]
             value = values[i, of[c]]
             while span and size(part, window) and part[times + int(part[HEAD])] <= time[i] - span:
                 drop_oldest(part, window)
@@ -116,4 +115,5 @@ def _rank(
                     part[times + place] = time[i]
             for k in range(len(stats)):
                 found = _value(part, window, stats[k])
-                own[k] = found if np.isfinite(found) else np.nan
+                x[i, at] = found if np.isfinite(found) else np.nan
+                at += 1
