@@ -36,8 +36,9 @@ class OneRow:
     """Runs `kernel(n, row, time, verdict, values, x, column, of, state, rules)` over each batch.
 
     It writes `names` from `column` on: NaN in readings not admitted. `of int64[k]` are the columns
-    of the channels, `rules float64` the numbers that the kernel takes. `state` has `parts` rows for
-    each device, one behind the other: to take a row costs less than to cut one into parts.
+    of the channels, `rules float64` the numbers that the kernel takes. `state` has
+    `parts` rows for each device, one behind the other: a kernel that cuts a row into parts takes
+    longer.
     """
 
     def __init__(
