@@ -58,8 +58,7 @@ def build(
         raise ValueError(f"features.shape lag is {lag}; give one from 1 to below the window")
     names = {f"{c}_{stat}_{ending}": frozenset({c}) for c in of for stat in stats}
     fields = [Field("windows", (len(of), _RING + 2 * most))]
-    timed = span > 0 or "slope" in stats
-    rules = [span, most, lag, timed, *chosen.tolist()]
+    rules = [span, most, lag, *chosen.tolist()]
     return OneRow(_look, capacity, fields, column, names, columns, rules, len(of))
 
 
@@ -222,8 +221,7 @@ def _look(
     state: Floats,
     rules: Floats,
 ) -> None:
-    span, window, lag = int(rules[0]), int(rules[1]), int(rules[2])
-    timed, stats = rules[3] != 0.0, rules[4:]
+    span, window, lag, stats = int(rules[0]), int(rules[1]), int(rules[2]), rules[3:]
     for i in range(n):
         if verdict[i] != 0:
             x[i, column : column + len(of) * len(stats)] = np.nan
@@ -231,7 +229,7 @@ def _look(
         at = column
         for c in range(len(of)):
             part = state[row[i] * len(of) + c]
-            _keep(part, window, span, timed, time[i], values[i, of[c]])
+            _keep(part, window, span, time[i], values[i, of[c]])
             for k in range(len(stats)):
                 found = _statistic(part, window, int(stats[k]), lag)
                 x[i, at] = found if np.isfinite(found) else np.nan
@@ -239,9 +237,8 @@ def _look(
 
 
 @inlined
-def _keep(part: Floats, window: int, span: int, timed: bool, time: int, value: float) -> None:
-    """Let what is too old leave, and the value enter where there is one; its time where a
-    statistic looks at it."""
+def _keep(part: Floats, window: int, span: int, time: int, value: float) -> None:
+    """Let what is too old leave, and the value enter where there is one."""
     while span > 0 and part[_SIZE] > 0.0 and part[_RING + window + int(part[_HEAD])] <= time - span:
         part[_HEAD] = part[_HEAD] + 1.0 if part[_HEAD] + 1.0 < window else 0.0
         part[_SIZE] -= 1.0
@@ -253,6 +250,4 @@ def _keep(part: Floats, window: int, span: int, timed: bool, time: int, value: f
     else:
         place = place + n if place + n < window else place + n - window
         part[_SIZE] = n + 1
-    part[_RING + place] = value
-    if timed:
-        part[_RING + place + window] = time
+    part[_RING + place], part[_RING + place + window] = value, time
