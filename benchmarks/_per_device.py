@@ -5,6 +5,7 @@ a dictionary for each, as River's models take them, finds the device's object in
 makes of the result what a model would be given.
 """
 
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,11 +98,7 @@ def chained(
     operators: Sequence[Operator], names: int, size: int = DEVICES
 ) -> Callable[[Batch], None]:
     """What the walk does: copy a batch into the worker's own, and run the bound calls over it."""
-    own = Batch(size, len(CHANNELS))
-    features = Features(["x"] * names, [frozenset()] * names, size)
-    now = np.zeros(len(Now), np.int64)
-    chain = Chain([operator.call(own, features) for operator in operators], now)
-    now[Now.N] = size
+    own, chain = _bound(operators, names, size)
 
     def run(batch: Batch) -> None:
         own.take(batch, 0, batch.n)
@@ -110,20 +107,27 @@ def chained(
     return run
 
 
+def _bound(operators: Sequence[Operator], names: int, size: int) -> tuple[Batch, Chain]:
+    """The worker's own batch, and the calls that are bound to it."""
+    own = Batch(size, len(CHANNELS))
+    features = Features(["x"] * names, [frozenset()] * names, size)
+    now = np.zeros(len(Now), np.int64)
+    now[Now.N] = size
+    return own, Chain([operator.call(own, features) for operator in operators], now)
+
+
 def compared(cases: Sequence[Case]) -> list[dict[str, Any]]:
     """The quickest of rounds in which both take turns, since what else runs on a machine only adds
-    to what a round takes; copying the batch is measured and taken off."""
+    to what a round takes."""
     data = batches(WARM + TIMED * ROUNDS)
     readings = [_events(batch) for batch in data]
-    copying = _quickest(chained([], 0), data, WARM, TIMED, 0)
     rows = []
     for case in cases:
         schema = Schema(map(Channel, CHANNELS))
         built = _built(case, schema)
         operator: Any = built[-1]
-        run = chained(built, sum(len(getattr(one, "names", ())) for one in built))
-        ours, its, pandas = _in_turn(run, case, data, readings)
-        ours -= copying
+        own = _bound(built, sum(len(getattr(one, "names", ())) for one in built), DEVICES)
+        ours, its, pandas = _in_turn(*own, case, data, readings)
         features = max(1, len(getattr(operator, "names", ())))
         rows.append(
             {
@@ -188,28 +192,37 @@ def _events(batch: Batch) -> list[dict[str, Any]]:
 
 
 def _in_turn(
-    run: Callable[[Batch], None], case: Case, data: Sequence[Batch], readings: Sequence[Events]
+    own: Batch, chain: Chain, case: Case, data: Sequence[Batch], readings: Sequence[Events]
 ) -> list[float]:
     """Microseconds per event of the operator, of what stands beside it, and of pandas."""
-    runs: list[tuple[Callable[[Any], None], Sequence[Any], int, int]] = [(run, data, WARM, TIMED)]
-    runs.append((case.beside(), readings, WARM, BESIDE))
+
+    def take(batch: Batch) -> Callable[[], None]:
+        own.take(batch, 0, batch.n)
+        return chain.run
+
+    runs: list[tuple[Callable[[Any], Callable[[], None]], Sequence[Any], int, int]]
+    runs = [(take, data, WARM, TIMED), (partial(partial, case.beside()), readings, WARM, BESIDE)]
     if case.pandas:
-        runs.append((case.pandas(), readings, PANDAS, BESIDE // 2))
-    took = [[_quickest(*one, turn) for one in runs] for turn in range(ROUNDS)]
+        runs.append((partial(partial, case.pandas()), readings, PANDAS, 1))
+    took = [[_round(*one, turn) for one in runs] for turn in range(ROUNDS)]
     return [min(of) for of in zip(*took, strict=True)] + [0.0] * (3 - len(runs))
 
 
-def _quickest(
-    run: Callable[[Any], None], data: Sequence[Any], warm: int, timed: int, turn: int
+def _round(
+    ready: Callable[[Any], Callable[[], None]],
+    data: Sequence[Any],
+    warm: int,
+    timed: int,
+    turn: int,
 ) -> float:
-    """Microseconds of processor time per event, of the quickest third of a round's batches."""
-    for part in data[WARM - warm : WARM] if turn == 0 else ():
-        run(part)
+    """Median of a round's batches, in microseconds of processor time per event."""
+    for one in data[WARM - warm : WARM] if turn == 0 else ():
+        ready(one)()
     begin = WARM + turn * TIMED
     took = []
-    for part in (data[begin + k : begin + k + timed // 3] for k in range(0, timed, timed // 3)):
+    for one in data[begin : begin + timed]:
+        run = ready(one)
         started = time.process_time()
-        for one in part:
-            run(one)
-        took.append((time.process_time() - started) / (len(part) * DEVICES) * 1e6)
-    return min(took)
+        run()
+        took.append(time.process_time() - started)
+    return statistics.median(took) / DEVICES * 1e6

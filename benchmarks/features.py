@@ -287,6 +287,21 @@ def _rank(stat: str, beside: Any, what: str) -> Case:
     return Case(FEATURES, "quantiles", options, WINDOW, beside, what, _series(stat))
 
 
+def _three() -> list[Any]:
+    return [stats.RollingQuantile(0.5, 50), stats.RollingQuantile(0.9, 50), stats.RollingIQR(50)]
+
+
+def _ranks(fleet: Fleet, events: Events) -> None:
+    for event in events:
+        value = event["temperature"]
+        if value == value:
+            middle, high, spread = fleet[event["device"]]
+            middle.update(value)
+            high.update(value)
+            spread.update(value)
+            _ = {"median": middle.get(), "q90": high.get(), "iqr": spread.get()}
+
+
 def _rms(recent: Any) -> Any:
     return math.sqrt(sum(value * value for value in recent) / len(recent))
 
@@ -329,6 +344,8 @@ CASES = (
     _rank("median", _river(lambda: stats.RollingQuantile(0.5, 50)), "River RollingQuantile"),
     _rank("q90", _river(lambda: stats.RollingQuantile(0.9, 50)), "River RollingQuantile"),
     _rank("iqr", _river(lambda: stats.RollingIQR(50)), "River RollingIQR"),
+    Case(FEATURES, "quantiles", {"of": OF, "window": LAST, "stats": ["median", "q90", "iqr"]},
+         WINDOW, loop(_three, _ranks), "River, one of each"),
     _rank("mad", _deque(50, lambda r: np.median(np.abs(np.array(r) - np.median(r)))), "numpy"),
     _scale("standard", CONSTANT, preprocessing.StandardScaler),
     _scale("minmax", CONSTANT, preprocessing.MinMaxScaler),

@@ -90,16 +90,18 @@ def drop_oldest(row: Floats, window: int) -> None:
 def push(row: Floats, window: int, value: float) -> int:
     """Let a finite value enter, and the oldest leave where the window is full; its place by
     arrival."""
-    n, head = int(row[SIZE]), int(row[HEAD])
-    if n >= window:
-        slot, old = head, row[_RING + head]
-        row[HEAD] = head + 1 if head + 1 < window else 0
+    head = row[HEAD]
+    slot, n, old = int(head), window, np.inf
+    if row[SIZE] >= window:
+        old = row[np.uintp(_RING + slot)]
+        row[HEAD] = head + 1.0 if head + 1.0 < window else 0.0
     else:
-        slot, old = (head + n if head + n < window else head + n - window), np.inf
+        n = int(row[SIZE])
+        slot = slot + n if slot + n < window else slot + n - window
         row[_RING + window + n] = old
         n += 1
         row[SIZE] = n
-    row[_RING + slot] = value
+    row[np.uintp(_RING + slot)] = value
     _exchange(row, _RING + window, n, old, value)
     return slot
 
@@ -122,9 +124,10 @@ def quantile(row: Floats, window: int, q: float) -> float:
     at = q * (row[SIZE] - 1.0)
     below = int(at)
     share, place = at - below, _RING + window + below
+    low = row[np.uintp(place)]
     if share == 0.0:
-        return float(row[place])
-    low, high = row[place], row[place + 1]
+        return float(low)
+    high = row[np.uintp(place + 1)]
     return float(low + (high - low) * share)
 
 

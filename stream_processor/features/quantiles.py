@@ -105,8 +105,8 @@ def _rank(
             continue
         at = column
         for c in range(len(of)):
-            part = state[row[i] * len(of) + c]
-            value = values[i, of[c]]
+            part = state[np.uintp(row[i] * len(of) + c)]
+            value = values[i, np.uintp(of[c])]
             if whole and span:
                 while size(part, window) and part[times + int(part[HEAD])] <= time[i] - span:
                     drop_oldest(part, window)
@@ -117,7 +117,7 @@ def _rank(
             known = size(part, window) > 0
             for k in range(len(stats)):
                 found = _value(part, window, stats[k], whole) if known else np.nan
-                x[i, at] = found if np.isfinite(found) else np.nan
+                x[i, np.uintp(at)] = found if np.isfinite(found) else np.nan
                 at += 1
 
 
