@@ -114,11 +114,18 @@ def _weigh(
             x[i, at : at + len(of) * lives * len(stats)] = np.nan
             continue
         for c in range(len(of)):
-            value = values[i, of[c]]
+            value = values[i, np.uintp(of[c])]
+            present = np.isfinite(value)
             for life in range(lives):
-                part = state[(row[i] * len(of) + c) * lives + life]
-                if np.isfinite(value):
-                    _enter(part, time[i], value, rules[1 + 2 * life], rules[2 + 2 * life])
+                part = state[np.uintp((row[i] * len(of) + c) * lives + life)]
+                if present:
+                    _enter(
+                        part,
+                        time[i],
+                        value,
+                        rules[np.uintp(1 + 2 * life)],
+                        rules[np.uintp(2 + 2 * life)],
+                    )
                 for k in range(len(stats)):
-                    x[i, at] = _statistic(part, stats[k])
+                    x[i, np.uintp(at)] = _statistic(part, stats[k])
                     at += 1
