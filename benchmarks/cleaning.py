@@ -8,7 +8,7 @@ from typing import Any
 
 from river import linear_model, preprocessing, stats, utils
 
-from benchmarks._per_device import Case, compared
+from benchmarks._per_device import Case, compared, each
 
 BAR = 0.1
 CLEAN = "stream_processor.clean"
@@ -163,21 +163,21 @@ def _log() -> Callable[[float, int], Any]:
 
 
 CASES = (
-    Case(CLEAN, "rate", {"per_second": 5.0}, BAR, _rate, "Python"),
-    Case(CLEAN, "spike", {}, BAR, _spike, "River EWMean"),
-    Case(CLEAN, "stuck", {"readings": 30}, BAR, _stuck, "Python"),
-    Case(CLEAN, "transform", {"kind": "log"}, BAR, _log, "Python"),
-    Case(f"{CLEAN}.outlier", "ewma", {}, BAR, _ewma, "River EWMean, EWVar"),
-    Case(f"{CLEAN}.outlier", "zscore", {}, BAR, _zscore, "River Rolling Mean, Var"),
-    Case(f"{CLEAN}.outlier", "iqr", {}, BAR, _iqr, "River RollingQuantile, 2"),
-    Case(f"{CLEAN}.outlier", "hampel", {}, BAR, _hampel, "River RollingQuantile, 2"),
-    Case(f"{CLEAN}.missing", "hold", {}, BAR, _hold, "River PreviousImputer"),
-    Case(f"{CLEAN}.missing", "mean", {}, BAR, _imputer(stats.Mean), "River StatImputer"),
+    Case(CLEAN, "rate", {"per_second": 5.0}, BAR, each(_rate), "Python"),
+    Case(CLEAN, "spike", {}, BAR, each(_spike), "River EWMean"),
+    Case(CLEAN, "stuck", {"readings": 30}, BAR, each(_stuck), "Python"),
+    Case(CLEAN, "transform", {"kind": "log"}, BAR, each(_log), "Python"),
+    Case(f"{CLEAN}.outlier", "ewma", {}, BAR, each(_ewma), "River EWMean, EWVar"),
+    Case(f"{CLEAN}.outlier", "zscore", {}, BAR, each(_zscore), "River Rolling Mean, Var"),
+    Case(f"{CLEAN}.outlier", "iqr", {}, BAR, each(_iqr), "River RollingQuantile, 2"),
+    Case(f"{CLEAN}.outlier", "hampel", {}, BAR, each(_hampel), "River RollingQuantile, 2"),
+    Case(f"{CLEAN}.missing", "hold", {}, BAR, each(_hold), "River PreviousImputer"),
+    Case(f"{CLEAN}.missing", "mean", {}, BAR, each(_imputer(stats.Mean)), "River StatImputer"),
     Case(
         f"{CLEAN}.missing", "median", {}, BAR,
-        _imputer(lambda: stats.RollingQuantile(0.5, 25)), "River StatImputer",
+        each(_imputer(lambda: stats.RollingQuantile(0.5, 25))), "River StatImputer",
     ),
-    Case(f"{CLEAN}.missing", "mode", {}, BAR, _mode, "Python deque"),
-    Case(f"{CLEAN}.missing", "seasonal", {}, BAR, _seasonal, "River EWMean by hour"),
-    Case(f"{CLEAN}.missing", "predict", {}, BAR, _predict, "River scaler, linear"),
+    Case(f"{CLEAN}.missing", "mode", {}, BAR, each(_mode), "Python deque"),
+    Case(f"{CLEAN}.missing", "seasonal", {}, BAR, each(_seasonal), "River EWMean by hour"),
+    Case(f"{CLEAN}.missing", "predict", {}, BAR, each(_predict), "River scaler, linear"),
 )  # fmt: skip

@@ -17,7 +17,19 @@ from river import preprocessing, stats, utils
 from river.feature_extraction import TFIDF
 
 from benchmarks._pandas import series
-from benchmarks._per_device import CHANNELS, DEVICES, Case, batches, chained, compared
+from benchmarks._per_device import (
+    CHANNELS,
+    DEVICES,
+    Beside,
+    Case,
+    Events,
+    Fleet,
+    batches,
+    chained,
+    compared,
+    each,
+    loop,
+)
 from ingest.codecs._tokens import tokens
 from stream_processor.admit import Admit
 from stream_processor.features import lags, raw, rolling, tfidf
@@ -129,20 +141,75 @@ def _line(k: int) -> str:
     return f"{level} pump {k % 89 + 10} pressure {k % 211 + 10} code e{k % 13 + 10} retry"
 
 
-def _scaler(made: Callable[[], Any]) -> Callable[[], Callable[[float, int], Any]]:
-    def one() -> Callable[[float, int], Any]:
-        scaler = made()
+def _river(made: Callable[[], Any]) -> Beside:
+    """A statistic of River's per device: updated, and asked, with each value."""
 
-        def look(value: float, at: int) -> Any:
-            scaler.learn_one({"x": value})
-            return scaler.transform_one({"x": value})
+    def run(fleet: Fleet, events: Events) -> None:
+        for event in events:
+            value = event["temperature"]
+            if value == value:
+                stat = fleet[event["device"]]
+                stat.update(value)
+                _ = {"feature": stat.get()}
 
-        return look
-
-    return one
+    return loop(made, run)
 
 
-def _deque(size: int, of: Callable[[Any], Any]) -> Callable[[], Callable[[float, int], Any]]:
+def _scaler(made: Callable[[], Any]) -> Beside:
+    def run(fleet: Fleet, events: Events) -> None:
+        for event in events:
+            value = event["temperature"]
+            if value == value:
+                scaler, x = fleet[event["device"]], {"temperature": value}
+                scaler.learn_one(x)
+                _ = scaler.transform_one(x)
+
+    return loop(made, run)
+
+
+def _raw(fleet: Fleet, events: Events) -> None:
+    for event in events:
+        value = event["temperature"]
+        if value == value:
+            _ = {"feature": value}
+
+
+def _difference(fleet: Fleet, events: Events) -> None:
+    for event in events:
+        value = event["temperature"]
+        if value == value:
+            stat = fleet[event["device"]]
+            stat.update(value)
+            before = stat.get()
+            if before is not None:
+                _ = {"feature": value - before}
+
+
+def _since(fleet: Fleet, events: Events) -> None:
+    for event in events:
+        device, time = event["device"], event["time"]
+        last = fleet[device]
+        _ = {"feature": (time - last) / 1e6 if last is not None else None}
+        fleet[device] = time
+
+
+def _count(fleet: Fleet, events: Events) -> None:
+    for event in events:
+        value = event["temperature"]
+        if value == value:
+            recent = fleet[event["device"]]
+            recent.append(value)
+            _ = {"feature": len(recent)}
+
+
+def _formula(fleet: Fleet, events: Events) -> None:
+    for event in events:
+        value, other = event["temperature"], event["humidity"]
+        if value == value and other == other and other:
+            _ = {"feature": value / other}
+
+
+def _deque(size: int, of: Callable[[Any], Any]) -> Beside:
     """The last values, and a function of all of them at each one."""
 
     def one() -> Callable[[float, int], Any]:
@@ -154,23 +221,10 @@ def _deque(size: int, of: Callable[[Any], Any]) -> Callable[[], Callable[[float,
 
         return look
 
-    return one
+    return each(one)
 
 
-def _river(made: Callable[[], Any]) -> Callable[[], Callable[[float, int], Any]]:
-    def one() -> Callable[[float, int], Any]:
-        stat = made()
-
-        def look(value: float, at: int) -> Any:
-            stat.update(value)
-            return stat.get()
-
-        return look
-
-    return one
-
-
-def _over(made: Callable[[], Any]) -> Callable[[], Callable[[float, int], Any]]:
+def _over(made: Callable[[], Any]) -> Beside:
     return _river(lambda: utils.Rolling(made(), 50))
 
 
@@ -180,10 +234,6 @@ def _hour() -> Callable[[float, int], Any]:
         return math.sin(angle), math.cos(angle)
 
     return look
-
-
-def _formula() -> Callable[[float, int], Any]:
-    return lambda value, at: value / 2.0
 
 
 def _slope(recent: Any) -> Any:
@@ -200,9 +250,14 @@ def _power(recent: Any) -> Any:
     return (np.abs(np.fft.rfft(np.array(recent)))[5:10] ** 2).sum()
 
 
+def _series(stat: str) -> Beside | None:
+    made = series(stat, 50)
+    return each(made) if made else None
+
+
 def _rolling(stat: str, beside: Any, what: str) -> Case:
     options = {"of": OF, "window": LAST, "stats": [stat]}
-    return Case(FEATURES, "rolling", options, CONSTANT, beside, what, series(stat, 50))
+    return Case(FEATURES, "rolling", options, CONSTANT, beside, what, _series(stat))
 
 
 def _robust() -> Callable[[float, int], Any]:
@@ -224,12 +279,27 @@ def _scale(method: str, bar: float, made: Callable[[], Any]) -> Case:
 
 def _shape(stat: str, bar: float, beside: Any, what: str) -> Case:
     options = {"of": OF, "window": LAST, "stats": [stat]}
-    return Case(FEATURES, "shape", options, bar, beside, what, series(stat, 50))
+    return Case(FEATURES, "shape", options, bar, beside, what, _series(stat))
 
 
 def _rank(stat: str, beside: Any, what: str) -> Case:
     options = {"of": OF, "window": LAST, "stats": [stat]}
-    return Case(FEATURES, "quantiles", options, WINDOW, beside, what, series(stat, 50))
+    return Case(FEATURES, "quantiles", options, WINDOW, beside, what, _series(stat))
+
+
+def _three() -> list[Any]:
+    return [stats.RollingQuantile(0.5, 50), stats.RollingQuantile(0.9, 50), stats.RollingIQR(50)]
+
+
+def _ranks(fleet: Fleet, events: Events) -> None:
+    for event in events:
+        value = event["temperature"]
+        if value == value:
+            middle, high, spread = fleet[event["device"]]
+            middle.update(value)
+            high.update(value)
+            spread.update(value)
+            _ = {"median": middle.get(), "q90": high.get(), "iqr": spread.get()}
 
 
 def _rms(recent: Any) -> Any:
@@ -241,25 +311,25 @@ def _crossings(recent: Any) -> Any:
 
 
 CASES = (
-    Case(FEATURES, "raw", {"of": OF}, CONSTANT, lambda: lambda v, at: {"a": v}, "Python"),
+    Case(FEATURES, "raw", {"of": OF}, CONSTANT, loop(lambda: None, _raw), "Python"),
     Case(FEATURES, "lags", {"lags": {OF[0]: [1]}}, CONSTANT, _river(lambda: stats.Shift(1)),
          "River Shift"),
-    Case(FEATURES, "differences", {"of": OF}, CONSTANT, _deque(2, lambda r: r[-1] - r[0]),
-         "Python deque"),
+    Case(FEATURES, "differences", {"of": OF}, CONSTANT, loop(lambda: stats.Shift(1), _difference),
+         "River Shift"),
     Case(FEATURES, "weighted", {"of": OF, "half_lives": [20]}, CONSTANT,
          _river(lambda: stats.EWMean(0.034)), "River EWMean"),
     Case(FEATURES, "weighted", {"of": OF, "half_lives": [20], "stats": ["var"]}, CONSTANT,
          _river(lambda: stats.EWVar(0.034)), "River EWVar"),
     Case(FEATURES, "since", {"value": OF, "reading": False}, CONSTANT,
-         _deque(2, lambda r: r[-1] - r[0]), "Python deque"),
-    Case(FEATURES, "formula", {"of": {"f": f"{OF[0]} / {CHANNELS[1]}"}}, CONSTANT, _formula,
-         "Python eval"),
-    Case(FEATURES, "calendar", {"of": ["hour"], "as_": "cyclic", "zone": "UTC"}, CONSTANT, _hour,
-         "Python datetime"),
+         loop(lambda: None, _since), "Python"),
+    Case(FEATURES, "formula", {"of": {"f": f"{OF[0]} / {CHANNELS[1]}"}}, CONSTANT,
+         loop(lambda: None, _formula), "Python"),
+    Case(FEATURES, "calendar", {"of": ["hour"], "as_": "cyclic", "zone": "UTC"}, CONSTANT,
+         each(_hour), "Python datetime"),
     _rolling("mean", _over(stats.Mean), "River Rolling Mean"),
     _rolling("var", _over(stats.Var), "River Rolling Var"),
     _rolling("max", _river(lambda: stats.RollingMax(50)), "River RollingMax"),
-    _shape("count", CONSTANT, _deque(50, len), "Python deque"),
+    _shape("count", CONSTANT, loop(lambda: deque(maxlen=50), _count), "Python deque"),
     _shape("sum", CONSTANT, _over(stats.Sum), "River Rolling Sum"),
     _shape("range", CONSTANT, _river(lambda: stats.RollingPeakToPeak(50)),
            "River RollingPeakToPeak"),
@@ -274,12 +344,14 @@ CASES = (
     _rank("median", _river(lambda: stats.RollingQuantile(0.5, 50)), "River RollingQuantile"),
     _rank("q90", _river(lambda: stats.RollingQuantile(0.9, 50)), "River RollingQuantile"),
     _rank("iqr", _river(lambda: stats.RollingIQR(50)), "River RollingIQR"),
+    Case(FEATURES, "quantiles", {"of": OF, "window": LAST, "stats": ["median", "q90", "iqr"]},
+         WINDOW, loop(_three, _ranks), "River, one of each"),
     _rank("mad", _deque(50, lambda r: np.median(np.abs(np.array(r) - np.median(r)))), "numpy"),
     _scale("standard", CONSTANT, preprocessing.StandardScaler),
     _scale("minmax", CONSTANT, preprocessing.MinMaxScaler),
     _scale("maxabs", CONSTANT, preprocessing.MaxAbsScaler),
-    Case(FEATURES, "scale", {"of": OF, "method": "robust", "window": 50}, WINDOW, _robust,
-         "River RollingQuantile, RollingIQR", series("robust", 50)),
+    Case(FEATURES, "scale", {"of": OF, "method": "robust", "window": 50}, WINDOW, each(_robust),
+         "River RollingQuantile, RollingIQR", _series("robust")),
     Case(FEATURES, "spectrum", {"of": OF, "bands": {"b": [5, 10]}, "rate": 64.0}, WINDOW,
          _deque(64, _power), "numpy rfft"),
 )  # fmt: skip

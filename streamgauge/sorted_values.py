@@ -3,6 +3,10 @@
 What lies between the two values moves by a place, towards the one that leaves. A search would have
 to guess its way, and a processor that guesses wrong waits longer than the pass takes for a hundred
 values.
+
+The pass looks at pairs of neighbours. Where the pair is between the two values, what comes of it is
+the middle one of its values and the new one; elsewhere it is the value that stays. Going up that
+takes the place of the left one of the pair, going down that of the right one.
 """
 
 from collections.abc import Sequence
@@ -19,8 +23,6 @@ from streamgauge.lanes import LANES, WIDTH, load_lanes, spread
 
 __all__ = ["replace"]
 
-_BEFORE = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), list(range(WIDTH - 1, 2 * WIDTH - 1)))
-
 
 @intrinsic  # type: ignore[untyped-decorator] # numba has no types
 def _pass(context: Any, x: Any, begin: Any, n: Any, old: Any, new: Any) -> Any:
@@ -34,48 +36,68 @@ def _pass(context: Any, x: Any, begin: Any, n: Any, old: Any, new: Any) -> Any:
 
 
 def _write(builder: ir.IRBuilder, data: Any, n: Any, old: Any, new: Any) -> None:
-    """The last value has none behind it, and is left to the end."""
+    """The value at the end towards which others move has no pair, and is told by itself."""
     lowest, highest = (ir.Constant(ir.DoubleType(), word) for word in ("-inf", "inf"))
     up = builder.fcmp_ordered(">", new, old)
-    rules = [
-        up,
-        builder.select(up, old, new),
-        builder.select(up, new, old),
-        builder.select(up, new, highest),
-        builder.select(up, lowest, new),
-    ]
-    one, last = n.type(1), builder.sub(n, n.type(1))
-    whole = builder.and_(last, n.type(-WIDTH))
-    before = cgutils.alloca_once_value(builder, spread(builder, lowest))
+    rules = (old, builder.select(up, new, highest), builder.select(up, lowest, new))
+    pairs = builder.sub(n, n.type(1))
+    to = builder.gep(data, [builder.zext(builder.not_(up), n.type)])
+    end = builder.gep(data, [builder.select(up, pairs, n.type(0))])
+    last = builder.load(end)
+    larger = builder.fcmp_ordered(">", last, new)
+    at_end = builder.select(builder.xor(larger, up), new, last)
+    with builder.if_else(builder.icmp_signed("<", pairs, n.type(WIDTH))) as (few, many):
+        with few:
+            _one_by_one(builder, data, to, pairs, rules)
+        with many:
+            _in_lanes(builder, data, to, pairs, rules)
+    builder.store(at_end, end)
+
+
+def _one_by_one(
+    builder: ir.IRBuilder, data: Any, to: Any, pairs: Any, rules: Sequence[Any]
+) -> None:
+    left = cgutils.alloca_once_value(builder, builder.load(data))
+    with cgutils.for_range(builder, pairs, intp=pairs.type) as loop:
+        right = builder.load(builder.gep(data, [builder.add(loop.index, pairs.type(1))]))
+        found = _between(builder, builder.load(left), right, rules)
+        builder.store(right, left)
+        builder.store(found, builder.gep(to, [loop.index]))
+
+
+def _in_lanes(builder: ir.IRBuilder, data: Any, to: Any, pairs: Any, rules: Sequence[Any]) -> None:
+    """A vector is written once the next has been read, which it overlaps; the last one, which may
+    overlap those before, is read first of all."""
+    one, step = pairs.type(1), pairs.type(WIDTH)
     everywhere = [spread(builder, rule) for rule in rules]
-    with cgutils.for_range_slice(builder, n.type(0), whole, n.type(WIDTH), n.type) as (k, _):
-        own, after = load_lanes(builder, data, k), load_lanes(builder, data, builder.add(k, one))
-        left = builder.shuffle_vector(builder.load(before), own, _BEFORE)
-        builder.store(own, before)
-        moved = _moved(builder, left, own, after, everywhere)
-        builder.store(moved, builder.bitcast(builder.gep(data, [k]), LANES.as_pointer()), align=8)
-    final = builder.extract_element(builder.load(before), ir.Constant(ir.IntType(32), WIDTH - 1))
-    left_of = cgutils.alloca_once_value(builder, final)
-    with cgutils.for_range_slice(builder, whole, last, one, n.type) as (k, _):
-        place = builder.gep(data, [k])
-        own, after = builder.load(place), builder.load(builder.gep(data, [builder.add(k, one)]))
-        builder.store(_moved(builder, builder.load(left_of), own, after, rules), place)
-        builder.store(own, left_of)
-    place = builder.gep(data, [last])
-    own = builder.load(place)
-    builder.store(_moved(builder, builder.load(left_of), own, highest, rules), place)
+
+    def found(k: Any) -> Any:
+        left, right = (load_lanes(builder, data, at) for at in (k, builder.add(k, one)))
+        return _between(builder, left, right, everywhere)
+
+    def put(lanes: Any, k: Any) -> None:
+        place = builder.bitcast(builder.gep(to, [k]), LANES.as_pointer())
+        builder.store(lanes, place, align=8)
+
+    final = builder.sub(pairs, step)
+    at_final = found(final)
+    waiting = cgutils.alloca_once_value(builder, found(pairs.type(0)))
+    at = cgutils.alloca_once_value(builder, pairs.type(0))
+    with cgutils.for_range_slice(builder, step, final, step, pairs.type) as (k, _):
+        following = found(k)
+        put(builder.load(waiting), builder.load(at))
+        builder.store(following, waiting)
+        builder.store(k, at)
+    put(builder.load(waiting), builder.load(at))
+    put(at_final, final)
 
 
-def _moved(builder: ir.IRBuilder, left: Any, own: Any, right: Any, rules: Sequence[Any]) -> Any:
-    """What takes the place of `own`, between `left` and `right`; numbers or vectors of them."""
-    up, low, high, most, least = rules
-    inside = builder.and_(
-        builder.fcmp_ordered(">=", own, low), builder.fcmp_ordered("<=", own, high)
-    )
-    other = builder.select(up, right, left)
-    other = builder.select(builder.fcmp_ordered("<", other, most), other, most)
-    other = builder.select(builder.fcmp_ordered(">", other, least), other, least)
-    return builder.select(inside, other, own)
+def _between(builder: ir.IRBuilder, left: Any, right: Any, rules: Sequence[Any]) -> Any:
+    """What comes of a pair of neighbours; numbers or vectors of them."""
+    old, above, below = rules
+    other = builder.select(builder.fcmp_ordered(">=", left, old), above, below)
+    other = builder.select(builder.fcmp_ordered("<", right, other), right, other)
+    return builder.select(builder.fcmp_ordered(">", left, other), left, other)
 
 
 @inlined

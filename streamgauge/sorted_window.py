@@ -1,11 +1,14 @@
 """The last values of a device, in order of arrival and in order of size.
 
 A row is `[head, size, ring[w], sorted[w]]`: place of the oldest value and how many there are, the
-values by arrival, and the same values from small to large. A value enters by binary search and one
-shift, O(w) moves of 8 bytes: under 100 ns up to some hundred values. Quantiles are a look-up.
+values by arrival, and the same values from small to large. A value takes the place of another in
+one pass over those: of the oldest, or of an infinite one where the window is not full. Quantiles
+are a look-up.
 """
 
 import math
+
+import numpy as np
 
 from streamgauge.arrays import Floats
 from streamgauge.kernels import inlined, kernel
@@ -64,46 +67,42 @@ def place(ordered: Floats, n: int, value: float) -> int:
 
 
 @inlined
-def drop_oldest(row: Floats, window: int) -> None:
-    """Let the oldest value of a window that is not empty leave."""
-    ordered, n = row[_RING + window :], int(row[SIZE]) - 1
-    head = int(row[HEAD])
-    for k in range(place(ordered, n + 1, row[_RING + head]), n):
-        ordered[k] = ordered[k + 1]
-    row[SIZE] = n
-    row[HEAD] = head + 1 if head + 1 < window else 0
+def _exchange(row: Floats, begin: int, n: int, old: float, value: float) -> None:
+    """Let a value enter n ascending ones, and `old` leave; of many, those between the two."""
+    if n > _ALL:
+        ordered = row[begin : begin + n]
+        low = place(ordered, n, min(old, value))
+        last = min(place(ordered, n, max(old, value)), n - 1)
+        begin, n = begin + low, last + 1 - low
+    replace(row, begin, n, old, value)
 
 
 @inlined
-def _replace(row: Floats, window: int, old: float, value: float) -> None:
-    """Put a value where another one leaves a full window: only those between the two move."""
-    begin, n = _RING + window, window
-    if n > _ALL:
-        ordered = row[begin:]
-        low = place(ordered, window, min(old, value))
-        begin, n = begin + low, place(ordered, window, max(old, value)) + 1 - low
-        n = min(n, window - low)
-    replace(row, begin, n, old, value)
+def drop_oldest(row: Floats, window: int) -> None:
+    """Let the oldest value of a window that is not empty leave."""
+    n, head = int(row[SIZE]), int(row[HEAD])
+    _exchange(row, _RING + window, n, row[_RING + head], np.inf)
+    row[SIZE] = n - 1
+    row[HEAD] = head + 1 if head + 1 < window else 0
 
 
 @inlined
 def push(row: Floats, window: int, value: float) -> int:
     """Let a finite value enter, and the oldest leave where the window is full; its place by
     arrival."""
-    n, head = int(row[SIZE]), int(row[HEAD])
-    if n >= window:
-        _replace(row, window, row[_RING + head], value)
-        row[_RING + head] = value
-        row[HEAD] = head + 1 if head + 1 < window else 0
-        return head
-    ordered = row[_RING + window :]
-    at = place(ordered, n, value)
-    for k in range(n, at, -1):
-        ordered[k] = ordered[k - 1]
-    ordered[at] = value
-    slot = head + n if head + n < window else head + n - window
-    row[_RING + slot] = value
-    row[SIZE] = n + 1
+    head = row[HEAD]
+    slot, n, old = int(head), window, np.inf
+    if row[SIZE] >= window:
+        old = row[np.uintp(_RING + slot)]
+        row[HEAD] = head + 1.0 if head + 1.0 < window else 0.0
+    else:
+        n = int(row[SIZE])
+        slot = slot + n if slot + n < window else slot + n - window
+        row[_RING + window + n] = old
+        n += 1
+        row[SIZE] = n
+    row[np.uintp(_RING + slot)] = value
+    _exchange(row, _RING + window, n, old, value)
     return slot
 
 
@@ -125,9 +124,10 @@ def quantile(row: Floats, window: int, q: float) -> float:
     at = q * (row[SIZE] - 1.0)
     below = int(at)
     share, place = at - below, _RING + window + below
+    low = row[np.uintp(place)]
     if share == 0.0:
-        return float(row[place])
-    low, high = row[place], row[place + 1]
+        return float(low)
+    high = row[np.uintp(place + 1)]
     return float(low + (high - low) * share)
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream_processor.features import formula
+from stream_processor.features._program import TOGETHER
 from streamgauge.batch import Batch, Features
 from streamgauge.schema import Channel, Schema
 
@@ -57,6 +58,16 @@ def test_as_python_computes(text: str, row: list[float]) -> None:
     wanted = wanted if math.isfinite(wanted) else math.nan
     found = computed([row], f=text)
     np.testing.assert_allclose(found, [[wanted]], rtol=1e-12, atol=0.0)
+
+
+def test_many_readings_as_each_alone() -> None:
+    """More readings than a step is done for at a time give what each gives by itself."""
+    rows = np.random.default_rng(1).normal(0.0, 2.0, (2 * TOGETHER + 3, 3))
+    rows[::7, 0], rows[::5, 1] = np.nan, 0.0
+    of = {"a": "load / flow - 2 * load", "b": 'max(-load, sqrt(channel("PM2.5"))) ** 2'}
+    together = computed(rows.tolist(), **of)
+    alone = [computed([row], **of)[0] for row in rows.tolist()]
+    np.testing.assert_array_equal(together, alone)
 
 
 def test_several_and_absent_channels() -> None:

@@ -36,7 +36,9 @@ class OneRow:
     """Runs `kernel(n, row, time, verdict, values, x, column, of, state, rules)` over each batch.
 
     It writes `names` from `column` on: NaN in readings not admitted. `of int64[k]` are the columns
-    of the channels, `rules float64` the numbers that the kernel takes.
+    of the channels, `rules float64` the numbers that the kernel takes. `state` has
+    `parts` rows for each device, one behind the other: a kernel that cuts a row into parts takes
+    longer.
     """
 
     def __init__(
@@ -48,13 +50,15 @@ class OneRow:
         names: Mapping[str, frozenset[str]],
         of: Ints,
         rules: Sequence[float],
+        parts: int = 1,
     ) -> None:
         self.names = tuple(names)
         self.channels = tuple(names.values())
         block = Block(fields, capacity)
         self.blocks: Mapping[str, Block] = {"state": block}
         self._kernel = kernel
-        self._bound = (column, of, block.array, np.array(rules, np.float64))
+        state = block.array.reshape(capacity * parts, -1)
+        self._bound = (column, of, state, np.array(rules, np.float64))
 
     def call(self, batch: Batch, features: Features) -> Call:
         """See `stream_processor.operator.Operator`."""

@@ -13,12 +13,14 @@ from typing import TypeGuard
 import numpy as np
 
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined, kernel
 
-__all__ = ["CONSTANT", "DEEPEST", "FUNCTIONS", "Program", "compiled", "result"]
+__all__ = ["CONSTANT", "DEEPEST", "FUNCTIONS", "TOGETHER", "Program", "compiled", "results"]
 
 DEEPEST = 32
 """Values that a formula may need at a time."""
+TOGETHER = 256
+"""Readings that a step is done for at a time: what it needs stays in the nearest cache."""
 _LONGEST = 1_000
 
 (
@@ -150,11 +152,21 @@ def _finite(value: float) -> float:
 
 
 @kernel
-def _one(operation: int, a: float) -> float:
+def _one(operation: int, a: Floats) -> None:
+    """Replace each value by what an operation makes of it."""
     if operation == _NEGATE:
-        return -a
-    if operation == _ABS:
-        return abs(a)
+        for j in range(len(a)):
+            a[j] = -a[j]
+    elif operation == _ABS:
+        for j in range(len(a)):
+            a[j] = abs(a[j])
+    else:
+        for j in range(len(a)):
+            a[j] = _of_one(operation, a[j])
+
+
+@kernel
+def _of_one(operation: int, a: float) -> float:
     if operation == _SQRT:
         return math.sqrt(a) if a >= 0.0 else np.nan
     if operation == _EXP:
@@ -165,15 +177,27 @@ def _one(operation: int, a: float) -> float:
 
 
 @kernel
-def _two(operation: int, a: float, b: float) -> float:
+def _two(operation: int, a: Floats, b: Floats) -> None:
+    """Replace each value of the first by what an operation makes of both."""
     if operation == _ADD:
-        return a + b
-    if operation == _SUBTRACT:
-        return a - b
-    if operation == _MULTIPLY:
-        return a * b
-    if operation == _DIVIDE:
-        return a / b if b != 0.0 else np.nan
+        for j in range(len(a)):
+            a[j] += b[j]
+    elif operation == _SUBTRACT:
+        for j in range(len(a)):
+            a[j] -= b[j]
+    elif operation == _MULTIPLY:
+        for j in range(len(a)):
+            a[j] *= b[j]
+    elif operation == _DIVIDE:
+        for j in range(len(a)):
+            a[j] = a[j] / b[j] if b[j] != 0.0 else np.nan
+    else:
+        for j in range(len(a)):
+            a[j] = _of_two(operation, a[j], b[j])
+
+
+@kernel
+def _of_two(operation: int, a: float, b: float) -> float:
     if operation == _POWER:
         return float(a**b)
     if a != a or b != b:
@@ -181,22 +205,28 @@ def _two(operation: int, a: float, b: float) -> float:
     return min(a, b) if operation == _MIN else max(a, b)
 
 
-@kernel
-def result(values: Floats, steps: Ints, constants: Floats, stack: Floats) -> float:
-    """What a program gives for the values of a reading; NaN where a channel is absent or the result
-    is not finite. `stack float64[DEEPEST]` is scratch."""
+@inlined
+def results(
+    values: Floats, begin: int, n: int, steps: Ints, constants: Floats, stack: Floats
+) -> None:
+    """What a program gives for the n values of readings from the `begin`-th on, into `stack[0]`;
+    NaN where a channel is absent.
+
+    `stack float64[DEEPEST, TOGETHER]` is scratch. A step is done for all of them before the next:
+    to look at what a step is takes longer than to do it.
+    """
     top = 0
     for k in range(len(steps)):
         operation, argument = steps[k, 0], steps[k, 1]
         if operation == _CHANNEL:
-            stack[top] = values[argument]
+            for j in range(n):
+                stack[top, j] = values[begin + j, argument]
             top += 1
         elif operation == CONSTANT:
-            stack[top] = constants[argument]
+            stack[top, :n] = constants[argument]
             top += 1
         elif operation in (_ADD, _SUBTRACT, _MULTIPLY, _DIVIDE, _POWER, _MIN, _MAX):
             top -= 1
-            stack[top - 1] = _two(operation, stack[top - 1], stack[top])
+            _two(operation, stack[top - 1, :n], stack[top, :n])
         else:
-            stack[top - 1] = _one(operation, stack[top - 1])
-    return float(stack[0]) if np.isfinite(stack[0]) else np.nan
+            _one(operation, stack[top - 1, :n])

@@ -8,7 +8,7 @@ import numpy as np
 from stream_processor.features._one_row import OneRow, columns_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 
@@ -47,24 +47,26 @@ def build(
     deepest = max(lags)
     ring = Field("rings", (len(of), 1 + 2 * deepest))
     rules = [deepest, per == "second", *lags]
-    return OneRow(_subtract, capacity, [ring], column, names, columns, rules)
+    return OneRow(_subtract, capacity, [ring], column, names, columns, rules, len(of))
 
 
-@kernel
-def _difference(ring: Floats, time: int, value: float, lag: int, deepest: int, rate: bool) -> float:
-    """From the value `lag` values back; `ring` is [count, values[deepest], times[deepest]]."""
-    count = int(ring[_COUNT])
-    if lag > count:
+@inlined
+def _difference(
+    ring: Floats, place: int, time: int, value: float, lag: int, deepest: int, rate: bool
+) -> float:
+    """From the value `lag` values back; `ring` is [count, values[deepest], times[deepest]], and
+    `place` where the value goes."""
+    if lag > ring[_COUNT]:
         return np.nan
-    place = _RINGS + (count - lag) % deepest
-    step = value - ring[place]
+    earlier = place - lag if place - lag >= _RINGS else place - lag + deepest
+    step = value - ring[earlier]
     if rate:
-        passed = (time - ring[place + deepest]) * 1e-6
+        passed = (time - ring[earlier + deepest]) * 1e-6
         step = step / passed if passed > 0.0 else np.nan
     return float(step) if np.isfinite(step) else np.nan
 
 
-@kernel
+@inlined
 def _subtract(
     n: int,
     row: Rows,
@@ -77,19 +79,19 @@ def _subtract(
     state: Floats,
     rules: Floats,
 ) -> None:
-    deepest, lags = int(rules[0]), rules[2:]
-    width = _RINGS + 2 * deepest
+    deepest, rate, lags = int(rules[0]), rules[1] != 0.0, rules[2:]
     for i in range(n):
+        at = column
         for c in range(len(of)):
             value = values[i, of[c]] if verdict[i] == 0 else np.nan
-            own = x[i, column + c * len(lags) : column + (c + 1) * len(lags)]
             if not np.isfinite(value):
-                own[:] = np.nan
+                x[i, at : at + len(lags)] = np.nan
+                at += len(lags)
                 continue
-            ring = state[row[i], c * width : (c + 1) * width]
+            ring = state[row[i] * len(of) + c]
+            place = _RINGS + (int(ring[_COUNT]) % deepest if deepest > 1 else 0)
             for k in range(len(lags)):
-                own[k] = _difference(ring, time[i], value, int(lags[k]), deepest, rules[1] != 0.0)
-            count = int(ring[_COUNT])
-            ring[_RINGS + count % deepest] = value
-            ring[_RINGS + count % deepest + deepest] = time[i]
-            ring[_COUNT] = count + 1
+                x[i, at] = _difference(ring, place, time[i], value, int(lags[k]), deepest, rate)
+                at += 1
+            ring[place], ring[place + deepest] = value, time[i]
+            ring[_COUNT] += 1.0

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from stream_processor.features._program import CONSTANT, DEEPEST, compiled, result
+from stream_processor.features._program import CONSTANT, DEEPEST, TOGETHER, compiled, results
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Block
 
@@ -30,7 +30,7 @@ def build(schema: Schema, capacity: int, column: int, *, of: Mapping[str, str]) 
     return _Formulas(schema, column, of)
 
 
-@kernel
+@inlined
 def _compute(
     n: int,
     verdict: Bytes,
@@ -42,14 +42,14 @@ def _compute(
     constants: Floats,
     stack: Floats,
 ) -> None:
-    for i in range(n):
-        begin = 0
+    for first in range(0, n, TOGETHER):
+        begin, count = 0, min(n - first, TOGETHER)
         for k in range(len(ends)):
-            end = ends[k]
-            x[i, column + k] = (
-                result(values[i], steps[begin:end], constants, stack) if verdict[i] == 0 else np.nan
-            )
-            begin = end
+            results(values, first, count, steps[begin : ends[k]], constants, stack)
+            for j in range(count):
+                usable = verdict[first + j] == 0 and np.isfinite(stack[0, j])
+                x[first + j, column + k] = stack[0, j] if usable else np.nan
+            begin = ends[k]
 
 
 class _Formulas:
@@ -70,7 +70,7 @@ class _Formulas:
             np.array(ends, np.int64),
             np.array(steps, np.int64).reshape(-1, 2),
             np.array(constants or [0.0], np.float64),
-            np.zeros(DEEPEST),
+            np.zeros((DEEPEST, TOGETHER)),
         )
 
     def call(self, batch: Batch, features: Features) -> Call:

@@ -9,7 +9,7 @@ from stream_processor.features._columns import column_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Block, Field
 
@@ -37,28 +37,34 @@ def build(
     return _Lags(schema, capacity, column, lags)
 
 
-@kernel
+@inlined
 def _reading(
+    i: int,
     values: NDArray[np.float64],
     device: NDArray[np.float64],
     x: NDArray[np.float64],
+    column: int,
     plan: NDArray[np.int64],
 ) -> None:
-    """Write one reading's lags and store its values; `device` is [count, rings...]."""
+    """Write the i-th reading's lags and store its values; `device` is [count, rings...]."""
     count = int(device[0])
-    k = 0
+    begin = place = 0
     for p in range(len(plan)):
-        begin, length, lag = plan[p, _OFFSET], plan[p, _LENGTH], plan[p, _LAG]
+        length, lag = plan[p, _LENGTH], plan[p, _LAG]
+        if plan[p, _OFFSET] != begin:
+            begin = plan[p, _OFFSET]
+            place = begin + (count % length if length > 1 else 0)
         if lag == 0:
-            value = values[plan[p, _CHANNEL]]
-            device[begin + count % length] = value if np.isfinite(value) else np.nan
+            value = values[i, plan[p, _CHANNEL]]
+            device[place] = value if np.isfinite(value) else np.nan
         else:
-            x[k] = device[begin + (count - lag) % length] if lag <= count else np.nan
-            k += 1
+            earlier = place - lag if place - lag >= begin else place - lag + length
+            x[i, column] = device[earlier] if lag <= count else np.nan
+            column += 1
     device[0] = count + 1
 
 
-@kernel
+@inlined
 def _lag(
     n: int,
     row: NDArray[np.int32],
@@ -71,11 +77,10 @@ def _lag(
     plan: NDArray[np.int64],
 ) -> None:
     for i in range(n):
-        own = x[i, start:stop]
         if verdict[i] == 0:
-            _reading(values[i], state[row[i]], own, plan)
+            _reading(i, values, state[row[i]], x, start, plan)
         else:
-            own[:] = np.nan
+            x[i, start:stop] = np.nan
 
 
 class _Lags:

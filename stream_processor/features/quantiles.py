@@ -55,9 +55,10 @@ def build(
     names = {f"{c}_{stat}_{ending}": frozenset({c}) for c in of for stat in stats}
     if len(names) < len(of) * len(stats) or not stats:
         raise ValueError(f"features.quantiles stats is {list(stats)!r}; name each once")
-    rules = [span, most, *map(_statistic, stats)]
+    chosen = [_statistic(stat) for stat in stats]
     fields = [Field("windows", (len(of), width_of(most) + (most if span else 0)))]
-    return OneRow(_rank, capacity, fields, column, names, columns, rules)
+    kernel = _rank_any if span or _MAD in chosen else _rank_last
+    return OneRow(kernel, capacity, fields, column, names, columns, [span, most, *chosen], len(of))
 
 
 def _statistic(stat: str) -> float:
@@ -74,12 +75,10 @@ def _statistic(stat: str) -> float:
 
 
 @inlined
-def _value(row: Floats, window: int, stat: float) -> float:
-    if size(row, window) == 0:
-        return np.nan
+def _value(row: Floats, window: int, stat: float, deviations: bool) -> float:
     if stat == _IQR:
         return quantile(row, window, 0.75) - quantile(row, window, 0.25)
-    if stat == _MAD:
+    if deviations and stat == _MAD:
         return median_deviation(row, window, quantile(row, window, 0.5))
     return quantile(row, window, stat)
 
@@ -96,24 +95,61 @@ def _rank(
     of: Ints,
     state: Floats,
     rules: Floats,
+    whole: bool,
 ) -> None:
     span, window, stats = int(rules[0]), int(rules[1]), rules[2:]
-    width = state.shape[1] // len(of)
-    times = 2 + 2 * window
+    times = state.shape[1] - window
     for i in range(n):
+        if verdict[i] != 0:
+            x[i, column : column + len(of) * len(stats)] = np.nan
+            continue
+        at = column
         for c in range(len(of)):
-            own = x[i, column + c * len(stats) : column + (c + 1) * len(stats)]
-            if verdict[i] != 0:
-                own[:] = np.nan
-                continue
-            part = state[row[i], c * width : (c + 1) * width]
-            value = values[i, of[c]]
-            while span and size(part, window) and part[times + int(part[HEAD])] <= time[i] - span:
-                drop_oldest(part, window)
+            part = state[np.uintp(row[i] * len(of) + c)]
+            value = values[i, np.uintp(of[c])]
+            if whole and span:
+                while size(part, window) and part[times + int(part[HEAD])] <= time[i] - span:
+                    drop_oldest(part, window)
             if np.isfinite(value):
                 place = push(part, window, value)
-                if span:
+                if whole and span:
                     part[times + place] = time[i]
+            known = size(part, window) > 0
             for k in range(len(stats)):
-                found = _value(part, window, stats[k])
-                own[k] = found if np.isfinite(found) else np.nan
+                found = _value(part, window, stats[k], whole) if known else np.nan
+                x[i, np.uintp(at)] = found if np.isfinite(found) else np.nan
+                at += 1
+
+
+@inlined
+def _rank_last(
+    n: int,
+    row: Rows,
+    time: Ints,
+    verdict: Bytes,
+    values: Floats,
+    x: Floats,
+    column: int,
+    of: Ints,
+    state: Floats,
+    rules: Floats,
+) -> None:
+    """Quantiles of the last values: without what others need, the code is short enough that a
+    processor works on several readings at a time."""
+    _rank(n, row, time, verdict, values, x, column, of, state, rules, False)
+
+
+@inlined
+def _rank_any(
+    n: int,
+    row: Rows,
+    time: Ints,
+    verdict: Bytes,
+    values: Floats,
+    x: Floats,
+    column: int,
+    of: Ints,
+    state: Floats,
+    rules: Floats,
+) -> None:
+    _rank(n, row, time, verdict, values, x, column, of, state, rules, True)

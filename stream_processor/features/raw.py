@@ -9,7 +9,7 @@ from stream_processor.features._columns import column_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call, Now
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Block
 
@@ -23,7 +23,7 @@ def build(schema: Schema, capacity: int, column: int, *, of: Sequence[str]) -> F
     return _Raw(schema, column, tuple(of))
 
 
-@kernel
+@inlined
 def _copy(
     n: int,
     verdict: NDArray[np.uint8],

@@ -59,7 +59,7 @@ def build(
     names = {f"{c}_{stat}_{ending}": frozenset({c}) for c in of for stat in stats}
     fields = [Field("windows", (len(of), _RING + 2 * most))]
     rules = [span, most, lag, *chosen.tolist()]
-    return OneRow(_look, capacity, fields, column, names, columns, rules)
+    return OneRow(_look, capacity, fields, column, names, columns, rules, len(of))
 
 
 @inlined
@@ -222,19 +222,18 @@ def _look(
     rules: Floats,
 ) -> None:
     span, window, lag, stats = int(rules[0]), int(rules[1]), int(rules[2]), rules[3:]
-    width = _RING + 2 * window
     for i in range(n):
+        if verdict[i] != 0:
+            x[i, column : column + len(of) * len(stats)] = np.nan
+            continue
+        at = column
         for c in range(len(of)):
-            own = x[i, column + c * len(stats) : column + (c + 1) * len(stats)]
-            if verdict[i] != 0:
-                own[:] = np.nan
-                continue
-            part = state[row[i], c * width : (c + 1) * width]
-            value = values[i, of[c]]
-            _keep(part, window, span, time[i], value)
+            part = state[row[i] * len(of) + c]
+            _keep(part, window, span, time[i], values[i, of[c]])
             for k in range(len(stats)):
                 found = _statistic(part, window, int(stats[k]), lag)
-                own[k] = found if np.isfinite(found) else np.nan
+                x[i, at] = found if np.isfinite(found) else np.nan
+                at += 1
 
 
 @inlined
@@ -245,10 +244,10 @@ def _keep(part: Floats, window: int, span: int, time: int, value: float) -> None
         part[_SIZE] -= 1.0
     if not np.isfinite(value):
         return
-    if part[_SIZE] >= window:
-        part[_HEAD] = part[_HEAD] + 1.0 if part[_HEAD] + 1.0 < window else 0.0
-        part[_SIZE] -= 1.0
-    place = int(part[_HEAD]) + int(part[_SIZE])
-    place = _RING + (place if place < window else place - window)
-    part[place], part[place + window] = value, time
-    part[_SIZE] += 1.0
+    place, n = int(part[_HEAD]), int(part[_SIZE])
+    if n >= window:
+        part[_HEAD] = place + 1 if place + 1 < window else 0
+    else:
+        place = place + n if place + n < window else place + n - window
+        part[_SIZE] = n + 1
+    part[_RING + place], part[_RING + place + window] = value, time

@@ -8,7 +8,7 @@ from stream_processor.features._columns import column_of
 from stream_processor.features._one_row import OneRow
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 
@@ -58,7 +58,7 @@ def build(
     return OneRow(_wait, capacity, fields, column, names, np.array(columns, np.int64), rules)
 
 
-@kernel
+@inlined
 def _happens(part: Floats, kind: int, value: float, limit: float) -> bool:
     """Whether this reading is such an event; remembers the value where that matters."""
     if kind == _READING:
@@ -74,7 +74,7 @@ def _happens(part: Floats, kind: int, value: float, limit: float) -> bool:
     return bool(value > limit) if kind == _ABOVE else bool(value < limit)
 
 
-@kernel
+@inlined
 def _wait(
     n: int,
     row: Rows,

@@ -8,7 +8,7 @@ import numpy as np
 from stream_processor.features._one_row import OneRow, columns_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined, kernel
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 
@@ -122,7 +122,7 @@ def _energy(part: Floats, window: int, lowest: int, first: int, last: int) -> fl
     return total / (window * window)
 
 
-@kernel
+@inlined
 def _transform(
     n: int,
     row: Rows,

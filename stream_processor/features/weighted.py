@@ -9,7 +9,7 @@ from stream_processor.features._one_row import OneRow, checked, columns_of
 from stream_processor.operator import FeatureOperator
 from streamgauge.arrays import Bytes, Floats, Ints, Rows
 from streamgauge.durations import microseconds
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined
 from streamgauge.schema import Schema
 from streamgauge.state import Field
 
@@ -52,11 +52,13 @@ def build(
     lives = [_life(life) for life in half_lives]
     fields = [Field("weighted", (len(of), len(lives), _WIDTH))]
     rules = [len(lives), *(number for life in lives for number in life), *chosen.tolist()]
-    return OneRow(_weigh, capacity, fields, column, names, columns, rules)
+    parts = len(of) * len(lives)
+    return OneRow(_weigh, capacity, fields, column, names, columns, rules, parts)
 
 
 def _life(life: str | int) -> tuple[float, float]:
-    """A half-life in values and in microseconds; one of them is 0."""
+    """What a value keeps of those before, where it counts them, and the half-life in microseconds;
+    one of them is 0."""
     span = microseconds(life) if isinstance(life, str) else 0
     values = 0 if isinstance(life, str) else life
     if span <= 0 and values <= 0:
@@ -64,24 +66,34 @@ def _life(life: str | int) -> tuple[float, float]:
             f"features.weighted half_lives holds {life!r}; give numbers of values above 0, or "
             'durations such as "10m"'
         )
-    return float(values), float(span)
+    return math.pow(0.5, 1.0 / values) if values else 0.0, float(span)
 
 
-@kernel
-def _enter(part: Floats, time: int, value: float, values: float, span: float) -> None:
+@inlined
+def _enter(part: Floats, time: int, value: float, keep: float, span: float) -> None:
     """Let a value enter the moments of one half-life."""
     if part[_KNOWN] == 0.0:
         part[_KNOWN], part[_AVERAGE], part[_VARIANCE] = 1.0, value, 0.0
     else:
-        passed = 1.0 / values if values > 0.0 else (time - part[_TIME]) / span
-        keep = math.pow(0.5, passed)
+        if span > 0.0:
+            keep = math.pow(0.5, (time - part[_TIME]) / span)
         step = value - part[_AVERAGE]
         part[_AVERAGE] += (1.0 - keep) * step
         part[_VARIANCE] = keep * (part[_VARIANCE] + (1.0 - keep) * step * step)
     part[_TIME] = time
 
 
-@kernel
+@inlined
+def _statistic(part: Floats, stat: float) -> float:
+    if part[_KNOWN] == 0.0:
+        return np.nan
+    found = part[_AVERAGE] if stat == _MEAN else part[_VARIANCE]
+    if stat == _STD:
+        found = math.sqrt(found)
+    return found if np.isfinite(found) else np.nan
+
+
+@inlined
 def _weigh(
     n: int,
     row: Rows,
@@ -98,20 +110,22 @@ def _weigh(
     stats = rules[1 + 2 * lives :]
     for i in range(n):
         at = column
-        for k in range(len(of) * lives):
-            part = state[row[i], k * _WIDTH : (k + 1) * _WIDTH]
-            life = k % lives
-            if verdict[i] == 0:
-                value = values[i, of[k // lives]]
-                if np.isfinite(value):
-                    _enter(part, time[i], value, rules[1 + 2 * life], rules[2 + 2 * life])
-            for stat in stats:
-                if verdict[i] != 0 or part[_KNOWN] == 0.0:
-                    x[i, at] = np.nan
-                elif stat == _MEAN:
-                    x[i, at] = part[_AVERAGE]
-                else:
-                    x[i, at] = part[_VARIANCE] if stat == _VAR else math.sqrt(part[_VARIANCE])
-                if not np.isfinite(x[i, at]):
-                    x[i, at] = np.nan
-                at += 1
+        if verdict[i] != 0:
+            x[i, at : at + len(of) * lives * len(stats)] = np.nan
+            continue
+        for c in range(len(of)):
+            value = values[i, np.uintp(of[c])]
+            present = np.isfinite(value)
+            for life in range(lives):
+                part = state[np.uintp((row[i] * len(of) + c) * lives + life)]
+                if present:
+                    _enter(
+                        part,
+                        time[i],
+                        value,
+                        rules[np.uintp(1 + 2 * life)],
+                        rules[np.uintp(2 + 2 * life)],
+                    )
+                for k in range(len(stats)):
+                    x[i, np.uintp(at)] = _statistic(part, stats[k])
+                    at += 1

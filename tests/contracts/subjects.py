@@ -225,6 +225,7 @@ _OTHER_FEATURES: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("differences", {"of": _BOTH, "lags": [1, 4]}),
     ("differences", {"of": ["free"], "lags": [2], "per": "second"}),
     ("quantiles", {"of": _BOTH, "window": {"readings": 6}, "stats": ["median", "q90", "mad"]}),
+    ("quantiles", {"of": _BOTH, "window": {"readings": 5}, "stats": ["median", "q90", "iqr"]}),
     ("quantiles", {"of": ["free"], "window": "40s", "stats": ["iqr"], "readings_max": 5}),
     ("shape", {"of": _BOTH, "window": {"readings": 6}, "stats": shape.STATS}),
     ("shape", {"of": ["free"], "window": "40s", "stats": shape.STATS, "readings_max": 5}),
