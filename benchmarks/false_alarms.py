@@ -3,10 +3,10 @@
 The stretches are those of `benchmarks/stationary.csv`. False alarms are per 100,000 values that a
 detector could judge: after calibration, and after what it needs of its own. A change begins in the
 middle of each stretch, at the same thresholds: what is left of a value once its hour of the day is
-taken out is an AR(1); its level moves by one standard deviation or by half, what drives it becomes
-half as large again, or exponentially distributed with the same mean and variance. Recall is the
-share of stretches that a detector could judge in which it alarms before the end, false alarms
-before the change set aside; the delay is the median, in values.
+taken out is an AR(1); its level moves by one standard deviation, two or four, what drives it
+becomes half as large again or three times as large, or exponentially distributed with the same mean
+and variance. Recall is the share of stretches that a detector could judge in which it alarms before
+the end, false alarms before the change set aside; the delay is the median, in values.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +26,7 @@ from tests.drifting import Watched, watch
 __all__ = ["CHANGES", "DETECTORS", "Judged", "Recorded", "changed", "measured", "recorded"]
 
 DETECTORS: Mapping[str, tuple[str, Mapping[str, Any], int]] = {
-    "level by cusum": ("cusum", {}, 0),
+    "level by cusum": ("cusum", {}, 500),
     "noise by cusum": ("cusum", {}, 500),
     "noise by adwin": ("adwin", {}, 0),
     "level by adwin": ("adwin", {}, 0),
@@ -44,9 +44,11 @@ DETECTORS: Mapping[str, tuple[str, Mapping[str, Any], int]] = {
 }
 """Signal, detector, options, and values that it needs before it can alarm."""
 CHANGES: Mapping[str, tuple[str, ...]] = {
-    "level 0.5 s": ("level", "shape"),
     "level 1 s": ("level", "shape"),
+    "level 2 s": ("level", "shape"),
+    "level 4 s": ("level", "shape"),
     "noise x1.5": ("noise", "shape"),
+    "noise x3": ("noise", "shape"),
     "skewed": ("shape",),
 }
 """Of each change the signals that should tell of it."""
@@ -165,9 +167,8 @@ def run() -> list[dict[str, Any]]:
 
 
 def _row(title: str, given: list[Recorded]) -> dict[str, Any]:
-    of = tuple(
-        change for change, signals in CHANGES.items() if title.split(maxsplit=1)[0] in signals
-    )
+    signal = title.split(maxsplit=1)[0]
+    of = tuple(change for change, signals in CHANGES.items() if signal in signals)
     found = measured(title, given, of)
     calm = found[""]
     row = {
