@@ -274,7 +274,7 @@ def test_the_time_of_day_does_not_alarm_where_seasons_are_told_apart(name: str) 
     values = rng.normal(size=len(time)) * by_day
     signal = signal_of(values, Kind.SHAPE)
     assert told(name, signal) == told(name, signal, seasons=2, p_value=1e-5) == []
-    values[15 * 1_440 :] *= 1.5
+    values[15 * 1_440 :] *= 3.0
     [first, *_] = told(name, signal_of(values, Kind.SHAPE), seasons=2, p_value=1e-5)
     assert 15 * 1_440 <= first.source < 15 * 1_440 + 1_440
 
