@@ -10,7 +10,7 @@ import math
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["beyond", "by_chance", "distance", "probability"]
+__all__ = ["beyond", "by_chance", "deviations_at", "distance", "probability"]
 
 # Mean and standard deviation of Kolmogorov's distribution.
 _MEAN, _SPREAD = 0.868731, 0.260333
@@ -44,6 +44,12 @@ def probability(apart: float, n: float, m: float) -> float:
             return min(total, 1.0)
         sign = -sign
     return 1.0
+
+
+@kernel
+def deviations_at(p: float) -> float:
+    """Beyond how many standard deviations a distance is so improbable, of large samples."""
+    return (math.sqrt(0.5 * math.log(2.0 / p)) - _MEAN) / _SPREAD
 
 
 @kernel

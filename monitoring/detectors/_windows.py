@@ -11,6 +11,7 @@ the sums of pairs that are above 0 (Geyer 1992, "Practical Markov chain Monte Ca
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -191,4 +192,11 @@ def windowed(
     shaped = float(signal.kind is Kind.SHAPE)
     limits = np.concatenate([np.array([p_value, alarms, *sizes, shaped]), own])
     season = BEGINS + window // every + reference + window
-    return PerPart(detector, watch, signal, capacity, RHYTHM + seasons * season, limits)
+
+    def ready(state: Floats) -> Any:
+        # Of one time of day at least.
+        own = state[..., RHYTHM:].reshape(*state.shape[:-1], seasons, season)
+        return ((own[..., KNOWN] >= reference) & (own[..., SEEN] >= window - 1)).any(axis=-1)
+
+    fields = RHYTHM + seasons * season
+    return PerPart(detector, watch, signal, capacity, fields, limits, ready)

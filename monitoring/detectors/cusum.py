@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from monitoring.detectors._per_part import PerPart, tell
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Bools, Floats, Ints
 from streamgauge.durations import DAY
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
@@ -186,4 +186,8 @@ def build(
     if not 0.0 <= alarms_per_day <= 1e6:
         raise ValueError(f"alarms_per_day is {alarms_per_day}; write how many, such as 0.01")
     limits = np.array([k, h, alarms_per_day, *STANDARD[signal.kind], hold], np.float64)
-    return PerPart(("cusum", VERSION), _watch, signal, capacity, FIELDS, limits)
+
+    def ready(state: Floats) -> Bools:
+        return np.minimum(state[..., AGE], state[..., COUNT]) >= max(hold, 1)
+
+    return PerPart(("cusum", VERSION), _watch, signal, capacity, FIELDS, limits, ready)
