@@ -125,7 +125,9 @@ def chosen(name: str) -> Iterator[Stationary]:
                 continue
             step = pd.Series(np.abs(np.diff(x, prepend=x[0]))).groupby(day).mean()
             by_day = own.groupby("day")[channel]
-            days = by_day.agg(mean="mean", spread="std", n="size").fillna(0.0)
+            days = pd.DataFrame(
+                {"mean": by_day.mean(), "spread": by_day.std(), "n": by_day.size()}
+            ).fillna(0.0)
             days["step"], days["anomaly"] = step, bad.reindex(days.index)
             for first, last, n in _stretches(days, day, x):
                 yield Stationary(name, str(device), channel, first, last, n)

@@ -45,6 +45,8 @@ ALPHA, ALARMS, REFERENCE, WINDOW, EVERY, SEASONS, SHAPED, OWN_LIMITS = range(8)
 KNOWN, SEEN, AS_ONE, BEGINS = range(4)
 # Autocorrelations are looked at up to this lag, or a quarter of the reference.
 _FARTHEST = 100
+# Values of a window, at least, that are as good as independent.
+_FEWEST = 10.0
 # No comparison is due.
 NOWHERE = -1
 _LARGEST = 100_000
@@ -92,12 +94,15 @@ def as_one(rest: Floats) -> float:
 
 
 @kernel
-def _settle(own: Floats, at: int, reference: Floats) -> None:
-    """The reference is full: learn how its values depend on each other, and sort it."""
+def _settle(own: Floats, at: int, reference: Floats, limits: Floats) -> None:
+    """The reference is full: learn how its values depend on each other, and sort it. One in which
+    they depend so much that a window says nothing is begun anew: it may be of two kinds."""
     rest = reference - moments(reference)[0]
     far = np.abs(rest)
     own[at + AS_ONE] = max(as_one(rest), as_one(far - moments(far)[0]))
     reference.sort()
+    if own[at + AS_ONE] * _FEWEST > limits[WINDOW]:
+        own[at + KNOWN] = 0.0
 
 
 @kernel
@@ -114,7 +119,7 @@ def take(own: Floats, codes: Ints, numbers: Floats, i: int, limits: Floats) -> i
         reference[n] = value
         own[at + KNOWN] += 1.0
         if n + 1 == limits[REFERENCE]:
-            _settle(own, at, reference)
+            _settle(own, at, reference, limits)
         return NOWHERE
     place = int(own[at + SEEN] % limits[WINDOW])
     if place % limits[EVERY] == 0.0:

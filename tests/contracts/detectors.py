@@ -92,7 +92,7 @@ SUBJECTS = (
     Subject("cusum", "of features", Kind.FEATURE, {"h": 10.0, "hold": 20}),
     Subject("hddm_w", "as River's", Kind.ERROR, {}, frozenset({UP})),
     Subject("hddm_w", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
-    Subject("cusum", "by values", Kind.LEVEL, {"h": 10.0, "hold": 0}),
+    Subject("cusum", "by values", Kind.LEVEL, {"h": 10.0, "hold": 20}),
     Subject("cusum", "of noise", Kind.NOISE, {"h": 12.0, "k": 0.3, "hold": 20}),
     Subject("cusum", "by days", Kind.LEVEL, {"alarms_per_day": 500.0, "hold": 20}),
     Subject(
@@ -129,7 +129,7 @@ SUBJECTS = (
         "psi",
         "of shapes",
         Kind.SHAPE,
-        {**WINDOWS, "bins": 4, "reference": 60},
+        {**WINDOWS, "bins": 4, "p_value": 0.1},
         frozenset({CHANGED}),
     ),
     Subject("mann_kendall", "quick", Kind.ERROR, {"block": 5.0, "blocks": 8, "p_value": 0.1}),
