@@ -90,7 +90,9 @@ def _far(own: Floats, limits: Floats, time: int) -> float:
     lasted = max(time - own[BEGUN], 1.0)
     if limits[ALARMS] == 0.0:
         return float(limits[DEVIATIONS])
-    return float(max(limits[DEVIATIONS], deviations_at(min(limits[ALARMS] * lasted / DAY, 1.0))))
+    wanted = deviations_at(min(limits[ALARMS] * lasted / DAY, 1.0))
+    # The deviation itself is known from few distances: one of its standard errors is added.
+    return float(max(limits[DEVIATIONS], wanted * (1.0 + 1.0 / math.sqrt(2.0 * own[DISTANCES]))))
 
 
 @kernel
