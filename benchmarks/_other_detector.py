@@ -1,7 +1,8 @@
 """A detector of another library, in its own environment: `python _other_detector.py LIBRARY NAME`.
 
-Each byte that comes in is an error, 0 or 1; each that goes out says whether it is an alarm, 0 or 1.
-A first byte says that the detector is there.
+In come blocks: a byte that says how many, and so many errors of 0 or 1. Out go for each two bytes:
+how many of them were taken, up to the first alarm, and whether the last of these is one. A first
+byte says that the detector is there.
 """
 
 import importlib
@@ -37,6 +38,13 @@ def _capymoa(detector: Any) -> Callable[[float], bool]:
     return watch
 
 
+def _taken(watch: Callable[[float], bool], block: bytes) -> bytes:
+    for k, error in enumerate(block, 1):
+        if watch(float(error)):
+            return bytes((k, 1))
+    return bytes((len(block), 0))
+
+
 def main() -> None:
     """Answer until nothing comes any more."""
     library, name = sys.argv[1:]
@@ -46,8 +54,9 @@ def main() -> None:
     detector = getattr(importlib.import_module(MODULES[library]), name)()
     watch = {"frouros": _frouros, "capymoa": _capymoa}[library](detector)
     os.write(answers, b"\0")
-    while got := os.read(given, 1):
-        os.write(answers, b"\1" if watch(float(got[0])) else b"\0")
+    with os.fdopen(given, "rb") as blocks:
+        while size := blocks.read(1):
+            os.write(answers, _taken(watch, blocks.read(size[0])))
 
 
 if __name__ == "__main__":

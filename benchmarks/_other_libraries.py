@@ -4,7 +4,6 @@ It is made once, in the folder of temporary files. Where that is not possible a 
 the benchmark goes on without.
 """
 
-import os
 import shutil
 import subprocess
 import sys
@@ -55,21 +54,25 @@ def environment(library: str) -> Path | None:
 
 
 @contextmanager
-def opened(python: Path, library: str, name: str) -> Iterator[Callable[[float], bool]]:
-    """A new detector in its own process: takes an error of 0 or 1, says whether it is an alarm."""
+def opened(
+    python: Path, library: str, name: str
+) -> Iterator[Callable[[list[float]], tuple[int, bool]]]:
+    """A new detector in its own process: takes up to 255 errors of 0 or 1, says how many it took
+    and whether the last of these is an alarm."""
     command = [str(python), str(PROGRAM), library, name]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0
-    ) as child:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
-        into, out = child.stdin.fileno(), child.stdout.fileno()
-        if not os.read(out, 1):
+        if not child.stdout.read(1):
             raise RuntimeError(f"{name} of {library} did not start; {python} says why")
 
-        def watch(error: float) -> bool:
-            os.write(into, b"\1" if error else b"\0")
-            return os.read(out, 1) == b"\1"
+        def watch(errors: list[float]) -> tuple[int, bool]:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            child.stdin.write(bytes([len(errors), *map(int, errors)]))
+            child.stdin.flush()
+            taken, alarm = child.stdout.read(2)
+            return taken, alarm == 1
 
         try:
             yield watch
