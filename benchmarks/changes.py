@@ -4,10 +4,11 @@ A Gaussian naive Bayes is tested on each reading, then learns it; it starts anew
 change is found by the first alarm within 1,000 readings of it; every other alarm is false. Ours are
 counted where the error rose. Those that River has too give the same alarms as River's, which the
 tests hold; ADWIN stands there twice because River's does not say in which direction the mean moved,
-FHDDM because we have none.
+FHDDM because we have none. Those of frouros and CapyMOA (MOA) run in environments of their own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -16,13 +17,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from river import drift
 
+from benchmarks._other_libraries import DETECTORS, environment, opened
 from benchmarks.drift import DATA
 from streamgauge import plugins
 from streamgauge.calls import Chain, Now
 from streamgauge.events import KIND, EventKind, Events
 from streamgauge.signal import TIME, UNIT, VALUE, Kind, Signal
 
-WITHIN = 1_000
+WITHIN, BLOCK = 1_000, 250
 SEA = (12_500, 25_000, 37_500)
 OURS = (
     "adwin", "page_hinkley", "ddm", "eddm", "hddm_a", "hddm_w", "kswin", "window_ks", "psi",
@@ -34,6 +36,7 @@ RIVER: Mapping[str, Callable[[], Any]] = {
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Stream = tuple[Floats, Ints, list[int]]
 Watch = Callable[[float], bool]
 """Takes an error and says whether it is an alarm."""
 
@@ -93,7 +96,7 @@ def by_river(made: Callable[[], Any]) -> Watch:
     return watch
 
 
-def streams() -> dict[str, tuple[Floats, Ints, list[int]]]:
+def streams() -> dict[str, Stream]:
     """Features, labels and where each stream changes; those that are there."""
     found = {}
     if (DATA / "sea.csv.gz").exists():
@@ -123,6 +126,22 @@ def alarms(watch: Watch, x: Floats, labels: Ints) -> list[int]:
     return found
 
 
+def alarms_of_blocks(
+    watch: Callable[[list[float]], tuple[int, bool]], x: Floats, labels: Ints
+) -> list[int]:
+    """The same of a detector that is asked of many errors at a time, up to its first alarm."""
+    state, found, at = np.zeros((int(labels.max()) + 1, 1 + 2 * x.shape[1])), list[int](), 0
+    while at < len(x):
+        block = range(at, min(at + BLOCK, len(x)))
+        taken, alarm = watch([_error(state, x[i], labels[i]) for i in block])
+        at += taken
+        if alarm:
+            found.append(at - 1)
+            # With it goes what was learned beyond the alarm.
+            state[:] = 0.0
+    return found
+
+
 def judged(found: list[int], changes: list[int]) -> dict[str, Any]:
     """How well alarms tell changes."""
     delays = []
@@ -142,8 +161,24 @@ def run() -> list[dict[str, Any]]:
     """A row per detector and stream."""
     made = {name: (lambda name=name: ours(name)) for name in OURS}
     made |= {name: (lambda make=make: by_river(make)) for name, make in RIVER.items()}
-    return [
+    found = streams()
+    rows = [
         {"detector": name, "stream": on, **judged(alarms(watch(), x, labels), changes)}
-        for on, (x, labels, changes) in streams().items()
+        for on, (x, labels, changes) in found.items()
         for name, watch in made.items()
     ]
+    for library, detectors in DETECTORS.items() if found else ():
+        python = environment(library)
+        rows += [
+            row for name in detectors if python for row in _of_others(python, library, name, found)
+        ]
+    return rows
+
+
+def _of_others(
+    python: Path, library: str, name: str, found: Mapping[str, Stream]
+) -> Iterator[dict[str, Any]]:
+    for on, (x, labels, changes) in found.items():
+        with opened(python, library, name) as watch:
+            said = judged(alarms_of_blocks(watch, x, labels), changes)
+        yield {"detector": f"{library} {name}", "stream": on, **said}

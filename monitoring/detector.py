@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Protocol
 
+from streamgauge.arrays import Bools
 from streamgauge.calls import Call
 from streamgauge.events import Events
 from streamgauge.signal import Signal
@@ -25,4 +26,8 @@ class Detector(Protocol):
         It appends at most one event per value, for which the log has room, with the number of the
         value as its `ORDER`. Cutting the values anywhere changes neither events nor state.
         """
+        ...
+
+    def ready(self, rows: slice) -> Bools:
+        """bool[rows, parts]: of which the next value may bring an event; the others calibrate."""
         ...

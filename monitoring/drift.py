@@ -6,6 +6,7 @@ from typing import Any
 
 from monitoring.detector import Detector
 from monitoring.signals import Signals
+from streamgauge.arrays import Bools
 from streamgauge.batch import Batch, Features
 from streamgauge.calls import Call
 from streamgauge.events import Event, EventKind, Events
@@ -13,10 +14,11 @@ from streamgauge.schedule import Schedule
 from streamgauge.signal import MOVING, Kind, Signal
 from streamgauge.state import Block, Field, Keys
 
-__all__ = ["Drift", "Watched"]
+__all__ = ["OF_SCHEDULE", "Drift", "Watched"]
 
 WAYS = {EventKind.DRIFT_UP: "_up", EventKind.DRIFT_DOWN: "_down", EventKind.DRIFT: ""}
 OF_SCHEDULE = (Kind.ERROR, Kind.PREDICTION, Kind.LABEL)
+"""Signals that are of the steps of lanes; the others are of batches."""
 ALWAYS = (Kind.ERROR, Kind.LEVEL, Kind.NOISE, Kind.SHAPE)
 """Signals whose changes are counted even where nothing watches them."""
 
@@ -29,11 +31,17 @@ class Watched:
     detector: Detector
     made_for: Sequence[Any]
     """Name and options of the detector, as far as its state depends on them; JSON-able."""
+    parts: Sequence[int]
+    """Places of the signal's parts that are looked at."""
     version: int = 1
 
     @property
     def name(self) -> str:
         return str(self.signal.kind)
+
+    def ready(self, rows: slice) -> Bools:
+        """bool[rows, parts]: what there is enough of to tell a change, of these device rows."""
+        return self.detector.ready(rows)[:, list(self.parts)]
 
 
 class Drift:
@@ -93,6 +101,24 @@ class Drift:
     def watched_of(self, row: int) -> dict[str, str]:
         """For each watched channel of a device row "watched" or "calibrating"."""
         return {} if self.signals.channels is None else self.signals.channels.watched(row)
+
+    def states_of(self, row: int) -> dict[str, dict[str, str]]:
+        """By signal and what it is of, of a device row: "watched", or "calibrating" until its
+        detector has seen enough."""
+        words = {True: "watched", False: "calibrating"}
+        return {
+            one.name: {
+                one.signal.parts[part]: words[ready]
+                for part, ready in zip(
+                    one.parts, one.ready(slice(row, row + 1))[0].tolist(), strict=True
+                )
+            }
+            for one in self.watched
+        }
+
+    def signals_calibrating(self, rows: int) -> dict[str, int]:
+        """By signal how many parts of the first so many device rows are calibrating."""
+        return {one.name: int((~one.ready(slice(0, rows))).sum()) for one in self.watched}
 
     def calibrating(self, rows: int) -> int:
         """Channels of the first so many device rows that are calibrating."""

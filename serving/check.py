@@ -20,11 +20,12 @@ from stream_processor.settings.cross import NO_SOURCE
 from stream_processor.settings.features import build_features
 from stream_processor.settings.kinds import Span
 from stream_processor.settings.tasks import SelectSettings, TaskSettings
-from stream_processor.settings.watching import FEW, watching
+from stream_processor.settings.watching import FEW, Watching, watching
 from stream_processor.stages import Stages
 from stream_processor.worker import CHECKPOINT
 from streamgauge import plugins
 from streamgauge.durations import WEEK, text
+from streamgauge.signal import Kind
 
 __all__ = ["check", "print_problems", "print_summary", "summary"]
 
@@ -204,11 +205,9 @@ def _drift(settings: Settings) -> Iterator[tuple[str, str]]:
     yield "drift", ", ".join(f"{kind} by {use}" for kind, use in named) or "not watched"
     if found.by_channel:
         alarms = f"{settings.drift.alarms_per_day:g} false alarms a day"
-        h = max(40.0, threshold(0.1, MINUTES / found.each))
-        shared = f"{alarms} shared by {len(found.channels)} channels of {found.devices:,} devices"
-        at = f"at a value a minute h = {h:.0f}, and 11.5 more for each tenth of them"
-        if found.sharing:
-            yield "drift", f"{shared}; {at}"
+        shared = f"{alarms} shared by {', '.join(found.each)} of {found.devices:,} devices"
+        if found.each:
+            yield "drift", shared + _height(found)
         yield (
             "drift",
             "channels are calibrating until 5,000 values, or 300 in 20 days, and 3 days at least",
@@ -218,6 +217,15 @@ def _drift(settings: Settings) -> Iterator[tuple[str, str]]:
         why = f"since {where} is {found.devices:,}, above {FEW:,}"
         remedy = 'declare fewer, or write [drift] level = "cusum" (0.4 KB per channel)'
         yield "note", f"channels are not watched for drift, {why}; {remedy}"
+
+
+def _height(found: Watching) -> str:
+    """What the budget makes of the threshold of a level."""
+    each = found.each.get(Kind.LEVEL)
+    if each is None or found.uses[Kind.LEVEL][1].use != "cusum":
+        return ""
+    h = max(40.0, threshold(0.1, MINUTES / each))
+    return f"; at a value a minute h of a level is {h:.0f}, and 11.5 more for each tenth of them"
 
 
 def _models(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -86,6 +86,7 @@ class LiveBoard:
             skew = self._stages.clocks.skew(row)
             flags = self._stages.flags.by_channel(row)
             watched = self._stages.drift.watched_of(row)
+            signals = self._stages.drift.states_of(row)
         if not count:
             last[:], newest, received = np.nan, 0, 0
         better = np.isfinite(retained) & (np.isnan(last) | (times > newest))
@@ -96,7 +97,16 @@ class LiveBoard:
         shown = {n: _some(v) for n, v in zip(self._stages.schema.names, values, strict=True)}
         wrong = abs(skew or 0.0) * 1e6 > self._settings.devices.max_skew
         return DeviceView(
-            device, newest or None, received or None, count, shown, skew, wrong, flags, watched
+            device,
+            newest or None,
+            received or None,
+            count,
+            shown,
+            skew,
+            wrong,
+            flags,
+            watched,
+            signals,
         )
 
     def predictions(self, device: str) -> list[PredictionView] | None:
@@ -314,6 +324,7 @@ class LiveBoard:
             silences = self._stages.silence.totals()
             drifts = self._stages.drift.totals()
             calibrating = self._stages.drift.calibrating(rows)
+            signals = self._stages.drift.signals_calibrating(rows)
         failures = sum(sum(k.failures.values()) for k in self._stages.learners)
         return {
             "readings": {v.name.lower(): int(n) for v, n in zip(Verdict, verdicts, strict=True)},
@@ -331,6 +342,7 @@ class LiveBoard:
             "silences": silences,
             "drifts": drifts,
             "channels_calibrating": calibrating,
+            "signals_calibrating": signals,
             "devices_clock_wrong": wrong,
             "devices_refused": self._rejects.counts["device_limit"],
         }

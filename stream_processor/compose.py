@@ -12,7 +12,7 @@ from models.series import Ahead
 from models.spec import build as build_model
 from models.ways import Question
 from monitoring.answer_residual import AnswerResidual
-from monitoring.drift import Drift, Watched
+from monitoring.drift import OF_SCHEDULE, Drift, Watched
 from monitoring.effects import Effects
 from monitoring.errors import Errors
 from monitoring.feature_residual import FeatureResidual
@@ -306,8 +306,12 @@ def _drift(
     settings: Settings, lanes: Sequence[Lane], room: int, features: Sequence[FeatureOperator]
 ) -> Drift:
     """The detectors of the settings, each on its signal; `room` is the most steps of a schedule."""
-    found = watching(settings)
-    signals = _signals(settings, found, lanes, room, features)
+    # What is computed of the clock alone says nothing of a sensor.
+    numbers = set(watching(settings).channels)
+    used = [used for operator in features for used in operator.channels]
+    columns = [k for k, of in enumerate(used) if of & numbers]
+    found = watching(settings, len(columns))
+    signals = _signals(settings, found, lanes, room, features, columns)
     by_kind, limit = signals.by_kind(), settings.devices.limit
     return Drift(
         signals,
@@ -320,11 +324,27 @@ def _drift(
                     {k: v for k, v in use.options.items() if k not in THRESHOLDS},
                     *([found.channels] if kind is SignalKind.RELATION else []),
                 ],
+                _looked_at(kind, settings, found, len(lanes), columns),
                 load("monitoring.detectors", use.use).VERSION,
             )
             for kind, (_, use) in found.uses.items()
         ],
     )
+
+
+def _looked_at(
+    kind: SignalKind, settings: Settings, found: Watching, lanes: int, columns: Sequence[int]
+) -> Sequence[int]:
+    """Places of a signal's parts of which there are values."""
+    if kind in OF_SCHEDULE:
+        return range(lanes)
+    if kind is SignalKind.RELATION:
+        return [0]
+    if kind is SignalKind.FEATURE:
+        return columns
+    channels = list(settings.channels)
+    every = kind in (SignalKind.MISSING, SignalKind.FLAGGED)
+    return range(len(channels)) if every else [channels.index(name) for name in found.channels]
 
 
 def _signals(
@@ -333,15 +353,13 @@ def _signals(
     lanes: Sequence[Lane],
     room: int,
     features: Sequence[FeatureOperator],
+    columns: Sequence[int],
 ) -> Signals:
-    """What collects the signals that are watched."""
+    """What collects the signals that are watched; `columns` are the features that may be."""
     zone, limit = settings.devices.timezone, settings.devices.limit
     channels = list(settings.channels)
     numbers = [channels.index(name) for name in found.channels]
     names = [name for operator in features for name in operator.names]
-    # What is computed of the clock alone says nothing of a sensor.
-    used = [used for operator in features for used in operator.channels]
-    columns = [k for k, of in enumerate(used) if of & set(found.channels)]
     residual = None
     if found.by_channel:
         residual = Residual(channels, numbers, limit, zone=zone, part=PART)

@@ -29,6 +29,9 @@ class DeviceView:
     watched: Mapping[str, str] = field(default_factory=dict)
     """For each channel that is watched for drift "watched", or "calibrating" until it is known
     what is usual for it."""
+    signals: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """By signal that is watched for drift and by what it is of (channel, feature, task): "watched",
+    or "calibrating" until the detector has seen enough."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from streamgauge.batch import Batch
 from streamgauge.calls import Chain, Now
 from streamgauge.events import Event, Events
 from streamgauge.plugins import load
+from streamgauge.signal import ROW
 
 __all__ = ["MINUTE", "START", "STREAMS", "USUAL", "Watched", "delays", "fleet", "stream", "watch"]
 
@@ -69,10 +70,11 @@ def stream(
 @dataclass(frozen=True)
 class Watched:
     """What was said of a fleet: events with the reading of the device, from 0 on, that brought
-    each; and how many values detectors were given."""
+    each; and how many values detectors were given, of all and of each row."""
 
     events: Sequence[tuple[int, Event]]
     values: int
+    by_row: Ints
 
     def of(self, signal: str) -> list[tuple[int, Event]]:
         """Those of one signal."""
@@ -112,7 +114,7 @@ def watch(
         built = load("monitoring.detectors", name).build(signal, count, **options)
         calls.append(built.call(signal, log))
     now = np.zeros(len(Now), np.int64)
-    chain, told, given = Chain(calls, now), [], 0
+    chain, told, given = Chain(calls, now), [], np.zeros(count, np.int64)
     order = np.argsort(row, kind="stable")
     place = np.empty(len(row), np.int64)
     firsts = np.searchsorted(row[order], np.arange(count))
@@ -121,9 +123,10 @@ def watch(
         batch.take(part, 0, part.n)
         now[Now.N] = part.n
         chain.run()
-        given += len(residual.level)
+        codes = residual.level.codes[: len(residual.level)]
+        given += np.bincount(codes[:, ROW], minlength=count)
         told += [(int(place[start + one.source]), one) for one in log.take(PART)]
-    return Watched(told, given)
+    return Watched(told, int(given.sum()), given)
 
 
 def fleet(columns: Sequence[Floats], detectors: Any = USUAL) -> Watched:

@@ -98,6 +98,7 @@ def test_options_and_defaults_are_rivers() -> None:
         "max_buckets": river.max_buckets,
         "min_window_length": river.min_window_length,
         "grace_period": river.grace_period,
+        "alarms_per_day": 0.0,
     }
 
 

@@ -93,10 +93,10 @@ def test_a_device_says_what_cleaning_did_to_its_values(client: Client) -> None:
 
 def test_a_device_says_which_channels_are_watched(client: Client) -> None:
     """Until it is known what is usual for a channel it is calibrating."""
-    assert client.get("/v1/devices/pump-1").json()["watched"] == {
-        "humidity": "calibrating",
-        "power": "watched",
-    }
+    found = client.get("/v1/devices/pump-1").json()
+    channels = {"humidity": "calibrating", "power": "watched"}
+    assert found["watched"] == channels
+    assert found["signals"] == {"level": channels, "error": {"ahead@10m": "watched"}}
 
 
 def test_an_unknown_device_is_a_problem_with_a_remedy(client: Client) -> None:

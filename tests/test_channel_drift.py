@@ -32,6 +32,8 @@ horizons = [{ readings = 1 }]
 model = ["preprocessing.StandardScaler", "linear_model.LinearRegression"]
 """
 N, CHANGE = 12_000, 9_000
+SIGNALS, LANES = 4, 1
+"""Errors, levels, noises and shapes share the budget; there is one task with one horizon."""
 
 
 def loaded(text: str = CONFIG) -> Settings:
@@ -115,10 +117,16 @@ def test_until_it_is_known_what_is_usual_a_channel_is_calibrating() -> None:
     assert view is not None
     assert view.watched == {"heat": "calibrating", "flow": "calibrating"}
     assert made.board.counts()["channels_calibrating"] == 4
+    assert view.signals["level"] == {"heat": "calibrating", "flow": "calibrating"}
+    assert made.board.counts()["signals_calibrating"]["shape"] == 4
     walked(made, readings.part(4_000, 12_000), [])
     view = made.board.device("one")
     assert view is not None
     assert view.watched == {"heat": "watched", "flow": "watched"}
+    assert view.signals["level"] == view.signals["noise"] == view.watched
+    assert set(view.signals["shape"].values()) == {"calibrating"}
+    counts = made.board.counts()["signals_calibrating"]
+    assert (counts["level"], counts["noise"], counts["shape"]) == (0, 0, 4)
 
 
 def test_channels_of_a_large_fleet_are_watched_where_that_is_asked_for() -> None:
@@ -134,18 +142,41 @@ def test_channels_of_a_large_fleet_are_watched_where_that_is_asked_for() -> None
 
 
 def test_the_budget_is_shared_and_what_is_given_itself_stays() -> None:
-    """By devices, channels and the signals whose threshold follows from it."""
+    """Evenly by the signals whose threshold follows from it, and by devices and channels."""
     uses = watching(loaded()).uses
-    assert uses[Kind.LEVEL][1].options == {"alarms_per_day": 2.0 / (2 * 2 * 2)}
+    assert uses[Kind.LEVEL][1].options == {"alarms_per_day": 2.0 / (SIGNALS * 2 * 2)}
     own = watching(
         loaded(CONFIG + '[drift]\nalarms_per_day = 8\nnoise = { use = "cusum", h = 50 }\n')
     )
-    assert own.uses[Kind.LEVEL][1].options == {"alarms_per_day": 8.0 / (2 * 2)}
+    assert own.uses[Kind.LEVEL][1].options == {"alarms_per_day": 8.0 / ((SIGNALS - 1) * 2 * 2)}
     assert own.uses[Kind.NOISE][1].options == {"h": 50.0}
 
 
+def test_all_signals_together_give_no_more_than_the_budget() -> None:
+    """Whatever they are of: channels, tasks with their horizons, features, or all of a device."""
+    drift = """
+[drift]
+feature = "cusum"
+prediction = "cusum"
+label = "cusum"
+relation = "cusum"
+missing = "adwin"
+flagged = { use = "adwin", delta = 0.01 }
+"""
+    settings = loaded(CONFIG + drift)
+    found = watching(settings, features=5)
+    parts = dict.fromkeys((Kind.LEVEL, Kind.NOISE, Kind.SHAPE), 2)
+    parts |= dict.fromkeys((Kind.ERROR, Kind.PREDICTION, Kind.LABEL), LANES)
+    parts |= {Kind.RELATION: 1, Kind.MISSING: 3, Kind.FEATURE: 5}
+    assert found.each.keys() == parts.keys()
+    assert sum(2 * parts[kind] * each for kind, each in found.each.items()) == pytest.approx(2.0)
+    assert found.uses[Kind.FLAGGED][1].options == {"delta": 0.01}
+    built = {one.name: one for one in Pipeline(settings).walk.stages.drift.watched}
+    assert set(built) == {*map(str, parts), "flagged"}
+
+
 def test_every_detector_that_takes_a_budget_shares_it() -> None:
-    """By its signature; not one that has none, one with a threshold of its own, or of errors."""
+    """By its signature; not one that has none, or one with a threshold of its own."""
     drift = """
 [drift]
 detector = "window_ks"
@@ -154,13 +185,13 @@ noise = { use = "window_ks", p_value = 1e-6 }
 shape = "psi"
 """
     uses = watching(loaded(CONFIG + drift)).uses
-    shared = {"alarms_per_day": 2.0 / (2 * 2 * 2)}
+    shared = {"alarms_per_day": 2.0 / (3 * 2 * 2)}
     assert {kind: use.options for kind, (_, use) in uses.items()} == {
-        Kind.ERROR: {},
+        Kind.ERROR: {"alarms_per_day": 2.0 / (3 * 2 * LANES)},
         Kind.LEVEL: shared,
         Kind.NOISE: {"p_value": 1e-6},
         Kind.SHAPE: shared,
     }
-    alone = watching(loaded(CONFIG + '[drift]\nlevel = "page_hinkley"\nshape = "kswin"\n')).uses
-    assert alone[Kind.NOISE][1].options == {"alarms_per_day": 2.0 / (2 * 2)}
-    assert {} == alone[Kind.LEVEL][1].options == alone[Kind.SHAPE][1].options
+    alone = watching(loaded(CONFIG + '[drift]\nlevel = "page_hinkley"\nshape = "none"\n')).uses
+    assert alone[Kind.NOISE][1].options == {"alarms_per_day": 2.0 / (2 * 2 * 2)}
+    assert alone[Kind.LEVEL][1].options == {}

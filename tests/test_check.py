@@ -93,14 +93,14 @@ def test_what_is_watched_and_on_which_false_alarms(tmp_path: Path) -> None:
     assert code == 0
     assert "drift: error by adwin, level by cusum, noise by cusum, shape by chunk_ks" in lines
     [budget] = [line for line in lines if "false alarms a day" in line]
-    assert "2 false alarms a day shared by 2 channels of 100 devices" in budget
-    assert "h = 46" in budget
+    assert "2 false alarms a day shared by error, level, noise, shape of 100 devices" in budget
+    assert "h of a level is 49" in budget
     more = (
         "[devices]\nexpected = 100\n[drift]\nalarms_per_day = 0.2\nnoise = 'none'\nshape = 'none'\n"
     )
     _, lines = checked(tmp_path, GOOD + more)
     assert "drift: error by adwin, level by cusum" in lines
-    assert any("0.2 false alarms a day" in line and "h = 54" in line for line in lines)
+    assert any("0.2 false alarms a day" in line and "h of a level is 57" in line for line in lines)
 
 
 def test_a_file_without_a_source_is_good_for_replay(tmp_path: Path) -> None:

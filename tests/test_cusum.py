@@ -56,7 +56,7 @@ def test_alarms_where_the_textbook_does(shift: float) -> None:
     values[2_000:] += shift
     [first, *_] = told(signal_of(values))
     [(place, rose)] = plain(values, 0.1, 40.0)
-    assert abs(first.source - place) <= 15
+    assert abs(first.source - place) <= 25
     assert first.kind is (EventKind.DRIFT_UP if rose else EventKind.DRIFT_DOWN)
 
 
@@ -71,7 +71,7 @@ def test_an_event_says_what_changed_how_far_and_since_when() -> None:
     assert event.after == pytest.approx(21.0, abs=0.2)
     assert event.magnitude == pytest.approx(2.0, abs=0.4)
     began = 10**15 + 2_000 * 60 * SECOND
-    assert abs(event.since - began) <= 15 * 60 * SECOND
+    assert abs(event.since - began) <= 25 * 60 * SECOND
     assert event.time == 10**15 + event.source * 60 * SECOND
     assert event.size == pytest.approx((event.time - event.since) / (60 * SECOND) + 1)
 
@@ -106,7 +106,8 @@ def test_the_threshold_is_siegmund_s(k: float, values: float) -> None:
 
 
 def test_false_alarms_come_as_often_as_the_threshold_says() -> None:
-    """A hundred devices of independent values at the threshold for one in 2,000."""
+    """A hundred devices of independent values at the threshold for one in 2,000: no more of them,
+    and not much fewer, though the scatter is learned."""
     h = cusum.threshold(0.25, 2_000.0)
     signal = Signal(Kind.LEVEL, "channels", ["heat"], 400_000)
     signal.count[0] = 400_000
@@ -114,7 +115,7 @@ def test_false_alarms_come_as_often_as_the_threshold_says() -> None:
     signal.numbers[:, VALUE] = normal(400_000, 5)
     events = Events(400_000)
     cusum.build(signal, 100, k=0.25, h=h, hold=0).call(signal, events).run()
-    assert len(events) == pytest.approx(400_000 / 2_000, rel=0.35)
+    assert 40 <= len(events) <= 1.2 * 400_000 / 2_000
 
 
 @pytest.mark.parametrize("gap", [10 * SECOND, 3_600 * SECOND])

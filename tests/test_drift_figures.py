@@ -5,7 +5,10 @@ from functools import cache
 import numpy as np
 import pytest
 
+from benchmarks.false_alarms import Recorded, measured, recorded
+from benchmarks.stationary import ZONES
 from tests.drifting import STREAMS, Watched, delays, fleet, stream
+from tests.recordings import recording
 
 DEVICES = 10
 CHANGE, AFTER, HORIZON = 20_000, 10_000, 8_000
@@ -65,3 +68,46 @@ def test_delays(name: str, change: str) -> None:
     late = delays(fleet(table), signal, CHANGE, HORIZON, DEVICES)
     assert len(late) >= 9
     assert np.median(late) <= LATE[name, change]
+
+
+REAL = {
+    "level by cusum": 1.1,
+    "noise by cusum": 1.3,
+    "shape by window_ks": 2.2,
+    "shape by psi": 1.0,
+}
+"""False alarms per 100,000 values of real sensors, on stretches that were listed before."""
+FOUND = {
+    ("level by cusum", "level 4 s"): 0.44,
+    ("noise by cusum", "noise x3"): 0.42,
+    ("shape by window_ks", "level 4 s"): 0.60,
+    ("shape by psi", "skewed"): 0.55,
+}
+"""The share of the same stretches in which a change is told before they end, most of them within
+900 values, at the same thresholds."""
+
+
+@cache
+def stretches() -> list[Recorded]:
+    """Those of all recordings."""
+    for name in ZONES:
+        recording(f"{name}.csv.gz")
+    return list(recorded())
+
+
+@pytest.mark.parametrize("title", REAL)
+def test_false_alarms_on_stationary_stretches_of_real_recordings(title: str) -> None:
+    """Of a million values, those that a detector could judge."""
+    found = measured(title, stretches())[""]
+    assert found.values > 200_000
+    assert found.alarms * 1e5 / found.values <= REAL[title]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("title", "change"), FOUND)
+def test_changes_of_the_same_stretches_are_found(title: str, change: str) -> None:
+    """A detector that never alarms would have no false alarms either."""
+    delays = measured(title, stretches(), (change,))[change].delays
+    assert delays is not None
+    assert len(delays) >= 30
+    assert np.mean(np.array(delays) >= 0) >= FOUND[title, change]

@@ -10,8 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from monitoring.detectors._ks import deviations_at
 from monitoring.detectors._per_part import PerPart, tell
 from streamgauge.arrays import Floats, Ints
+from streamgauge.durations import DAY
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
 from streamgauge.signal import TIME, VALUE, Kind, Signal
@@ -28,7 +30,7 @@ BINS, _LOW, WIDTH = 32, -4.0, 0.25
 # Each number of `COUNTS` holds two: values of the reference times this, and values of this chunk.
 _PACKED = 2.0**20
 # Settings.
-CHUNK, REFERENCE, DEVIATIONS, IN_A_ROW, OWN_WRITER = range(5)
+CHUNK, REFERENCE, DEVIATIONS, IN_A_ROW, ALARMS, OWN_WRITER = range(6)
 # Distances that their mean and deviation look back on, so that both follow what is usual now.
 _MEMORY = 200.0
 # Distances of chunks that come from one distribution spread by 0.3 of their mean. Where they spread
@@ -82,7 +84,19 @@ def totals(own: Floats) -> tuple[float, float]:
 
 
 @kernel
-def _judge(own: Floats, limits: Floats, distance: float) -> tuple[float, float]:
+def _far(own: Floats, limits: Floats, time: int) -> float:
+    """How many deviations are too far: what follows from how many chunks a day has, if distances
+    have the tail of Kolmogorov's distribution; at least what was asked for."""
+    lasted = max(time - own[BEGUN], 1.0)
+    if limits[ALARMS] == 0.0:
+        return float(limits[DEVIATIONS])
+    wanted = deviations_at(min(limits[ALARMS] * lasted / DAY, 1.0))
+    # The deviation itself is known from few distances: one of its standard errors is added.
+    return float(max(limits[DEVIATIONS], wanted * (1.0 + 1.0 / math.sqrt(2.0 * own[DISTANCES]))))
+
+
+@kernel
+def _judge(own: Floats, limits: Floats, distance: float, time: int) -> tuple[float, float]:
     """At the end of a chunk so far from the reference: how far is usual, and by how many deviations
     it is beyond that where it is an alarm, else 0.
 
@@ -95,7 +109,7 @@ def _judge(own: Floats, limits: Floats, distance: float) -> tuple[float, float]:
     spread = math.sqrt(own[SQUARES] / max(own[DISTANCES] - 1.0, 1.0))
     beyond = (scaled - own[MEAN]) / max(spread, 1e-3)
     usual = own[MEAN] / size
-    if calibrated and beyond > limits[DEVIATIONS]:
+    if calibrated and beyond > _far(own, limits, time):
         if own[FAR] == 0.0:
             own[SINCE_WHEN] = own[BEGUN]
         own[FAR] += 1.0
@@ -125,7 +139,7 @@ def conclude(
 ) -> None:  # fmt: skip
     """End a chunk that lies so far from the reference. If that is an alarm, append its event, with
     distances in `unit`; what is so now becomes the reference."""
-    usual, beyond = _judge(own, limits, distance)
+    usual, beyond = _judge(own, limits, distance, codes[i, TIME])
     if beyond > 0.0:
         tell(
             log, log_numbers, count, codes, i, limits[OWN_WRITER], DRIFT, own[SINCE_WHEN],
@@ -139,15 +153,16 @@ def by_chunk(
     watch: Callable[..., None],
     signal: Signal,
     capacity: int,
-    limits: tuple[int, int, float, int],
+    limits: tuple[int, int, float, int, float],
 ) -> PerPart:
     """A detector with kernel `watch` of the shape of up to `capacity` devices.
 
     `limits` are the values of a chunk, the chunks of the reference, the deviations beyond which a
-    distance is too far, and how many in a row must be. State are counts of the reference and of a
-    chunk in 32 bins of a quarter of a standard deviation, 320 bytes per device and part.
+    distance is too far, how many in a row must be, and how many false alarms a day there may be of
+    one part of one device, 0 where only the deviations decide. State are counts of the reference
+    and of a chunk in 32 bins of a quarter of a standard deviation, 320 bytes per device and part.
     """
-    chunk, reference, deviations, in_a_row = limits
+    chunk, reference, deviations, in_a_row, alarms = limits
     if signal.kind is not Kind.SHAPE:
         raise ValueError(
             f"{detector[0]} watches a shape, not {signal.kind}: its bins are for standardised "
@@ -161,4 +176,10 @@ def by_chunk(
         raise ValueError(f"deviations is {deviations}; it must be above 0, such as 4")
     if in_a_row < 1:
         raise ValueError(f"in_a_row is {in_a_row}; it must be at least 1")
-    return PerPart(detector, watch, signal, capacity, COUNTS + BINS, np.array(limits, np.float64))
+    if not 0.0 <= alarms <= 1e6:
+        raise ValueError(f"alarms_per_day is {alarms}; write how many, such as 0.01")
+    own = np.array(limits, np.float64)
+    return PerPart(
+        detector, watch, signal, capacity, COUNTS + BINS, own,
+        lambda state: state[..., CHUNKS] >= reference,
+    )  # fmt: skip

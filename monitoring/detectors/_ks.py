@@ -10,7 +10,7 @@ import math
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["beyond", "by_chance", "distance", "probability"]
+__all__ = ["beyond", "by_chance", "deviations_at", "distance", "probability"]
 
 # Mean and standard deviation of Kolmogorov's distribution.
 _MEAN, _SPREAD = 0.868731, 0.260333
@@ -32,7 +32,7 @@ def distance(a: Floats, b: Floats) -> float:
 
 
 @kernel
-def probability(apart: float, n: int, m: int) -> float:
+def probability(apart: float, n: float, m: float) -> float:
     """How probable so large a distance of n from m values of one distribution is."""
     root = math.sqrt(n * m / (n + m))
     scaled = (root + 0.12 + 0.11 / root) * apart
@@ -47,12 +47,18 @@ def probability(apart: float, n: int, m: int) -> float:
 
 
 @kernel
-def by_chance(n: int, m: int) -> float:
+def deviations_at(p: float) -> float:
+    """Beyond how many standard deviations a distance is so improbable, of large samples."""
+    return (math.sqrt(0.5 * math.log(2.0 / p)) - _MEAN) / _SPREAD
+
+
+@kernel
+def by_chance(n: float, m: float) -> float:
     """How far apart samples of n and m values of one distribution are on the average."""
     return _MEAN / math.sqrt(n * m / (n + m))
 
 
 @kernel
-def beyond(apart: float, n: int, m: int) -> float:
+def beyond(apart: float, n: float, m: float) -> float:
     """By how many standard deviations a distance is larger than by chance; at least 0."""
     return max((apart * math.sqrt(n * m / (n + m)) - _MEAN) / _SPREAD, 0.0)

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Bools, Floats, Ints
 from streamgauge.calls import Call
 from streamgauge.events import (
     AFTER,
@@ -82,13 +83,16 @@ class PerPart:
         capacity: int,
         fields: int,
         limits: Floats,
+        ready: Callable[[Floats], Any] | None = None,
     ) -> None:
-        """`detector` is its name and version."""
+        """`detector` is its name and version; `ready` says of state `float64[..., fields]` whether
+        there were enough values, by default whether there were any."""
         shape = (len(signal.parts), fields)
         state = Block([Field("state", shape, along=signal.along)], capacity)
         self.blocks: Mapping[str, Block] = {"state": state}
         self._state = state.view("state")
         self._detector, self._watch, self._limits = detector, watch, limits
+        self._ready: Callable[[Floats], Any] = ready or (lambda state: state.any(axis=-1))
 
     def call(self, signal: Signal, events: Events) -> Call:
         """Feed all values; see `monitoring.detector.Detector`."""
@@ -97,3 +101,8 @@ class PerPart:
         log = (events.codes, events.numbers, events.count)
         limits = np.append(self._limits, float(writer))
         return Call(self._watch, (*given, *log, self._state, limits))
+
+    def ready(self, rows: slice) -> Bools:
+        """Which have had enough values; see `monitoring.detector.Detector`."""
+        found: Bools = np.asarray(self._ready(self._state[rows]), np.bool)
+        return found

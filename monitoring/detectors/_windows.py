@@ -4,9 +4,14 @@ Both are of one time of day where `seasons` divide it. A comparison gives the pr
 samples of one distribution are so different. How small that must be follows from how many
 comparisons there are: the expected number of false alarms is their sum, whether windows overlap or
 share a reference, so that nothing else has to be corrected for.
+
+Values that depend on each other say less than as many independent ones. How many count as one is
+taken from the autocorrelation of the reference, of values and of how far they are from their mean:
+the sums of pairs that are above 0 (Geyer 1992, "Practical Markov chain Monte Carlo", section 3.3).
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -18,14 +23,30 @@ from streamgauge.kernels import kernel
 from streamgauge.rhythm import GAP, RHYTHM, tick
 from streamgauge.signal import TIME, UNIT, VALUE, Kind, Signal
 
-__all__ = ["NOWHERE", "OWN_LIMITS", "allowed", "conclude", "known", "latest", "take", "windowed"]
+__all__ = [
+    "AS_ONE",
+    "NOWHERE",
+    "OWN_LIMITS",
+    "allowed",
+    "as_one",
+    "conclude",
+    "known",
+    "latest",
+    "take",
+    "windowed",
+]
 
 UP, DOWN, DRIFT = int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN), int(EventKind.DRIFT)
 # Settings; those of a detector itself follow, and then the writer's number.
 ALPHA, ALARMS, REFERENCE, WINDOW, EVERY, SEASONS, SHAPED, OWN_LIMITS = range(8)
-# Fields of a season: values in the reference and since then; behind them when each of the stretches
-# between two comparisons began, the reference, which is sorted once it is full, and the window.
-KNOWN, SEEN, BEGINS = range(3)
+# Fields of a season: values in the reference and since then, and how many count as one; behind them
+# when each of the stretches between two comparisons began, the reference, which is sorted once it
+# is full, and the window.
+KNOWN, SEEN, AS_ONE, BEGINS = range(4)
+# Autocorrelations are looked at up to this lag, or a quarter of the reference.
+_FARTHEST = 100
+# Values of a window, at least, that are as good as independent.
+_FEWEST = 10.0
 # No comparison is due.
 NOWHERE = -1
 _LARGEST = 100_000
@@ -51,6 +72,40 @@ def latest(own: Floats, at: int, limits: Floats) -> Floats:
 
 
 @kernel
+def _together(values: Floats, lag: int) -> float:
+    total = 0.0
+    for i in range(len(values) - lag):
+        total += values[i] * values[i + lag]
+    return total
+
+
+@kernel
+def as_one(rest: Floats) -> float:
+    """How many of these deviations from their mean count as an independent one; at least 1."""
+    square, total = _together(rest, 0), 1.0
+    if square == 0.0:
+        return total
+    for lag in range(1, min(_FARTHEST, len(rest) // 4), 2):
+        pair = (_together(rest, lag) + _together(rest, lag + 1)) / square
+        if pair <= 0.0:
+            break
+        total += 2.0 * pair
+    return total
+
+
+@kernel
+def _settle(own: Floats, at: int, reference: Floats, limits: Floats) -> None:
+    """The reference is full: learn how its values depend on each other, and sort it. One in which
+    they depend so much that a window says nothing is begun anew: it may be of two kinds."""
+    rest = reference - moments(reference)[0]
+    far = np.abs(rest)
+    own[at + AS_ONE] = max(as_one(rest), as_one(far - moments(far)[0]))
+    reference.sort()
+    if own[at + AS_ONE] * _FEWEST > limits[WINDOW]:
+        own[at + KNOWN] = 0.0
+
+
+@kernel
 def take(own: Floats, codes: Ints, numbers: Floats, i: int, limits: Floats) -> int:
     """Take in value `i` of a signal; the place of its season if a comparison is due there."""
     time, value = codes[i, TIME], numbers[i, VALUE]
@@ -64,7 +119,7 @@ def take(own: Floats, codes: Ints, numbers: Floats, i: int, limits: Floats) -> i
         reference[n] = value
         own[at + KNOWN] += 1.0
         if n + 1 == limits[REFERENCE]:
-            reference.sort()
+            _settle(own, at, reference, limits)
         return NOWHERE
     place = int(own[at + SEEN] % limits[WINDOW])
     if place % limits[EVERY] == 0.0:
@@ -142,4 +197,11 @@ def windowed(
     shaped = float(signal.kind is Kind.SHAPE)
     limits = np.concatenate([np.array([p_value, alarms, *sizes, shaped]), own])
     season = BEGINS + window // every + reference + window
-    return PerPart(detector, watch, signal, capacity, RHYTHM + seasons * season, limits)
+
+    def ready(state: Floats) -> Any:
+        # Of one time of day at least.
+        own = state[..., RHYTHM:].reshape(*state.shape[:-1], seasons, season)
+        return ((own[..., KNOWN] >= reference) & (own[..., SEEN] >= window - 1)).any(axis=-1)
+
+    fields = RHYTHM + seasons * season
+    return PerPart(detector, watch, signal, capacity, fields, limits, ready)

@@ -44,15 +44,18 @@ def build(
     reference: int = 20,
     deviations: float = 4.0,
     in_a_row: int = 2,
+    alarms_per_day: float = 0.0,
 ) -> PerPart:
     """A detector for the shape of the values of up to `capacity` devices.
 
     The first `reference` chunks of `chunk` values are the reference; an alarm is when the distance
     from it is more than its mean so far and `deviations` standard deviations, `in_a_row` times.
+    `alarms_per_day`, where it is not 0, is how many false alarms a day one channel of one device
+    may give: `deviations` are then raised to what follows from it and from how long a chunk lasts.
 
     An event's `after` is the distance of the last chunk from the reference, between 0 and 1,
     `before` what it usually is, `magnitude` by how many deviations it is beyond that, `since` when
     the first chunk began that was too far.
     """
-    limits = (chunk, reference, deviations, in_a_row)
+    limits = (chunk, reference, deviations, in_a_row, alarms_per_day)
     return by_chunk(("chunk_ks", VERSION), _watch, signal, capacity, limits)

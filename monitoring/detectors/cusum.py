@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from monitoring.detectors._per_part import PerPart, tell
-from streamgauge.arrays import Floats, Ints
+from streamgauge.arrays import Bools, Floats, Ints
 from streamgauge.durations import DAY
 from streamgauge.events import EventKind
 from streamgauge.kernels import kernel
@@ -20,7 +20,7 @@ from streamgauge.signal import LEVELS, PART, ROW, SEEN, TIME, UNIT, USUAL, VALUE
 
 __all__ = ["VERSION", "build", "threshold"]
 
-VERSION = 1
+VERSION = 2
 
 UP, DOWN = int(EventKind.DRIFT_UP), int(EventKind.DRIFT_DOWN)
 # Fields of a part: what a residual is around, and a level around its usual one, since the last
@@ -32,16 +32,21 @@ CENTRE, SHIFT, AGE, COUNT, _, GAP, BLOCK_SUM, BLOCK_COUNT, BLOCKS, EXCESS = rang
 RISE, FALL, FIELDS = 10, 16, 22
 SUM, BASE, N, SEEN_SUM, USUAL_SUM, SINCE_WHEN = range(6)
 # Settings.
-K, H, ALARMS, VARIANCE, KNOWN, HOLD, OWN_WRITER = range(7)
+K, H, ALARMS, VARIANCE, KNOWN, ROOTED, TIMES, HOLD, OWN_WRITER = range(9)
 # Values that the centre looks back on; values of a block mean, and blocks that their scatter does.
 _MEMORY, _BLOCK, _BLOCKS = 5_000.0, 100.0, 100.0
-# Of each kind of signal the variance, if values were independent and normal; and for how many
-# values its mean is known at first: that of a level is 0, that of the size of a residual is
-# learned.
+# The scatter of means of real sensors is known from few blocks and is itself scattered: so many of
+# its standard errors are added.
+_DOUBT = 1.5
+# Of each kind of signal the variance, if values were independent and normal; for how many values
+# its mean is known at first: that of a level is 0, that of the size of a residual is learned;
+# whether sums are of square roots: of the root of a normal's size the variance is that below; and
+# how many times `h` alarms: the noise of real sensors comes in storms.
+_OF_ROOTS = math.sqrt(2.0 / math.pi) - math.sqrt(2.0) * math.gamma(0.75) ** 2 / math.pi
 STANDARD = {
-    **dict.fromkeys(LEVELS, (1.0, _MEMORY)),
-    Kind.NOISE: (1.0 - 2.0 / math.pi, 0.0),
-    Kind.RELATION: (1.0, 0.0),
+    **dict.fromkeys(LEVELS, (1.0, _MEMORY, 0.0, 1.0)),
+    Kind.NOISE: (_OF_ROOTS, 0.0, 1.0, 1.15),
+    Kind.RELATION: (1.0, 0.0, 0.0, 1.0),
 }
 _LEAST = 10.0
 # A sum that is seldom exceeded while nothing changes: its mean is then 1 / 2k.
@@ -101,27 +106,32 @@ def _watch(
             own[AGE] = limits[KNOWN]
         tick(own[COUNT : COUNT + RHYTHM], time)
         own[AGE] = min(own[AGE] + 1.0, _MEMORY)
-        value = numbers[i, VALUE] - own[CENTRE]
+        value = numbers[i, VALUE]
+        value = (math.sqrt(value) if limits[ROOTED] == 1.0 else value) - own[CENTRE]
         own[CENTRE] += value / own[AGE]
         own[SHIFT] += (seen - usual - own[SHIFT]) / own[AGE]
-        if own[AGE] <= limits[HOLD]:
-            continue
         _scatter(own, value, limits[VARIANCE])
-        scaled = value / math.sqrt(max(own[EXCESS], limits[VARIANCE]))
-        _sums(own, RISE, scaled - k, seen, usual, time)
-        _sums(own, FALL, -scaled - k, seen, usual, time)
+        if min(own[AGE], own[COUNT]) <= limits[HOLD]:
+            continue
+        doubt = 1.0 + _DOUBT * math.sqrt(2.0 / max(own[BLOCKS], 1.0))
+        scale = math.sqrt(max(doubt * own[EXCESS], limits[VARIANCE]))
+        # A centre that was learned from few values may be off by two of its standard errors.
+        borne = k + 2.0 / math.sqrt(own[AGE]) - 2.0 / math.sqrt(_MEMORY)
+        _sums(own, RISE, value / scale - borne, seen, usual, time)
+        _sums(own, FALL, -value / scale - borne, seen, usual, time)
         at = RISE if own[RISE + SUM] >= own[FALL + SUM] else FALL
         if own[at + SUM] <= _LEAST:
             continue
         h = limits[H]
         if limits[ALARMS] > 0.0:
             h = max(h, threshold(k, DAY / max(own[GAP], 1.0) / limits[ALARMS]))
-        if own[at + SUM] <= h:
+        if own[at + SUM] <= limits[TIMES] * h:
             continue
         lasted = own[at + N]
         before = own[at + USUAL_SUM] / lasted + own[SHIFT]
         after = own[at + SEEN_SUM] / lasted
-        moved = (own[at + SUM] - own[at + BASE]) / lasted + k
+        moved = (own[at + SUM] - own[at + BASE]) / lasted + borne
+        moved *= scale / math.sqrt(limits[VARIANCE])
         if (after > before) != (at == RISE):
             # One value far off says much of a mean, and little of a sum that is limited.
             step = max(moved * numbers[i, UNIT], 1e-9 * abs(after))
@@ -148,17 +158,19 @@ def build(
 
     An event's `since` is when the sum was last as low as it often is, `after` the mean of what was
     seen since, `before` the mean of what was usual at these times, `magnitude` the mean of the
-    residual beyond its centre. After an alarm the mean of the next `hold` values is the new centre,
-    so that one shift is told once.
+    residual beyond its centre, in standard deviations of independent ones. After an alarm the mean
+    of the next `hold` values is the new centre, so that one shift is told once.
 
     Where residuals are not quite independent, their means of 100 scatter more than those of
-    independent ones: so much less is then added to the sums.
+    independent ones: so much less is then added to the sums, and less still while that is known
+    from few of them. Of a noise square roots are summed, in which single storms count less.
 
     `k` is the shift, in standard deviations, beyond half of which sums grow; `h` the sum that
-    alarms. `alarms_per_day`, where it is not 0, is how many false alarms a day one channel of one
-    device may give: `h` is then raised to what follows from it and from how often values come.
-    `hold` is the number of values after an alarm, and of a noise at first, in which nothing is
-    told: from them the centre is learned.
+    alarms, of a noise 1.15 times that. `alarms_per_day`, where it is not 0, is how many false
+    alarms a day one channel of one device may give: `h` is then raised to what follows from it and
+    from how often values come.
+    `hold` is the number of values at first and after an alarm in which nothing is told: from them
+    centre and scatter are learned.
     """
     if signal.kind not in STANDARD:
         raise ValueError(
@@ -174,4 +186,8 @@ def build(
     if not 0.0 <= alarms_per_day <= 1e6:
         raise ValueError(f"alarms_per_day is {alarms_per_day}; write how many, such as 0.01")
     limits = np.array([k, h, alarms_per_day, *STANDARD[signal.kind], hold], np.float64)
-    return PerPart(("cusum", VERSION), _watch, signal, capacity, FIELDS, limits)
+
+    def ready(state: Floats) -> Bools:
+        return np.minimum(state[..., AGE], state[..., COUNT]) >= max(hold, 1)
+
+    return PerPart(("cusum", VERSION), _watch, signal, capacity, FIELDS, limits, ready)

@@ -93,4 +93,7 @@ def build(
     if not 0.0 < bound < np.inf:
         raise ValueError(f"bound is {bound}; it is the largest error, above 0")
     limits = np.array([warm_start, warning_threshold, drift_threshold, bound], np.float64)
-    return PerPart(("ddm", VERSION), _watch, signal, capacity, OWN + 3, limits)
+    return PerPart(
+        ("ddm", VERSION), _watch, signal, capacity, OWN + 3, limits,
+        lambda state: state[..., N] >= warm_start,
+    )  # fmt: skip

@@ -106,4 +106,7 @@ def build(
     if not 0.0 <= above < np.inf:
         raise ValueError(f"above is {above}; it is an error in the target's unit, at least 0")
     limits = np.array([warm_start, alpha, beta, above], np.float64)
-    return PerPart(("eddm", VERSION), _watch, signal, capacity, OWN + 5, limits)
+    return PerPart(
+        ("eddm", VERSION), _watch, signal, capacity, OWN + 5, limits,
+        lambda state: state[..., ERRORS] >= warm_start,
+    )  # fmt: skip

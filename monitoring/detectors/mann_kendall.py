@@ -193,4 +193,8 @@ def build(
     if alarms_per_day:
         p_value = min(p_value, alarms_per_day * block * 1e6 / DAY)
     limits = np.array([block * 1e6, blocks, p_value], np.float64)
-    return PerPart(("mann_kendall", VERSION), _watch, signal, capacity, BLOCKS + 2 * blocks, limits)
+    fields = BLOCKS + 2 * blocks
+    return PerPart(
+        ("mann_kendall", VERSION), _watch, signal, capacity, fields, limits,
+        lambda state: state[..., KNOWN] >= blocks - 1,
+    )  # fmt: skip

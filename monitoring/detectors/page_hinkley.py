@@ -99,4 +99,7 @@ def build(
         raise ValueError(f"alpha is {alpha}; it must be above 0 and at most 1, such as 0.9999")
     ways = (float(mode != "down"), float(mode != "up"))
     limits = np.array([min_instances, delta, threshold, alpha, *ways])
-    return PerPart(("page_hinkley", VERSION), _watch, signal, capacity, OWN + 4, limits)
+    return PerPart(
+        ("page_hinkley", VERSION), _watch, signal, capacity, OWN + 4, limits,
+        lambda state: state[..., N] >= min_instances - 1,
+    )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 
 from monitoring.detectors._per_part import PerPart
 from monitoring.detectors._windows import (
+    AS_ONE,
     NOWHERE,
     OWN_LIMITS,
     conclude,
@@ -26,7 +27,7 @@ from streamgauge.signal import PART, ROW, Signal
 
 __all__ = ["VERSION", "build", "index", "probability"]
 
-VERSION = 1
+VERSION = 2
 
 # The detector's own setting.
 BINS = OWN_LIMITS
@@ -95,7 +96,7 @@ def _watch(
         if at != NOWHERE:
             reference, window = known(own, at, limits), latest(own, at, limits)
             found, freedom = index(reference, window, int(limits[BINS]))
-            scale = 1.0 / len(window) + 1.0 / len(reference)
+            scale = (1.0 / len(window) + 1.0 / len(reference)) * own[at + AS_ONE]
             beyond = (found / scale - freedom) / math.sqrt(2.0 * freedom)
             conclude(
                 codes, numbers, i, log, log_numbers, count, own, at, limits,
@@ -122,7 +123,8 @@ def build(
     latest `window` values every `every` of them. With `seasons` a day (UTC) has so many parts, each
     with a reference and a window of its own.
 
-    `p_value` is the probability of a false alarm at one comparison. `alarms_per_day`, where it is
+    `p_value` is the probability of a false alarm at one comparison, of values that depend on each
+    other as those of the reference do. `alarms_per_day`, where it is
     not 0, is how many false alarms a day one part of one device may give: `p_value` is then lowered
     to what follows from it and from how often values come.
 

@@ -4,14 +4,14 @@ import numpy as np
 
 from monitoring.detectors._ks import beyond, by_chance, distance, probability
 from monitoring.detectors._per_part import PerPart
-from monitoring.detectors._windows import NOWHERE, conclude, known, latest, take, windowed
+from monitoring.detectors._windows import AS_ONE, NOWHERE, conclude, known, latest, take, windowed
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
 from streamgauge.signal import PART, ROW, Signal
 
 __all__ = ["VERSION", "build"]
 
-VERSION = 1
+VERSION = 2
 
 
 @kernel
@@ -24,7 +24,8 @@ def _watch(
         at = take(own, codes, numbers, i, limits)
         if at != NOWHERE:
             old, new = known(own, at, limits), np.sort(latest(own, at, limits))
-            apart, size, first = distance(old, new), len(new), len(old)
+            apart, many = distance(old, new), own[at + AS_ONE]
+            size, first = len(new) / many, len(old) / many
             conclude(
                 codes, numbers, i, log, log_numbers, count, own, at, limits,
                 probability(apart, size, first), by_chance(size, first), apart,
@@ -50,7 +51,8 @@ def build(
     every `every` of them. With `seasons` a day (UTC) has so many parts, each with a reference and a
     window of its own.
 
-    `p_value` is the probability of a false alarm at one comparison. `alarms_per_day`, where it is
+    `p_value` is the probability of a false alarm at one comparison, of values that depend on each
+    other as those of the reference do. `alarms_per_day`, where it is
     not 0, is how many false alarms a day one part of one device may give: `p_value` is then lowered
     to what follows from it and from how often values come.
 

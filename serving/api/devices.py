@@ -50,6 +50,10 @@ class DeviceModel(BaseModel):
         description="Channels that are watched for drift: watched, or calibrating until it is "
         "known what is usual for them."
     )
+    signals: dict[str, dict[str, str]] = Field(
+        description="By signal and channel, feature or task: watched, or calibrating until the "
+        "detector of its drift has seen enough."
+    )
 
 
 class DevicePage(BaseModel):
@@ -137,6 +141,7 @@ def _model(view: DeviceView) -> DeviceModel:
             for channel, of in view.flags.items()
         },
         watched=dict(view.watched),
+        signals={name: dict(of) for name, of in view.signals.items()},
     )
 
 

@@ -64,6 +64,11 @@ def _counts(counts: Mapping[str, Any]) -> Iterable[Metric]:
         for key, value in sorted(counts.get(name, {}).items()):
             family.add_metric([str(key)], value)
         yield family
+    words = "Parts of devices (channels, features, tasks) whose detector has not seen enough."
+    waiting = GaugeMetricFamily("streamgauge_signals_calibrating", words, labels=["signal"])
+    for key, value in counts.get("signals_calibrating", {}).items():
+        waiting.add_metric([key], value)
+    yield waiting
     for name, words in _GAUGES.items():
         yield GaugeMetricFamily(f"streamgauge_{name}", words, counts.get(name, 0))
     for name, value in counts.items():

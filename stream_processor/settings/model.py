@@ -164,7 +164,8 @@ class DriftSettings:
     flagged: PluginUse | None = None
     """Of the share of values that cleaning changed or took out."""
     alarms_per_day: Rate = 2.0
-    """False alarms a day that level and noise of all channels of all devices together may give."""
+    """False alarms a day that all signals of all devices together may give; detectors that have a
+    threshold of their own, or none that follows from it, come on top."""
     actions: dict[str, ActionSettings] = field(default_factory=dict)
     """By signal, "error" or one of the above; "alert" where nothing is said."""
 

@@ -29,19 +29,20 @@ AUTO = "auto"
 DETECTORS, BUDGET = "monitoring.detectors", "alarms_per_day"
 THRESHOLDS = ("h", "p_value", BUDGET)
 """Options of which a detector's state knows nothing."""
+OWN = (*THRESHOLDS, "delta", "deviations", "alpha")
+"""Options that say how often there are false alarms: who gives one has no need of the budget."""
 
 
 @dataclass(frozen=True, slots=True)
 class Watching:
     """What is watched: the key in [drift] and the detector of each kind of signal; the channels of
-    numbers; and how many false alarms a day one signal of one channel of one device may give."""
+    numbers; and how many false alarms a day each kind of signal whose threshold follows from it may
+    give in one part (channel, task, feature) of one device."""
 
     uses: Mapping[Kind, tuple[str, PluginUse]]
     channels: tuple[str, ...]
-    each: float
+    each: Mapping[Kind, float]
     devices: int
-    sharing: int
-    """Signals that share the false alarms."""
 
     @property
     def by_channel(self) -> bool:
@@ -54,8 +55,12 @@ class Watching:
         return Kind.MISSING in self.uses or Kind.FLAGGED in self.uses
 
 
-def watching(settings: Settings) -> Watching:
-    """What the settings watch."""
+def watching(settings: Settings, features: int = 1) -> Watching:
+    """What the settings watch; `features` is how many there are of channels of numbers.
+
+    All signals whose threshold follows from the budget share it evenly, and the parts of each on
+    all devices its share.
+    """
     drift = settings.drift
     devices = settings.devices.expected or settings.devices.limit
     channels = tuple(
@@ -74,16 +79,32 @@ def watching(settings: Settings) -> Watching:
         named: PluginUse | None = getattr(drift, kind.value)
         if named is not None and getattr(settings, of):
             uses[kind] = kind.value, named
-    sharing = [kind for kind, (_, use) in uses.items() if kind in USUAL and _shares(use)]
-    each = drift.alarms_per_day / (devices * max(len(channels) * len(sharing), 1))
+    sharing = [kind for kind, (_, use) in uses.items() if _shares(use)]
+    each = {
+        kind: drift.alarms_per_day / (len(sharing) * devices * _parts(kind, settings, features))
+        for kind in sharing
+    }
     for kind in sharing:
         key, use = uses[kind]
-        uses[kind] = key, replace(use, options={**use.options, BUDGET: each})
-    return Watching(uses, channels, each, devices, len(sharing))
+        uses[kind] = key, replace(use, options={**use.options, BUDGET: each[kind]})
+    return Watching(uses, channels, each, devices)
+
+
+def _parts(kind: Kind, settings: Settings, features: int) -> int:
+    """How many parts of a device a signal has; at least 1."""
+    if kind in (Kind.ERROR, Kind.PREDICTION, Kind.LABEL):
+        parts = sum(max(len(task.horizons), 1) for task in settings.tasks.values())
+    elif kind in (Kind.MISSING, Kind.FLAGGED):
+        parts = len(settings.channels)
+    elif kind in USUAL:
+        parts = sum(one.kind is ChannelKind.NUMBER for one in settings.channels.values())
+    else:
+        parts = features if kind is Kind.FEATURE else 1
+    return max(parts, 1)
 
 
 def _shares(use: PluginUse) -> bool:
     """Whether its threshold follows from the false alarms of all, since none is given itself."""
     known = plugins.names(DETECTORS)
     takes = use.use in known and BUDGET in plugins.options(plugins.load(DETECTORS, use.use))
-    return takes and not {*THRESHOLDS} & use.options.keys()
+    return takes and not {*OWN} & use.options.keys()

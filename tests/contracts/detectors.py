@@ -25,6 +25,7 @@ __all__ = [
     "check_cut",
     "check_move",
     "check_parts",
+    "check_ready",
     "check_recovers",
     "check_reset",
     "check_told",
@@ -76,6 +77,7 @@ SUBJECTS = (
     Subject("adwin", "as River's", Kind.ERROR),
     Subject("adwin", "quick", Kind.ERROR, {"delta": 0.3, "clock": 1, "grace_period": 0}),
     Subject("adwin", "small", Kind.NOISE, SMALL),
+    Subject("adwin", "by days", Kind.MISSING, {**SMALL, "alarms_per_day": 500.0}),
     Subject("page_hinkley", "as River's", Kind.ERROR),
     Subject("page_hinkley", "of levels", Kind.LEVEL, {"threshold": 10.0, "min_instances": 2}),
     Subject("page_hinkley", "quick", Kind.NOISE, {"threshold": 1.0, "alpha": 0.9}),
@@ -87,12 +89,12 @@ SUBJECTS = (
     Subject("hddm_a", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
     Subject("cusum", "of relations", Kind.RELATION, {"h": 10.0, "hold": 20}),
     Subject("hddm_w", "of what is missing", Kind.MISSING, EAGER),
-    Subject("cusum", "of features", Kind.FEATURE, {"h": 10.0}),
+    Subject("cusum", "of features", Kind.FEATURE, {"h": 10.0, "hold": 20}),
     Subject("hddm_w", "as River's", Kind.ERROR, {}, frozenset({UP})),
     Subject("hddm_w", "both ways", Kind.ERROR, {**EAGER, "bound": 9.0}),
-    Subject("cusum", "by values", Kind.LEVEL, {"h": 10.0}),
+    Subject("cusum", "by values", Kind.LEVEL, {"h": 10.0, "hold": 20}),
     Subject("cusum", "of noise", Kind.NOISE, {"h": 12.0, "k": 0.3, "hold": 20}),
-    Subject("cusum", "by days", Kind.LEVEL, {"alarms_per_day": 500.0}),
+    Subject("cusum", "by days", Kind.LEVEL, {"alarms_per_day": 500.0, "hold": 20}),
     Subject(
         "chunk_ks",
         "small",
@@ -107,16 +109,29 @@ SUBJECTS = (
         {"chunk": 10, "reference": 4, "deviations": 1.0, "in_a_row": 1},
         frozenset({CHANGED}),
     ),
-    Subject("hellinger", "small", Kind.SHAPE, CHUNKS, frozenset({CHANGED})),
+    Subject(
+        "hellinger",
+        "by days",
+        Kind.SHAPE,
+        {**CHUNKS, "alarms_per_day": 1_000.0},
+        frozenset({CHANGED}),
+    ),
     Subject("wasserstein", "small", Kind.SHAPE, CHUNKS, frozenset({CHANGED})),
     Subject("kswin", "as River's", Kind.ERROR),
     Subject("kswin", "quick", Kind.LEVEL, {"window_size": 20, "stat_size": 8, "alpha": 0.05}),
+    Subject("kswin", "by days", Kind.NOISE, {"alarms_per_day": 100.0}),
     Subject("kswin", "of shapes", Kind.SHAPE, {"seed": 7}, frozenset({CHANGED})),
     Subject("window_ks", "quick", Kind.ERROR, {**WINDOWS, "window": 10}),
     Subject("window_ks", "by days", Kind.NOISE, {**WINDOWS, "alarms_per_day": 100.0}),
     Subject("window_ks", "by seasons", Kind.SHAPE, {**WINDOWS, "seasons": 3}, frozenset({CHANGED})),
     Subject("psi", "quick", Kind.LEVEL, {**WINDOWS, "bins": 2}),
-    Subject("psi", "of shapes", Kind.SHAPE, {**WINDOWS, "bins": 4}, frozenset({CHANGED})),
+    Subject(
+        "psi",
+        "of shapes",
+        Kind.SHAPE,
+        {**WINDOWS, "bins": 4, "p_value": 0.1},
+        frozenset({CHANGED}),
+    ),
     Subject("mann_kendall", "quick", Kind.ERROR, {"block": 5.0, "blocks": 8, "p_value": 0.1}),
     Subject("mann_kendall", "by days", Kind.LEVEL, {**TRENDS, "alarms_per_day": 2_000.0}),
 )
@@ -243,6 +258,18 @@ def check_reset(build: Build, values: Values) -> None:
     again = values.chosen(np.isin(values.codes[:, ROW], rows[::2]))
     _same_events(play(used, again), play(fresh, again))
     _same_state(used, fresh, rows[::2], devices_only=True)
+
+
+def check_ready(build: Build, values: Values) -> None:
+    """At first no part is ready, and an event comes only of one that was before its value."""
+    detector = opened(build, values)
+    assert not detector.ready(slice(0, ROWS)).any()
+    for k in range(len(values)):
+        was = detector.ready(slice(0, ROWS))
+        assert was.shape == (ROWS, len(PARTS))
+        for event in play(detector, values.chosen(slice(k, k + 1))):
+            part = event.lane if values.kind is Kind.ERROR else PARTS.index(event.channel)
+            assert was[event.row, part], "it tells while it calibrates"
 
 
 def check_told(build: Build, values: Values) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from monitoring import detectors as folder
 from monitoring.detectors import adwin
+from streamgauge.arrays import Bools
 from streamgauge.calls import Call
 from streamgauge.events import AFTER, ORDER, SOURCE, EventKind, Events
 from streamgauge.events import ROW as EVENT_ROW
@@ -103,6 +104,12 @@ def test_told(subject: Subject, data: st.DataObject) -> None:
 
 
 @every
+def test_ready(subject: Subject) -> None:
+    """What calibrates gives no events, and what gave one had said that it was ready."""
+    detectors.check_ready(subject.build, watch(subject.kind, 4, 800))
+
+
+@every
 def test_told_of_extremes(subject: Subject) -> None:
     """Every event is true, where values are as large as they may be."""
     detectors.check_told(subject.build, watch(subject.kind, 6, 800, extreme=0.3))
@@ -152,6 +159,10 @@ class Broken:
         self.blocks: Mapping[str, Block] = self.right.blocks
         self.fault = fault
         self.hidden = np.zeros(ROWS)
+
+    def ready(self, rows: slice) -> Bools:
+        found = self.right.ready(rows)
+        return np.zeros_like(found) if self.fault is says_that_it_calibrates else found
 
     def call(self, signal: Signal, events: Events) -> Call:
         right = self.right.call(signal, events)
@@ -220,6 +231,10 @@ def gives_nan(self: Broken, signal: Signal, events: Events, before: int) -> None
     events.numbers[before : len(events), AFTER] = np.nan
 
 
+def says_that_it_calibrates(self: Broken, signal: Signal, events: Events, before: int) -> None:
+    """Whatever it tells, it says that it has not seen enough."""
+
+
 VALUES = watch(Kind.ERROR, 4, 800)
 CHECKS: dict[str, Callable[[Callable[[Signal], Any]], None]] = {
     "cut": lambda build: detectors.check_cut(build, VALUES, (300, 500)),
@@ -228,6 +243,7 @@ CHECKS: dict[str, Callable[[Callable[[Signal], Any]], None]] = {
     "move": lambda build: detectors.check_move(build, VALUES, 400),
     "reset": lambda build: detectors.check_reset(build, VALUES),
     "told": lambda build: detectors.check_told(build, VALUES),
+    "ready": lambda build: detectors.check_ready(build, VALUES),
     "recovers": lambda build: detectors.check_recovers(build, VALUES),
 }
 PLANTED: list[tuple[Fault, str]] = [
@@ -241,6 +257,7 @@ PLANTED: list[tuple[Fault, str]] = [
     (mixes_its_parts, "parts"),
     (dies_of_zero, "recovers"),
     (gives_nan, "told"),
+    (says_that_it_calibrates, "ready"),
 ]
 
 

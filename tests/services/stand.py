@@ -37,6 +37,7 @@ from streamgauge.timing import Timing
 from streamgauge.words import Status, Step
 
 WATCHED = {"humidity": "calibrating", "power": "watched"}
+SIGNALS = {"level": WATCHED, "error": {"ahead@10m": "watched"}}
 EVIL = "<img src=x onerror=document.title='owned'>"
 SLASHED = "site a/pump 1"
 DEVICES = sorted(["pump-1", "pump-2", EVIL, SLASHED, "pump-1/predictions", "Ölpumpe 7"])
@@ -92,7 +93,14 @@ class StandBoard:
         time = START + LABELLED * MINUTE
         values = {"power": actual(LABELLED), "flow": 3.25, "humidity": math.nan}
         return DeviceView(
-            device, time, time + 40_000, self.readings, values, flags=FLAGS, watched=WATCHED
+            device,
+            time,
+            time + 40_000,
+            self.readings,
+            values,
+            flags=FLAGS,
+            watched=WATCHED,
+            signals=SIGNALS,
         )
 
     def predictions(self, device: str) -> list[PredictionView] | None:
