@@ -20,7 +20,7 @@ from stream_processor.operator import Operator
 from stream_processor.stages import Stages
 from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
-from streamgauge.calls import Chain, Now
+from streamgauge.calls import Call, Chain, Now
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import HALF, Predictions
@@ -112,8 +112,12 @@ class Walk:
         classify = [stages.classify.call(schedule)] if stages.classify else []
         included = [selection.includes for selection in stages.selections]
         group = [stages.groups.call(schedule)] if len(stages.groups) else []
-        models = [*group, *classify, *(selection.call(schedule) for selection in stages.selections)]
-        models += [call for learner, call in calls if call and learner not in included]
+        of_lanes: list[list[Call]] = [[] for _ in calls]
+        for selection in stages.selections:
+            of_lanes[selection.lane].append(selection.call(schedule))
+        for lane, (learner, call) in enumerate(calls):
+            of_lanes[lane] += [call] if call and learner not in included else []
+        models = [*group, *classify, *timing.by_lane(of_lanes)]
         records = (self._codes, self._numbers, self._parts)
         acting = stages.consequences.calls(schedule) if stages.consequences else []
         after = timing.on(
@@ -122,7 +126,7 @@ class Walk:
         )
         self._judge = Chain([*timing.around(), *after], now)
         self._settle = Chain([*timing.around((Stage.MODELS, [*group, *classify])), *after], now)
-        self._in_python = [learner for learner, call in calls if call is None]
+        self._in_python = [(k, one) for k, (one, call) in enumerate(calls) if call is None]
         answer = timing.on((Stage.MODELS, models))
         if not self._in_python:
             answer += after
@@ -264,8 +268,10 @@ class Walk:
             if self._in_python:
                 began = self.timing.now()
                 self._schedule.n = int(now[Now.STEPS])
-                for learner in self._in_python:
+                for lane, learner in self._in_python:
+                    alone = self.timing.now()
                     learner.run(self._schedule)
+                    self.timing.spent_on(lane, alone)
                 self.timing.spent(Stage.MODELS, began)
                 self._judge.run()
                 self.timing.tell()
