@@ -20,7 +20,6 @@ from serving.api import (
     page,
     problems,
     readings,
-    rejects,
     selection,
     stream,
     tasks,
@@ -50,17 +49,12 @@ _GUARDED = (
     selection.routes,
     drift.routes,
     events.routes,
-    rejects.routes,
     alert_routes.routes,
     kept.routes,
     stream.routes,
     health.status,
     metrics.routes,
 )
-
-
-def _no_rejects() -> Sequence[Reject]:
-    return ()
 
 
 def _no_states() -> States:
@@ -76,7 +70,6 @@ def create_app(
     stream_name: str,
     clock: Callable[[], int],
     *,
-    rejects: Callable[[], Sequence[Reject]] = _no_rejects,
     states: Callable[[], States] = _no_states,
     hosts: Sequence[str] = (),
     with_page: bool = True,
@@ -85,14 +78,15 @@ def create_app(
     intake: Intake | None = None,
     alerts: Outbox | None = None,
     quarantine: Path | None = None,
+    outside: Callable[[], Sequence[Reject]] = tuple,
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
-    All callables are asked from server threads. `ready` says which parts work, `rejects` gives the
-    newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
+    All callables are asked from server threads. `ready` says which parts work, `states` what
+    sources, sinks and others said in `state()`.
     `intake` takes what is posted, None where the configuration has no `http` source; `alerts` holds
     what fires, None where it has no rules; `quarantine` is the file of what was refused, None where
-    nothing is kept.
+    nothing is kept, `outside` gives what was refused before it came into the log.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
     Host header must be loopback or one of `hosts`. Without `with_page` there is neither the page
@@ -124,13 +118,13 @@ def create_app(
         history,
         live,
         ready,
-        rejects,
         states,
         access,
         stream_name,
         clock,
         intake,
         alerts,
+        outside,
         quarantine,
     )
     app.state.metrics = metrics.registry(app.state.service)

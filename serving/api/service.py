@@ -29,6 +29,8 @@ class Part:
     ok: bool
     why: str
     """What is wrong and what to do; "" when nothing is."""
+    since: int | None = None
+    """Since when it works, or does not, microseconds UTC; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,6 @@ class Service:
     history: History
     live: Live
     ready: Callable[[], list[Part]]
-    rejects: Callable[[], Sequence[Reject]]
-    """The newest dead letters, oldest first."""
     states: Callable[[], States]
     access: Access
     stream_name: str
@@ -48,6 +48,8 @@ class Service:
     """Microseconds UTC."""
     intake: Intake | None = None
     alerts: Outbox | None = None
+    outside: Callable[[], Sequence[Reject]] = tuple
+    """What was refused before it came into the log, oldest first."""
     quarantine: Path | None = None
     """The file of what was refused; None where nothing is kept."""
 
