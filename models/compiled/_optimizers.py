@@ -10,6 +10,7 @@ from typing import Any
 from river import optim
 
 from models.compiled._python import overflowed
+from models.compiled._roots import root, roots
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
 from streamgauge.state import Field
@@ -63,6 +64,16 @@ def look_ahead(o: Floats, memory: Floats, w: Floats, at: Ints, m: int) -> None:
 
 
 @kernel
+def _descend(w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
+    if m == len(g):
+        for j in range(m):
+            w[j] -= lr * g[j]
+    else:
+        for k in range(m):
+            w[at[k]] -= lr * g[at[k]]
+
+
+@kernel
 def _momentum(o: Floats, s: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
     if o[KIND] == NESTEROV:
         for k in range(m):
@@ -87,6 +98,9 @@ def _square(o: Floats, value: float) -> tuple[float, bool]:
 @kernel
 def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
+    if m == f and o[KIND] == ADAM:
+        _adam_of_all(o, a, w, g, lr)
+        return True
     for k in range(m):
         j = at[k]
         a[j] = one * a[j] + (1.0 - one) * g[j]
@@ -94,8 +108,21 @@ def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: floa
         if too_large:
             return False
         a[f + j] = two * a[f + j] + (1.0 - two) * square
-        w[j] -= lr * a[j] / (a[f + j] ** o[HALF] + eps)
+        w[j] -= lr * a[j] / (root(a[f + j], o[HALF]) + eps)
     return True
+
+
+@kernel
+def _adam_of_all(o: Floats, a: Floats, w: Floats, g: Floats, lr: float) -> None:
+    """Where no feature is absent: whole vectors. The gradient is needed no more, and gives room."""
+    f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
+    first, second = a[:f], a[f : 2 * f]
+    for j in range(f):
+        first[j] = one * first[j] + (1.0 - one) * g[j]
+        second[j] = two * second[j] + (1.0 - two) * (g[j] * g[j])
+    roots(second, o[HALF], g)
+    for j in range(f):
+        w[j] -= lr * first[j] / (g[j] + eps)
 
 
 @kernel
@@ -106,7 +133,7 @@ def _rms_prop(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr:
         if too_large:
             return False
         g2[j] = o[RHO] * g2[j] + (1.0 - o[RHO]) * square
-        w[j] -= lr / (g2[j] + o[EPS]) ** o[HALF] * g[j]
+        w[j] -= lr / root(g2[j] + o[EPS], o[HALF]) * g[j]
     return True
 
 
@@ -118,7 +145,7 @@ def _ada_grad(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr:
         if too_large:
             return False
         g2[j] += square
-        w[j] -= lr / (g2[j] + o[EPS]) ** o[HALF] * g[j]
+        w[j] -= lr / root(g2[j] + o[EPS], o[HALF]) * g[j]
     return True
 
 
@@ -131,7 +158,7 @@ def _ada_delta(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> 
         if too_large:
             return False
         a[j] = rho * a[j] + (1.0 - rho) * square
-        move = -((a[f + j] + eps) ** half) / (a[j] + eps) ** half * g[j]
+        move = -root(a[f + j] + eps, half) / root(a[j] + eps, half) * g[j]
         square, too_large = _square(o, move)
         if too_large:
             return False
@@ -163,7 +190,7 @@ def _ams_grad(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: 
         v = two * a[f + j] + (1.0 - two) * square
         a[f + j] = v
         a[2 * f + j] = max(a[2 * f + j], v)
-        w[j] -= lr * a[j] / (a[2 * f + j] ** o[HALF] + o[EPS])
+        w[j] -= lr * a[j] / (root(a[2 * f + j], o[HALF]) + o[EPS])
     return True
 
 
@@ -203,7 +230,7 @@ def _nadam(
             return False
         a[f + j] = two * a[f + j] + (1.0 - two) * square
         ahead = one * (a[j] / first) + (1.0 - one) * g[j] / first
-        w[j] -= lr * ahead / ((a[f + j] / second) ** o[HALF] + o[EPS])
+        w[j] -= lr * ahead / (root(a[f + j] / second, o[HALF]) + o[EPS])
     return True
 
 
@@ -215,7 +242,7 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
         z = a[j]
         if abs(z) > l1:
             sign = 1.0 if z > 0.0 else -1.0
-            base = (o[BASE] + a[f + j] ** half) / alpha + o[L2]
+            base = (o[BASE] + root(a[f + j], half)) / alpha + o[L2]
             power = base ** o[MINUS]
             if math.isinf(power):
                 return False
@@ -226,7 +253,7 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
         square, too_large = _square(o, g[j])
         if too_large:
             return False
-        s = ((n + square) ** half - n**half) / alpha
+        s = (root(n + square, half) - root(n, half)) / alpha
         a[j] += g[j] - s * w[j]
         a[f + j] += square
     return True
@@ -251,8 +278,7 @@ def step(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, t: float)
     """
     kind, lr = int(o[KIND]), rate(o[RATE:], t)
     if kind == SGD:
-        for k in range(m):
-            w[at[k]] -= lr * g[at[k]]
+        _descend(w, g, at, m, lr)
         return True
     lr = _corrected(o, kind, lr, t)
     if kind in (MOMENTUM, NESTEROV):

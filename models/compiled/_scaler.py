@@ -12,7 +12,9 @@ from river import preprocessing
 
 from models.clip import Clip
 from models.compiled._moments import AVERAGE, COUNT, SQUARES, VALUES, learn_window
+from models.compiled import _standard
 from models.compiled._quantile import WIDTH, estimate, learn_value
+from models.compiled._roots import root
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
 from streamgauge.sorted_window import SIZE, push, width_of
@@ -27,7 +29,7 @@ MIN_MAX_WINDOW, MAX_ABS_WINDOW, ROBUST = range(7, 10)
 
 
 @kernel
-def _standard(s: Floats, f: int, j: int, v: float, learn: bool, half: float) -> float:
+def _standardized(s: Floats, f: int, j: int, v: float, learn: bool, half: float) -> float:
     """Fields: mean, count, variance, deviation."""
     if learn:
         s[f + j] += 1.0
@@ -37,7 +39,7 @@ def _standard(s: Floats, f: int, j: int, v: float, learn: bool, half: float) -> 
         q += ((v - old) * (v - s[j]) - q) / n
         s[2 * f + j] = q
         # River takes `variance ** 0.5` at every transform; it only changes here.
-        s[3 * f + j] = q**half
+        s[3 * f + j] = root(q, half)
     deviation = s[3 * f + j]
     return (v - s[j]) / deviation if deviation != 0.0 else 0.0
 
@@ -159,11 +161,18 @@ def scale(row: Floats, x: Floats, settings: Floats, learn: bool, z: Floats, at: 
     s, limit, half = row[int(settings[AT]) :], settings[LIMIT], settings[HALF]
     m = 0
     at[f] = 0
+    if kind == STANDARD and _standard.gather(x, settings[HEADER:], z[:f]):
+        if learn:
+            _standard.learn(s, z[:f], half)
+        _standard.transform(s, z[:f], limit)
+        for j in range(f):
+            at[j] = j
+        return f
     for j in range(f):
         v = x[int(settings[HEADER + j])]
         if v == v:
             if kind == STANDARD:
-                v = _standard(s, f, j, v, learn, half)
+                v = _standardized(s, f, j, v, learn, half)
             elif kind != NONE:
                 v = _one(kind, s, j, v, learn, settings)
                 if kind >= STANDARD_WINDOW and _refused(kind, s, j, int(settings[WINDOW])):

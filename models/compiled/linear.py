@@ -46,8 +46,13 @@ START = INTERCEPT_RATE + 3
 def dot(row: Floats, z: Floats, at: Ints, m: int) -> float:
     """The answer before the mean function."""
     answer: float = 0.0
-    for k in range(m):
-        answer += row[WEIGHT + at[k]] * z[at[k]]
+    weights = row[WEIGHT:]
+    if m == len(z):
+        for j in range(m):
+            answer += weights[j] * z[j]
+    else:
+        for k in range(m):
+            answer += weights[at[k]] * z[at[k]]
     answer += row[INTERCEPT]
     return answer
 
@@ -118,11 +123,15 @@ def descend(
     if o[ONE_CLASS] != 0.0:
         update += 2.0 * rate * l2
     row[INTERCEPT] -= update
-    for k in range(m):
-        j = at[k]
-        g[j] = z[j] * gradient
-        if l2 != 0.0:
-            g[j] += weights[j] * l2
+    if m == f and l2 == 0.0:
+        for j in range(f):
+            g[j] = z[j] * gradient
+    else:
+        for k in range(m):
+            j = at[k]
+            g[j] = z[j] * gradient
+            if l2 != 0.0:
+                g[j] += weights[j] * l2
     if not _optimizers.step(optimizer, memory, weights, g, at, m, row[LEARNED]):
         refusals[OVERFLOW] += 1
         return False
