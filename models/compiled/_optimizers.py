@@ -12,7 +12,7 @@ from river import optim
 from models.compiled._python import overflowed
 from models.compiled._roots import root, roots
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 from streamgauge.state import Field
 
 __all__ = ["SIZE", "fields_of", "look_ahead", "rate", "refusal", "settings_of", "step"]
@@ -44,7 +44,7 @@ KINDS = {
 """What each remembers of a feature."""
 
 
-@kernel
+@lean
 def rate(scheduler: Floats, t: float) -> float:
     """A scheduler's rate after t steps; `scheduler` = [kind, first number, second number]."""
     if scheduler[0] == CONSTANT:
@@ -54,7 +54,7 @@ def rate(scheduler: Floats, t: float) -> float:
     return float(1.0 / (scheduler[1] * (scheduler[2] + t)))
 
 
-@kernel
+@lean
 def look_ahead(o: Floats, memory: Floats, w: Floats, at: Ints, m: int) -> None:
     """What Nesterov's momentum does before the gradient is known."""
     if o[KIND] == NESTEROV:
@@ -63,7 +63,7 @@ def look_ahead(o: Floats, memory: Floats, w: Floats, at: Ints, m: int) -> None:
             w[j] -= o[RHO] * memory[j]
 
 
-@kernel
+@lean
 def _descend(w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
     if m == len(g):
         for j in range(m):
@@ -73,7 +73,7 @@ def _descend(w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
             w[at[k]] -= lr * g[at[k]]
 
 
-@kernel
+@lean
 def _momentum(o: Floats, s: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
     if o[KIND] == NESTEROV:
         for k in range(m):
@@ -85,7 +85,7 @@ def _momentum(o: Floats, s: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: 
         w[j] -= s[j]
 
 
-@kernel
+@lean
 def _square(o: Floats, value: float) -> tuple[float, bool]:
     """value ** 2; whether River raises. On its vectors (the `PLAIN` kinds are for dicts) Adam and
     RMSProp multiply instead, and nothing is raised."""
@@ -95,7 +95,7 @@ def _square(o: Floats, value: float) -> tuple[float, bool]:
     return square, overflowed(value, square)
 
 
-@kernel
+@lean
 def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
     if m == f and o[KIND] == ADAM:
@@ -112,7 +112,7 @@ def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: floa
     return True
 
 
-@kernel
+@lean
 def _adam_of_all(o: Floats, a: Floats, w: Floats, g: Floats, lr: float) -> None:
     """Where no feature is absent: whole vectors. The gradient is needed no more, and gives room."""
     f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
@@ -125,7 +125,7 @@ def _adam_of_all(o: Floats, a: Floats, w: Floats, g: Floats, lr: float) -> None:
         w[j] -= lr * first[j] / (g[j] + eps)
 
 
-@kernel
+@lean
 def _rms_prop(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     for k in range(m):
         j = at[k]
@@ -137,7 +137,7 @@ def _rms_prop(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr:
     return True
 
 
-@kernel
+@lean
 def _ada_grad(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     for k in range(m):
         j = at[k]
@@ -149,7 +149,7 @@ def _ada_grad(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr:
     return True
 
 
-@kernel
+@lean
 def _ada_delta(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
     f, rho, eps, half = len(w), o[RHO], o[EPS], o[HALF]
     for k in range(m):
@@ -167,7 +167,7 @@ def _ada_delta(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> 
     return True
 
 
-@kernel
+@lean
 def _ada_max(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
     f, one = len(w), o[BETA_1]
     for k in range(m):
@@ -178,7 +178,7 @@ def _ada_max(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: f
         w[j] -= lr * a[j] / (a[f + j] + o[EPS])
 
 
-@kernel
+@lean
 def _ams_grad(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     f, one, two = len(w), o[BETA_1], o[BETA_2]
     for k in range(m):
@@ -194,7 +194,7 @@ def _ams_grad(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: 
     return True
 
 
-@kernel
+@lean
 def _ada_bound(
     o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float, t: float
 ) -> bool:
@@ -216,7 +216,7 @@ def _ada_bound(
     return True
 
 
-@kernel
+@lean
 def _nadam(
     o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float, t: float
 ) -> bool:
@@ -234,7 +234,7 @@ def _nadam(
     return True
 
 
-@kernel
+@lean
 def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
     f, alpha, l1, half = len(w), o[RHO], o[L1], o[HALF]
     for k in range(m):
@@ -259,7 +259,7 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
     return True
 
 
-@kernel
+@lean
 def _corrected(o: Floats, kind: int, lr: float, t: float) -> float:
     """The rate, corrected for averages that begin at zero."""
     if kind in (ADAM, ADAM_PLAIN, AMS_GRAD):
@@ -269,7 +269,7 @@ def _corrected(o: Floats, kind: int, lr: float, t: float) -> float:
     return lr
 
 
-@kernel
+@lean
 def step(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, t: float) -> bool:
     """Move the weights of the features at[:m] by the gradient g, after t steps; False where River
     raises, for a number too large.

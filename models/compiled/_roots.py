@@ -14,7 +14,7 @@ from numba.extending import intrinsic
 from numba.types import float64
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["root", "roots"]
 
@@ -35,7 +35,7 @@ def _fused(context: Any, a: Any, b: Any, c: Any) -> Any:
     return float64(a, b, c), build
 
 
-@kernel
+@lean
 def root(x: float, half: float) -> float:
     """x ** half, where half is .5."""
     found = math.sqrt(x)
@@ -46,7 +46,7 @@ def root(x: float, half: float) -> float:
     return float(x**half)
 
 
-@kernel
+@lean
 def roots(values: Floats, half: float, found: Floats) -> None:
     """`found float64[n]` = values ** half."""
     n = len(values)

@@ -16,7 +16,7 @@ from models.compiled import _pipeline, _scaler
 from models.compiled._fleet import UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -29,7 +29,7 @@ PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
 BETA, DIAGONAL = range(2)
 
 
-@kernel
+@lean
 def _answer(row: Floats, z: Floats, at: Ints, m: int) -> float:
     answer: float = 0.0
     for k in range(m):
@@ -39,7 +39,7 @@ def _answer(row: Floats, z: Floats, at: Ints, m: int) -> float:
     return answer
 
 
-@kernel
+@lean
 def _learn(
     row: Floats, o: Floats, z: Floats, u: Floats, v: Floats, at: Ints, m: int, y: float
 ) -> None:
