@@ -18,7 +18,7 @@ from models.compiled import _losses, _optimizers, _pipeline, _scaler
 from models.compiled._fleet import OVERFLOW, UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -141,15 +141,15 @@ def descend(
     return True
 
 
-@kernel
+@lean
 def _run(
     codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
-    settings: Floats, refusals: Ints, lane: int, n: int,
+    work: Floats, at: Ints, settings: Floats, refusals: Ints, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = int(settings[_scaler.F])
     o = settings[_scaler.HEADER + f :]
     classifies = o[LOSS + _losses.KIND] >= _losses.LOG
-    z, g, at = np.empty(f), np.empty(f), np.empty(f + 1, np.int64)
+    z, g = work[0], work[1]
     for i in range(n):
         if codes[i, LANE] != lane:
             continue
@@ -193,7 +193,8 @@ def build(
     width = sum(field.size for field in fields)
     settings = [*_scaler.settings_of(scaler, clip, inputs, width), *own]
     fields += _scaler.fields_of(scaler, len(inputs))
-    return Fleet(_run, fields, settings, lane, capacity, keys)
+    work = np.zeros((2, len(inputs))), np.zeros(len(inputs) + 1, np.int64)
+    return Fleet(_run, fields, settings, lane, capacity, keys, shared=work)
 
 
 def model_parts(model: Any, f: int) -> tuple[list[Field], list[float]] | str:
