@@ -114,4 +114,4 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     a declared call nothing counts who holds it. A large kernel that is called in many places would
     make its callers slow to compile.
     """
-    return cast(Callable[P, R], numba.njit(forceinline=True, **_OPTIONS)(function))
+    return cast(Callable[P, R], numba.njit(forceinline=True, _nrt=False, **_OPTIONS)(function))

@@ -7,7 +7,7 @@ from river.optim import losses
 
 from models.compiled._python import overflowed
 from streamgauge.arrays import Floats
-from streamgauge.kernels import lean
+from streamgauge.kernels import inlined, lean
 
 __all__ = ["BINARY", "REGRESSION", "SIZE", "gradient", "mean", "settings_of", "sigmoid", "tell"]
 
@@ -64,7 +64,7 @@ def _binary(kind: int, y: float, p: float, settings: Floats) -> float:
     return sign * (sigmoid(settings[FIRST] * (sign * p) + settings[SECOND]) - 1.0)
 
 
-@lean
+@inlined
 def gradient(settings: Floats, y: float, p: float) -> tuple[float, bool]:
     """With respect to the answer p before the mean function; whether River raises OverflowError."""
     kind, first, r = int(settings[KIND]), settings[FIRST], p - y
@@ -89,7 +89,7 @@ def gradient(settings: Floats, y: float, p: float) -> tuple[float, bool]:
     return _binary(kind, y, p, settings), False
 
 
-@lean
+@inlined
 def mean(settings: Floats, p: float) -> tuple[float, bool]:
     """What is answered; whether River raises OverflowError."""
     kind = int(settings[KIND])

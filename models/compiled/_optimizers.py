@@ -12,7 +12,7 @@ from river import optim
 from models.compiled._python import overflowed
 from models.compiled._roots import root, roots
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import lean
+from streamgauge.kernels import inlined, lean
 from streamgauge.state import Field
 
 __all__ = ["SIZE", "fields_of", "look_ahead", "rate", "refusal", "settings_of", "step"]
@@ -44,7 +44,7 @@ KINDS = {
 """What each remembers of a feature."""
 
 
-@lean
+@inlined
 def rate(scheduler: Floats, t: float) -> float:
     """A scheduler's rate after t steps; `scheduler` = [kind, first number, second number]."""
     if scheduler[0] == CONSTANT:
@@ -63,7 +63,7 @@ def look_ahead(o: Floats, memory: Floats, w: Floats, at: Ints, m: int) -> None:
             w[j] -= o[RHO] * memory[j]
 
 
-@lean
+@inlined
 def _descend(w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
     if m == len(g):
         for j in range(m):
@@ -95,7 +95,7 @@ def _square(o: Floats, value: float) -> tuple[float, bool]:
     return square, overflowed(value, square)
 
 
-@lean
+@inlined
 def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
     if m == f and o[KIND] == ADAM:
@@ -112,7 +112,7 @@ def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: floa
     return True
 
 
-@lean
+@inlined
 def _adam_of_all(o: Floats, a: Floats, w: Floats, g: Floats, lr: float) -> None:
     """Where no feature is absent: whole vectors. The gradient is needed no more, and gives room."""
     f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
@@ -259,7 +259,7 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
     return True
 
 
-@lean
+@inlined
 def _corrected(o: Floats, kind: int, lr: float, t: float) -> float:
     """The rate, corrected for averages that begin at zero."""
     if kind in (ADAM, ADAM_PLAIN, AMS_GRAD):

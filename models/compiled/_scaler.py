@@ -11,12 +11,12 @@ from typing import Any
 from river import preprocessing
 
 from models.clip import Clip
-from models.compiled._moments import AVERAGE, COUNT, SQUARES, VALUES, learn_window
 from models.compiled import _standard
+from models.compiled._moments import AVERAGE, COUNT, SQUARES, VALUES, learn_window
 from models.compiled._quantile import WIDTH, estimate, learn_value
 from models.compiled._roots import root
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import lean
+from streamgauge.kernels import inlined, lean
 from streamgauge.sorted_window import SIZE, push, width_of
 from streamgauge.state import Field
 
@@ -150,7 +150,7 @@ def _refused(kind: int, s: Floats, j: int, window: int) -> bool:
     return kind == MIN_MAX_WINDOW and s[j * (SIZE + 1 + 2 * window) + SIZE] == 0.0
 
 
-@lean
+@inlined
 def scale(row: Floats, x: Floats, settings: Floats, learn: bool, z: Floats, at: Ints) -> int:
     """Let the scaler learn the event if `learn`, then transform it; how many features it has.
 

@@ -6,12 +6,12 @@ Divisions, the slowest of it, are then done several at a time. One feature at a 
 
 from models.compiled._roots import roots
 from streamgauge.arrays import Floats
-from streamgauge.kernels import lean
+from streamgauge.kernels import inlined
 
 __all__ = ["gather", "learn", "transform"]
 
 
-@lean
+@inlined
 def gather(x: Floats, inputs: Floats, z: Floats) -> bool:
     """The features, `z float64[f]`; whether all of them are there."""
     absent = 0
@@ -22,7 +22,7 @@ def gather(x: Floats, inputs: Floats, z: Floats) -> bool:
     return absent == 0
 
 
-@lean
+@inlined
 def learn(s: Floats, z: Floats, half: float) -> None:
     """`s` is means, counts, variances and deviations of the features `z float64[f]`."""
     f = len(z)
@@ -36,7 +36,7 @@ def learn(s: Floats, z: Floats, half: float) -> None:
     roots(variance, half, s[3 * f : 4 * f])
 
 
-@lean
+@inlined
 def transform(s: Floats, z: Floats, limit: float) -> None:
     """z = (z - mean) / deviation within the limit, 0 where a feature never varied."""
     f = len(z)

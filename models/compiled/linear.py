@@ -18,7 +18,7 @@ from models.compiled import _losses, _optimizers, _pipeline, _scaler
 from models.compiled._fleet import OVERFLOW, UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import lean
+from streamgauge.kernels import inlined, lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -42,7 +42,7 @@ INTERCEPT_RATE = OPTIMIZER + _optimizers.SIZE
 START = INTERCEPT_RATE + 3
 
 
-@lean
+@inlined
 def dot(row: Floats, z: Floats, at: Ints, m: int) -> float:
     """The answer before the mean function."""
     answer: float = 0.0
@@ -90,7 +90,7 @@ def _penalize(row: Floats, o: Floats, at: Ints, m: int, f: int) -> None:
         row[penalty + j] += new - old
 
 
-@lean
+@inlined
 def _answer(row: Floats, o: Floats, z: Floats, at: Ints, m: int, refusals: Ints) -> float:
     """What is answered; NaN where River raises."""
     answer, too_large = _losses.mean(o[LOSS:], dot(row, z, at, m))
@@ -99,7 +99,7 @@ def _answer(row: Floats, o: Floats, z: Floats, at: Ints, m: int, refusals: Ints)
     return np.nan if too_large or at[len(z)] != 0 else answer
 
 
-@lean
+@inlined
 def descend(
     row: Floats, o: Floats, z: Floats, g: Floats, at: Ints, m: int, y: float, refusals: Ints
 ) -> bool:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from river import base
 
-from models.learner import Learner
 from models.last_step import last_step
+from models.learner import Learner
 from streamgauge.calls import Chain, Now
 from streamgauge.schedule import MADE, ROW, SEQUENCE, STEP, TARGET
 from streamgauge.state import Keys, put_rows, take_rows
