@@ -8,7 +8,7 @@ import numpy as np
 
 from models.mixing import FADES, outweigh, reweigh
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import LANE, MODEL, ROW, SLOT, STEP, TARGET
 from streamgauge.words import Step
 
@@ -28,7 +28,7 @@ WORST = 100.0
 ever how the others do."""
 
 
-@kernel
+@lean
 def _follow_best(row: Floats, k: int) -> None:
     """All of the share to who has lost least of late, among those that are in."""
     share, out, losses = row[FIRST : FIRST + k], row[FIRST + k :], row[FIRST + 2 * k :]
@@ -40,7 +40,7 @@ def _follow_best(row: Floats, k: int) -> None:
     share[best] = 1.0
 
 
-@kernel
+@lean
 def _halve(row: Floats, k: int, after: float) -> None:
     """After every `after` labels the worse half leaves; one remains."""
     out, losses = row[FIRST + k : FIRST + 2 * k], row[FIRST + 2 * k : FIRST + 3 * k]
@@ -56,7 +56,7 @@ def _halve(row: Floats, k: int, after: float) -> None:
         out[worst] = 1.0
 
 
-@kernel
+@lean
 def _settle(row: Floats, k: int, settings: Floats) -> None:
     """After losses have changed: who is in, and who is followed."""
     row[LABELS] += 1.0
@@ -66,7 +66,7 @@ def _settle(row: Floats, k: int, settings: Floats) -> None:
         _follow_best(row, k)
 
 
-@kernel
+@lean
 def _weights(row: Floats, answers: Floats, weights: Floats) -> int:
     """`weights float64[k]` of those that answer; the first of them, -1 where there is none."""
     k = len(answers)
@@ -81,7 +81,7 @@ def _weights(row: Floats, answers: Floats, weights: Floats) -> int:
     return first
 
 
-@kernel
+@lean
 def _judge(row: Floats, said: Floats, mix: float, truth: float, settings: Floats) -> None:
     """Learn from one label of a number, before which `said float64[k]` were told."""
     k = len(said)
@@ -138,7 +138,7 @@ def numbers(
             answers[i] = held[k] = total / np.sum(weights)
 
 
-@kernel
+@lean
 def _hold(held: Floats, answer: float, chances: Floats, most: int) -> None:
     """Keep one candidate's chances `float64[most]`: its own, certainty where it gives none, and 0
     where it has no answer."""
@@ -149,7 +149,7 @@ def _hold(held: Floats, answer: float, chances: Floats, most: int) -> None:
         held[int(answer)] = 1.0
 
 
-@kernel
+@lean
 def _blend(held: Floats, weights: Floats, most: int, parts: Floats) -> float:
     """The weighted mean of what the candidates hold, into `parts`; the most probable class."""
     best, highest = 0, -1.0

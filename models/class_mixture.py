@@ -23,7 +23,7 @@ from models.mixing import outweigh
 from models.running_scale import SETTLED, observe, standardise
 from streamgauge.arrays import Floats, Ints
 from streamgauge.durations import DAY
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import LANE, MADE, MODEL, ROW, SEQUENCE, SLOT, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -63,7 +63,7 @@ LAST = 0
 CLASSES, DECLARED, FROM_FLEET, INPUTS = range(4)
 
 
-@kernel
+@lean
 def _size(k: int, f: int, classes: int) -> int:
     """Inputs of regression k, the first so many of all."""
     if k == LINEAR:
@@ -72,7 +72,7 @@ def _size(k: int, f: int, classes: int) -> int:
     return timed + f if k == CURVED else timed
 
 
-@kernel
+@lean
 def _places(f: int, classes: int) -> tuple[int, int, int, int, int]:
     """Where counts of classes, weights of experts, their losses, those of regressions and their
     covariances begin in a model's row."""
@@ -85,7 +85,7 @@ def _places(f: int, classes: int) -> tuple[int, int, int, int, int]:
     return seen, share, share + len(FORGETS) + 1, weights, covariances
 
 
-@kernel
+@lean
 def _inputs(row: Floats, raw: Floats, last: int, made: int, hot: int, z: Floats) -> None:
     """What regressions see: features in deviations, 1, the last label, the time, and squares."""
     f = len(raw)
@@ -107,7 +107,7 @@ def _inputs(row: Floats, raw: Floats, last: int, made: int, hot: int, z: Floats)
         z[at + j] = min(z[j] * z[j], 9.0) / 2.0 - 0.5
 
 
-@kernel
+@lean
 def _softmax(weights: Floats, seen: Floats, z: Floats, chances: Floats) -> None:
     """Probabilities of the classes that were met; of others 0."""
     size, highest, total = len(z), -np.inf, 0.0
@@ -122,7 +122,7 @@ def _softmax(weights: Floats, seen: Floats, z: Floats, chances: Floats) -> None:
         chances[c] /= total
 
 
-@kernel
+@lean
 def _squares(weights: Floats, seen: Floats, z: Floats, chances: Floats) -> None:
     """The same of least squares: what they say, within what a probability can be."""
     size, total = len(z), 0.0
@@ -134,7 +134,7 @@ def _squares(weights: Floats, seen: Floats, z: Floats, chances: Floats) -> None:
         chances[c] /= total
 
 
-@kernel
+@lean
 def _again(row: Floats, seen: Floats, last: int, chances: Floats) -> None:
     """The last label again, as often as that was right; else the others, by how often they come."""
     others = 0.0
@@ -148,7 +148,7 @@ def _again(row: Floats, seen: Floats, last: int, chances: Floats) -> None:
             chances[c] = right if c == last else (1.0 - right) * seen[c] / others
 
 
-@kernel
+@lean
 def _say(row: Floats, raw: Floats, last: int, made: int, z: Floats, chances: Floats) -> None:
     """Let a model see the features; what each expert says."""
     f, classes = len(raw), chances.shape[1]
@@ -169,7 +169,7 @@ def _say(row: Floats, raw: Floats, last: int, made: int, z: Floats, chances: Flo
         weights += classes * len(own)
 
 
-@kernel
+@lean
 def _meet(row: Floats, f: int, classes: int, truth: int) -> None:
     """Count a label's class; where it is new, it is as rare as it has been."""
     seen, _, _, weights, _ = _places(f, classes)
@@ -186,7 +186,7 @@ def _meet(row: Floats, f: int, classes: int, truth: int) -> None:
     row[TAUGHT] += 1.0
 
 
-@kernel
+@lean
 def _regress(
     row: Floats, f: int, truth: int, z: Floats, direction: Floats, chances: Floats
 ) -> None:
@@ -221,7 +221,7 @@ def _regress(
         covariances += packed(size)
 
 
-@kernel
+@lean
 def _learn(
     row: Floats, raw: Floats, last: int, made: int, truth: int, told: Floats, z: Floats,
     direction: Floats, chances: Floats,
@@ -239,7 +239,7 @@ def _learn(
     _regress(row, f, truth, z, direction, chances)
 
 
-@kernel
+@lean
 def _begin(row: Floats, fleet: Floats, f: int, classes: int, from_fleet: bool) -> None:
     """A model's first row: as the fleet's is, believed as if it came from few labels, or empty."""
     seen, share, losses, weights, covariances = _places(f, classes)
@@ -264,7 +264,7 @@ def _begin(row: Floats, fleet: Floats, f: int, classes: int, from_fleet: bool) -
     row[weights:covariances] = fleet[weights:covariances]
 
 
-@kernel
+@lean
 def _answer(row: Floats, f: int, told: Floats, declared: bool, chances: Floats) -> float:
     """The mixture's most probable class, the first of those that are alike; probabilities. Where it
     is known what classes there are, those never met have one label each, as by Laplace's rule."""

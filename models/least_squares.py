@@ -4,7 +4,7 @@ Ljung and Soderstrom (1983), "Theory and Practice of Recursive Identification", 
 """
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["START", "gain", "packed", "product", "start", "update"]
 
@@ -13,7 +13,7 @@ START = 0.03
 features and target of variance 1 a ridge that keeps thirty labels from being learned by heart."""
 
 
-@kernel
+@lean
 def product(weights: Floats, z: Floats) -> float:
     """What weights make of inputs; of more weights than inputs, the first."""
     found = 0.0
@@ -22,13 +22,13 @@ def product(weights: Floats, z: Floats) -> float:
     return found
 
 
-@kernel
+@lean
 def packed(size: int) -> int:
     """Numbers that hold a symmetric matrix of so many rows."""
     return size * (size + 1) // 2
 
 
-@kernel
+@lean
 def start(covariance: Floats, size: int) -> None:
     """As before the first label."""
     covariance[:] = 0.0
@@ -36,7 +36,7 @@ def start(covariance: Floats, size: int) -> None:
         covariance[a * (a + 1) // 2 + a] = START
 
 
-@kernel
+@lean
 def gain(covariance: Floats, z: Floats, direction: Floats) -> float:
     """direction = covariance @ z; returns z @ covariance @ z."""
     size = len(z)
@@ -56,7 +56,7 @@ def gain(covariance: Floats, z: Floats, direction: Floats) -> float:
     return total
 
 
-@kernel
+@lean
 def update(covariance: Floats, direction: Floats, along: float, forget: float) -> None:
     """Learn that `direction` was seen, of which `gain` returned `along`; start anew where rounding
     has left nothing that is a covariance."""
@@ -80,7 +80,7 @@ def update(covariance: Floats, direction: Floats, along: float, forget: float) -
             _shrink(covariance, a, size, (START / own) ** 0.5)
 
 
-@kernel
+@lean
 def _shrink(covariance: Floats, a: int, size: int, share: float) -> None:
     """Multiply row and column `a`: what is not excited any more must not grow for ever."""
     at = a * (a + 1) // 2

@@ -10,7 +10,7 @@ Learning, and Games", section 2.2, with losses that fade.
 import math
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["brier", "mixed", "outweigh", "reweigh"]
 
@@ -26,7 +26,7 @@ SHARP = 0.1
 e times the weight of another."""
 
 
-@kernel
+@lean
 def mixed(weights: Floats, answers: Floats) -> float:
     """The weighted mean; all weights 0 stands for the first expert alone."""
     found, total = 0.0, 0.0
@@ -36,7 +36,7 @@ def mixed(weights: Floats, answers: Floats) -> float:
     return found if total > 0.0 else float(answers[0])
 
 
-@kernel
+@lean
 def reweigh(
     weights: Floats, regrets: Floats, spreads: Floats, answers: Floats, mix: float, truth: float,
     scale: float,
@@ -58,7 +58,7 @@ def reweigh(
         weights[k] = weights[k] / total if total > 0.0 else 1.0 if k == 0 else 0.0
 
 
-@kernel
+@lean
 def brier(chances: Floats, truth: float) -> float:
     """The Brier score of `chances float64[classes]` where the class `truth` came: 0 to 2."""
     lost = 0.0
@@ -68,7 +68,7 @@ def brier(chances: Floats, truth: float) -> float:
     return lost
 
 
-@kernel
+@lean
 def outweigh(weights: Floats, losses: Floats, chances: Floats, truth: int) -> None:
     """Learn from one label, class `truth`, of which `chances float64[k, classes]` were told before
     it: by their Brier scores. The others are state, float64[k], 0 at first; weights become 1

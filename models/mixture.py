@@ -21,7 +21,7 @@ from models.mixing import mixed, reweigh
 from models.running_scale import SETTLED, WILD, observe, standardise
 from streamgauge.arrays import Floats, Ints
 from streamgauge.durations import DAY
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import BASE, LABEL, LANE, MADE, MODEL, ROW, SEQUENCE, SLOT, STEP
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -59,7 +59,7 @@ QUICK, SLOW, RING = 0, 1, 2
 LEVEL, DELAY, FROM_FLEET, INPUTS = range(4)
 
 
-@kernel
+@lean
 def _places(f: int) -> tuple[int, int, int, int]:
     """Where means, weights, covariances and votes begin in a model's row."""
     means = FIRST + f
@@ -68,7 +68,7 @@ def _places(f: int) -> tuple[int, int, int, int]:
     return means, weights, covariances, covariances + (f + 1) * (f + 2)
 
 
-@kernel
+@lean
 def _watch(own: Floats, value: float, made: int, due: int, edge: float, moves: Floats) -> None:
     """Take in the target's value at `made`; how it moved, and stands to what was then and at
     `due` before. A move beyond `edge` counts as one of that size in the means."""
@@ -91,7 +91,7 @@ def _watch(own: Floats, value: float, made: int, due: int, edge: float, moves: F
     moves[7] = weeks[due % (7 * DAY) // (7 * DAY // HOURS)] - value
 
 
-@kernel
+@lean
 def _gather(raw: Floats, x: Floats, settings: Floats, moves: Floats, base: float, due: int) -> None:
     """The features in a row: the task's, the target's past, the time of day."""
     f = len(settings) - INPUTS
@@ -106,7 +106,7 @@ def _gather(raw: Floats, x: Floats, settings: Floats, moves: Floats, base: float
     raw[at + 4] = base
 
 
-@kernel
+@lean
 def _tell(said: Floats, moves: Floats, weights: Floats, z: Floats, scale: float) -> None:
     """What each expert says, as a change."""
     said[LAST] = 0.0
@@ -118,7 +118,7 @@ def _tell(said: Floats, moves: Floats, weights: Floats, z: Floats, scale: float)
         said[LINEAR + k] = edge if v > edge else -edge if v < -edge else v if v == v else 0.0
 
 
-@kernel
+@lean
 def _scale(row: Floats, change: float) -> None:
     """Let the usual size of a change see one more."""
     size = abs(change)
@@ -128,7 +128,7 @@ def _scale(row: Floats, change: float) -> None:
     row[SCALE] += (size - row[SCALE]) / min(row[COUNTED], LABELS)
 
 
-@kernel
+@lean
 def _regress(
     weights: Floats, covariances: Floats, z: Floats, truth: float, direction: Floats
 ) -> None:
@@ -151,7 +151,7 @@ def _regress(
         update(covariance, direction, along, forget)
 
 
-@kernel
+@lean
 def _begin(row: Floats, fleet: Floats, f: int, from_fleet: bool) -> None:
     """A model's first row: as the fleet's is, believed as if it came from few labels, or empty."""
     means, _, covariances, votes = _places(f)
@@ -170,7 +170,7 @@ def _begin(row: Floats, fleet: Floats, f: int, from_fleet: bool) -> None:
     row[votes + experts :] = BELIEF * fleet[votes + experts :]
 
 
-@kernel
+@lean
 def _say(row: Floats, raw: Floats, z: Floats, moves: Floats, said: Floats) -> float:
     """Let a model see the features; what its experts say, and their mixture."""
     f = len(raw)
@@ -182,7 +182,7 @@ def _say(row: Floats, raw: Floats, z: Floats, moves: Floats, said: Floats) -> fl
     return float(mixed(row[votes : votes + len(said)], said))
 
 
-@kernel
+@lean
 def _learn(
     row: Floats, raw: Floats, z: Floats, direction: Floats, said: Floats, mix: float, change: float
 ) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from models.kernel_fleet import KernelFleet, models_of
 from streamgauge.arrays import Floats, Ints
 from streamgauge.durations import DAY
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.rhythm import GAP, RHYTHM, tick
 from streamgauge.schedule import LANE, MADE, MODEL, ROW, STEP
 from streamgauge.state import Block, Field, Keys
@@ -64,7 +64,7 @@ INPUT = RHYTHM
 LEARN_AFTER, INPUTS = range(2)
 
 
-@kernel
+@lean
 def _place(view: Floats, value: float) -> int:
     """Where the value belongs among those that are remembered, which are sorted."""
     kept, low = int(view[KEPT]), 0
@@ -77,7 +77,7 @@ def _place(view: Floats, value: float) -> int:
     return low
 
 
-@kernel
+@lean
 def _apart(view: Floats, value: float, place: int) -> float:
     """How far the value is from the nearest that is remembered; infinite where none is."""
     apart = np.inf
@@ -88,7 +88,7 @@ def _apart(view: Floats, value: float, place: int) -> float:
     return apart
 
 
-@kernel
+@lean
 def _novelty(view: Floats, apart: float) -> float:
     """What so far apart means, on the view's scale; 0 where nothing varies yet."""
     kept = int(view[KEPT])
@@ -100,7 +100,7 @@ def _novelty(view: Floats, apart: float) -> float:
     return found if found == found else 0.0
 
 
-@kernel
+@lean
 def _forget(view: Floats) -> None:
     """Drop the value whose neighbours are nearest to one another; the ends stay."""
     kept = int(view[KEPT])
@@ -114,7 +114,7 @@ def _forget(view: Floats) -> None:
     view[KEPT] = kept - 1.0
 
 
-@kernel
+@lean
 def _learn(view: Floats, value: float, place: int, apart: float) -> None:
     """Remember a value that is like no other; let mean and deviation see it."""
     kept = int(view[KEPT])
@@ -135,7 +135,7 @@ def _learn(view: Floats, value: float, place: int, apart: float) -> None:
         view[MEAN], view[VARIANCE] = mean, variance
 
 
-@kernel
+@lean
 def _see(own: Floats, j: int, f: int, value: float, made: int, seen: Floats) -> None:
     """The value of input j of f as the three views have it, by the device's past, which goes on."""
     slow = own[INPUT + j]
@@ -147,7 +147,7 @@ def _see(own: Floats, j: int, f: int, value: float, made: int, seen: Floats) -> 
     own[slot] = value if usual != usual else usual + USUAL * (value - usual)
 
 
-@kernel
+@lean
 def _look(views: Floats, seen: Floats, places: Ints, apart: Floats) -> float:
     """The novelty of one input; where its values belong, and how far apart from others they are."""
     worst = 0.0
@@ -160,7 +160,7 @@ def _look(views: Floats, seen: Floats, places: Ints, apart: Floats) -> float:
     return worst
 
 
-@kernel
+@lean
 def _lasts(own: Floats, place: int, strange: bool, learn_after: float) -> bool:
     """Whether an input has been strange for so long, or readings come too seldom to tell."""
     gap = own[GAP]

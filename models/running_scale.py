@@ -3,7 +3,7 @@
 import math
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["FAR", "SETTLED", "WILD", "observe", "standardise"]
 
@@ -15,7 +15,7 @@ SETTLED = 30.0
 """Values after which a yardstick can tell what is wild."""
 
 
-@kernel
+@lean
 def observe(counts: Floats, means: Floats, variances: Floats, raw: Floats) -> None:
     """Let the scaler see the features; a wild one moves it as far as a value at the edge would."""
     for j in range(len(raw)):
@@ -30,7 +30,7 @@ def observe(counts: Floats, means: Floats, variances: Floats, raw: Floats) -> No
             variances[j] += ((v - old) * (v - means[j]) - variances[j]) / counts[j]
 
 
-@kernel
+@lean
 def standardise(means: Floats, variances: Floats, raw: Floats, z: Floats) -> None:
     """z: deviations from the mean within FAR, 0 where there is no value; 1 at the end."""
     for j in range(len(raw)):

@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.state import Field
 
 __all__ = [
@@ -67,7 +67,7 @@ def _learn(row: Floats, interval: float) -> None:
         row[LEARNED] = np.sort(row[INTERVALS : INTERVALS + known])[known // 2]
 
 
-@kernel
+@lean
 def arrive(row: Floats, position: float, settings: Floats) -> int:
     """A value comes: how many steps it is after the last one that was learned. 0 where it comes too
     soon to be learned, AGAIN where it is so late that the series begins anew.
@@ -97,7 +97,7 @@ def arrive(row: Floats, position: float, settings: Floats) -> int:
     return int(steps)
 
 
-@kernel
+@lean
 def steps_ahead(row: Floats, position: float, settings: Floats) -> int:
     """How many steps after the last learned value the horizon of a reading is; 0 while nobody
     knows, TOO_FAR beyond MOST_AHEAD."""

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 from streamgauge.state import Block, Field
 
 __all__ = [
@@ -67,7 +67,7 @@ def settings(delta: float, clock: int, min_window_length: int, grace_period: int
     return np.array([delta, clock, min_window_length, grace_period], np.float64)
 
 
-@kernel
+@lean
 def _restart(stack: Floats, depth: Ints, row: int) -> None:
     """After an alarm, the next value starts a new window."""
     for layer in range(depth[row]):
@@ -75,7 +75,7 @@ def _restart(stack: Floats, depth: Ints, row: int) -> None:
     depth[row] = 2
 
 
-@kernel
+@lean
 def _shift(buckets: Floats, slots: int, by: int) -> None:
     """Remove the oldest `by` buckets of a row."""
     for first in (TOTALS, TOTALS + slots):
@@ -86,7 +86,7 @@ def _shift(buckets: Floats, slots: int, by: int) -> None:
     buckets[COUNT] -= by
 
 
-@kernel
+@lean
 def _merge(stack: Floats, depth: Ints, row: int, slots: int) -> None:
     """Where a row is full, its two oldest buckets become one of the next row."""
     layer = 1
@@ -107,7 +107,7 @@ def _merge(stack: Floats, depth: Ints, row: int, slots: int) -> None:
         size *= 2.0
 
 
-@kernel
+@lean
 def _changed(stack: Floats, depth: Ints, row: int, limits: Floats) -> bool:
     """Whether the means on both sides of some cut differ by more than chance allows."""
     head = stack[0, row]
@@ -136,7 +136,7 @@ def _changed(stack: Floats, depth: Ints, row: int, limits: Floats) -> bool:
     return False
 
 
-@kernel
+@lean
 def _drop_oldest(stack: Floats, depth: Ints, row: int, slots: int) -> None:
     head = stack[0, row]
     layer = depth[row] - 1
@@ -152,7 +152,7 @@ def _drop_oldest(stack: Floats, depth: Ints, row: int, slots: int) -> None:
         depth[row] = layer
 
 
-@kernel
+@lean
 def update(stack: Floats, depth: Ints, row: int, value: float, limits: Floats) -> bool:
     """Add a finite value to the row's window; True if the window dropped its older part.
 

@@ -28,7 +28,7 @@ import numpy as np
 
 from streamgauge.late_imports import late
 
-__all__ = ["cache_folder", "inlined", "kernel", "kernel_sources"]
+__all__ = ["cache_folder", "inlined", "kernel", "kernel_sources", "lean"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,7 +41,7 @@ def kernel_sources() -> Iterator[Path]:
     """Every file of the product that defines a kernel, in a fixed order."""
     for room in _ROOMS:
         for path in sorted((_HOUSE / room).rglob("*.py")):
-            if any(mark in path.read_bytes() for mark in (b"@kernel", b"@inlined")):
+            if any(mark in path.read_bytes() for mark in (b"@kernel", b"@inlined", b"@lean")):
                 yield path
 
 
@@ -101,6 +101,12 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     return cast(Callable[P, R], numba.njit(**_OPTIONS)(function))
 
 
+def lean(function: Callable[P, R]) -> Callable[P, R]:
+    """A kernel that makes no array, and so need not count who holds those it is given: for kernels
+    that others call for each event."""
+    return cast(Callable[P, R], numba.njit(_nrt=False, **_OPTIONS)(function))
+
+
 def inlined(function: Callable[P, R]) -> Callable[P, R]:
     """A kernel whose code is put in the place of each call: a small one, or one of a single call.
 
@@ -108,4 +114,4 @@ def inlined(function: Callable[P, R]) -> Callable[P, R]:
     a declared call nothing counts who holds it. A large kernel that is called in many places would
     make its callers slow to compile.
     """
-    return cast(Callable[P, R], numba.njit(forceinline=True, **_OPTIONS)(function))
+    return cast(Callable[P, R], numba.njit(forceinline=True, _nrt=False, **_OPTIONS)(function))

@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import inlined, kernel
+from streamgauge.kernels import inlined, lean
 from streamgauge.sorted_values import replace
 from streamgauge.sums import centred, total
 
@@ -47,7 +47,7 @@ def size(row: Floats, window: int) -> int:
     return int(row[SIZE])
 
 
-@kernel
+@lean
 def clear(row: Floats) -> None:
     """Forget every value."""
     row[:] = 0.0
@@ -131,7 +131,7 @@ def quantile(row: Floats, window: int, q: float) -> float:
     return float(low + (high - low) * share)
 
 
-@kernel
+@lean
 def median_deviation(row: Floats, window: int, middle: float) -> float:
     """The median of the distances from `middle`, without sorting them: on either side of it they
     are sorted already, and a binary search finds how many of the smaller half are to the left."""
@@ -155,7 +155,7 @@ def median_deviation(row: Floats, window: int, middle: float) -> float:
     return float(last if n % 2 else 0.5 * (before + last))
 
 
-@kernel
+@lean
 def mean_and_deviation(row: Floats, window: int) -> tuple[float, float]:
     """Mean and standard deviation (with n - 1) of a window of two values or more, in two passes:
     nothing is left of values that are gone. Not after `drop_oldest`, which leaves a hole."""
@@ -167,7 +167,7 @@ def mean_and_deviation(row: Floats, window: int) -> tuple[float, float]:
     return mean, (deviation if deviation > 1e-14 * abs(mean) else 0.0)
 
 
-@kernel
+@lean
 def most_frequent(row: Floats, window: int) -> float:
     """The value that a window, not empty, holds most often; the smallest of those."""
     ordered, n = row[_RING + window :], size(row, window)

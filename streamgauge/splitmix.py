@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["mixed"]
 
@@ -18,7 +18,7 @@ _SECOND = _word(0x94D049BB133111EB)
 _BY_27, _BY_30, _BY_31 = _word(27), _word(30), _word(31)
 
 
-@kernel
+@lean
 def mixed(state: int, word: int) -> int:
     """uint64: what `word` makes of `state`; both are uint64."""
     z = (_word(state) ^ _word(word)) + _STEP

@@ -3,7 +3,7 @@ follows the order of the shorter dict."""
 
 from models.compiled._python import plus, summed
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 from streamgauge.state import Field
 
 __all__ = ["fields_of", "meet", "product"]
@@ -21,7 +21,7 @@ def fields_of(f: int) -> list[Field]:
     ]
 
 
-@kernel
+@lean
 def meet(d: Floats, f: int, at: Ints, m: int) -> None:
     """Give features that are new a weight of 0."""
     order, in_use = WEIGHTS + f, WEIGHTS + 2 * f
@@ -33,7 +33,7 @@ def meet(d: Floats, f: int, at: Ints, m: int) -> None:
             d[KNOWN] += 1.0
 
 
-@kernel
+@lean
 def product(
     d: Floats, f: int, x: Floats, inputs: Floats, z: Floats, at: Ints, m: int, running: Floats,
     compensated: float, weights_first: bool,

@@ -9,7 +9,7 @@ from models.clip import Clip
 from models.compiled import _pipeline
 from models.compiled._quantile import WIDTH, estimate, learn_value
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 from streamgauge.state import Field
 
 __all__ = [
@@ -33,7 +33,7 @@ NONE, THRESHOLD, QUANTILE = range(3)
 FILTERS = {anomaly.ThresholdFilter: THRESHOLD, anomaly.QuantileFilter: QUANTILE}
 
 
-@kernel
+@lean
 def lets_pass(settings: Floats, row: Floats, score: float) -> bool:
     """Whether the detector learns a reading with this score."""
     kind, level, protects = int(settings[KIND]), settings[LEVEL], settings[PROTECTS] != 0.0
@@ -50,7 +50,7 @@ def lets_pass(settings: Floats, row: Floats, score: float) -> bool:
     return not score >= (quantile if quantile != 0.0 else math.inf)
 
 
-@kernel
+@lean
 def remember(settings: Floats, row: Floats, score: float) -> None:
     """Take the score of what came into the quantile, if there is one.
 

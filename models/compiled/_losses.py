@@ -7,7 +7,7 @@ from river.optim import losses
 
 from models.compiled._python import overflowed
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined, lean
 
 __all__ = ["BINARY", "REGRESSION", "SIZE", "gradient", "mean", "settings_of", "sigmoid", "tell"]
 
@@ -32,7 +32,7 @@ BINARY = {
 KINDS = REGRESSION | BINARY
 
 
-@kernel
+@lean
 def sigmoid(x: float) -> float:
     """River's: 0 and 1 beyond 30."""
     if x < -30.0:
@@ -42,7 +42,7 @@ def sigmoid(x: float) -> float:
     return 1.0 / (1.0 + math.exp(-x))
 
 
-@kernel
+@lean
 def _log(y: float, p: float, positive: float, negative: float) -> float:
     sign = 1.0 if y != 0.0 else -1.0
     weight = positive if y != 0.0 else negative
@@ -54,7 +54,7 @@ def _log(y: float, p: float, positive: float, negative: float) -> float:
     return weight * -sign / (math.exp(z) + 1.0)
 
 
-@kernel
+@lean
 def _binary(kind: int, y: float, p: float, settings: Floats) -> float:
     if kind == LOG:
         return _log(y, p, settings[FIRST], settings[SECOND])
@@ -64,7 +64,7 @@ def _binary(kind: int, y: float, p: float, settings: Floats) -> float:
     return sign * (sigmoid(settings[FIRST] * (sign * p) + settings[SECOND]) - 1.0)
 
 
-@kernel
+@inlined
 def gradient(settings: Floats, y: float, p: float) -> tuple[float, bool]:
     """With respect to the answer p before the mean function; whether River raises OverflowError."""
     kind, first, r = int(settings[KIND]), settings[FIRST], p - y
@@ -89,7 +89,7 @@ def gradient(settings: Floats, y: float, p: float) -> tuple[float, bool]:
     return _binary(kind, y, p, settings), False
 
 
-@kernel
+@inlined
 def mean(settings: Floats, p: float) -> tuple[float, bool]:
     """What is answered; whether River raises OverflowError."""
     kind = int(settings[KIND])
@@ -99,7 +99,7 @@ def mean(settings: Floats, p: float) -> tuple[float, bool]:
     return (sigmoid(p) if kind >= LOG else p), False
 
 
-@kernel
+@lean
 def tell(answers: Floats, parts: Floats, i: int, p: float, refused: bool) -> None:
     """Answer the more probable of two classes, and the probability of each; p is that of the
     second. River prefers the first where p is not a number; `refused` is no answer at all."""

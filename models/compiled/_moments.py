@@ -1,7 +1,7 @@
 """River's running mean and variance, over all values or a window of the last."""
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["AVERAGE", "COUNT", "SQUARES", "VALUES", "learn", "learn_window"]
 
@@ -9,7 +9,7 @@ __all__ = ["AVERAGE", "COUNT", "SQUARES", "VALUES", "learn", "learn_window"]
 COUNT, AVERAGE, SQUARES, OLDEST, VALUES = range(5)
 
 
-@kernel
+@lean
 def learn(w: Floats, v: float) -> None:
     """One more value."""
     old = w[AVERAGE]
@@ -18,7 +18,7 @@ def learn(w: Floats, v: float) -> None:
     w[SQUARES] += (v - old) * (v - w[AVERAGE])
 
 
-@kernel
+@lean
 def learn_window(w: Floats, window: int, v: float) -> None:
     """The oldest value leaves a full window, then the new one enters."""
     at = int(w[OLDEST])

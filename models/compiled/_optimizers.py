@@ -10,8 +10,9 @@ from typing import Any
 from river import optim
 
 from models.compiled._python import overflowed
+from models.compiled._roots import root, roots
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined, lean
 from streamgauge.state import Field
 
 __all__ = ["SIZE", "fields_of", "look_ahead", "rate", "refusal", "settings_of", "step"]
@@ -43,7 +44,7 @@ KINDS = {
 """What each remembers of a feature."""
 
 
-@kernel
+@inlined
 def rate(scheduler: Floats, t: float) -> float:
     """A scheduler's rate after t steps; `scheduler` = [kind, first number, second number]."""
     if scheduler[0] == CONSTANT:
@@ -53,7 +54,7 @@ def rate(scheduler: Floats, t: float) -> float:
     return float(1.0 / (scheduler[1] * (scheduler[2] + t)))
 
 
-@kernel
+@lean
 def look_ahead(o: Floats, memory: Floats, w: Floats, at: Ints, m: int) -> None:
     """What Nesterov's momentum does before the gradient is known."""
     if o[KIND] == NESTEROV:
@@ -62,7 +63,17 @@ def look_ahead(o: Floats, memory: Floats, w: Floats, at: Ints, m: int) -> None:
             w[j] -= o[RHO] * memory[j]
 
 
-@kernel
+@inlined
+def _descend(w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
+    if m == len(g):
+        for j in range(m):
+            w[j] -= lr * g[j]
+    else:
+        for k in range(m):
+            w[at[k]] -= lr * g[at[k]]
+
+
+@lean
 def _momentum(o: Floats, s: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
     if o[KIND] == NESTEROV:
         for k in range(m):
@@ -74,7 +85,7 @@ def _momentum(o: Floats, s: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: 
         w[j] -= s[j]
 
 
-@kernel
+@lean
 def _square(o: Floats, value: float) -> tuple[float, bool]:
     """value ** 2; whether River raises. On its vectors (the `PLAIN` kinds are for dicts) Adam and
     RMSProp multiply instead, and nothing is raised."""
@@ -84,9 +95,12 @@ def _square(o: Floats, value: float) -> tuple[float, bool]:
     return square, overflowed(value, square)
 
 
-@kernel
+@inlined
 def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
+    if m == f and o[KIND] == ADAM:
+        _adam_of_all(o, a, w, g, lr)
+        return True
     for k in range(m):
         j = at[k]
         a[j] = one * a[j] + (1.0 - one) * g[j]
@@ -94,11 +108,24 @@ def _adam(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: floa
         if too_large:
             return False
         a[f + j] = two * a[f + j] + (1.0 - two) * square
-        w[j] -= lr * a[j] / (a[f + j] ** o[HALF] + eps)
+        w[j] -= lr * a[j] / (root(a[f + j], o[HALF]) + eps)
     return True
 
 
-@kernel
+@inlined
+def _adam_of_all(o: Floats, a: Floats, w: Floats, g: Floats, lr: float) -> None:
+    """Where no feature is absent: whole vectors. The gradient is needed no more, and gives room."""
+    f, one, two, eps = len(w), o[BETA_1], o[BETA_2], o[EPS]
+    first, second = a[:f], a[f : 2 * f]
+    for j in range(f):
+        first[j] = one * first[j] + (1.0 - one) * g[j]
+        second[j] = two * second[j] + (1.0 - two) * (g[j] * g[j])
+    roots(second, o[HALF], g)
+    for j in range(f):
+        w[j] -= lr * first[j] / (g[j] + eps)
+
+
+@lean
 def _rms_prop(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     for k in range(m):
         j = at[k]
@@ -106,11 +133,11 @@ def _rms_prop(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr:
         if too_large:
             return False
         g2[j] = o[RHO] * g2[j] + (1.0 - o[RHO]) * square
-        w[j] -= lr / (g2[j] + o[EPS]) ** o[HALF] * g[j]
+        w[j] -= lr / root(g2[j] + o[EPS], o[HALF]) * g[j]
     return True
 
 
-@kernel
+@lean
 def _ada_grad(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     for k in range(m):
         j = at[k]
@@ -118,11 +145,11 @@ def _ada_grad(o: Floats, g2: Floats, w: Floats, g: Floats, at: Ints, m: int, lr:
         if too_large:
             return False
         g2[j] += square
-        w[j] -= lr / (g2[j] + o[EPS]) ** o[HALF] * g[j]
+        w[j] -= lr / root(g2[j] + o[EPS], o[HALF]) * g[j]
     return True
 
 
-@kernel
+@lean
 def _ada_delta(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
     f, rho, eps, half = len(w), o[RHO], o[EPS], o[HALF]
     for k in range(m):
@@ -131,7 +158,7 @@ def _ada_delta(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> 
         if too_large:
             return False
         a[j] = rho * a[j] + (1.0 - rho) * square
-        move = -((a[f + j] + eps) ** half) / (a[j] + eps) ** half * g[j]
+        move = -root(a[f + j] + eps, half) / root(a[j] + eps, half) * g[j]
         square, too_large = _square(o, move)
         if too_large:
             return False
@@ -140,7 +167,7 @@ def _ada_delta(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> 
     return True
 
 
-@kernel
+@lean
 def _ada_max(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> None:
     f, one = len(w), o[BETA_1]
     for k in range(m):
@@ -151,7 +178,7 @@ def _ada_max(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: f
         w[j] -= lr * a[j] / (a[f + j] + o[EPS])
 
 
-@kernel
+@lean
 def _ams_grad(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float) -> bool:
     f, one, two = len(w), o[BETA_1], o[BETA_2]
     for k in range(m):
@@ -163,11 +190,11 @@ def _ams_grad(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: 
         v = two * a[f + j] + (1.0 - two) * square
         a[f + j] = v
         a[2 * f + j] = max(a[2 * f + j], v)
-        w[j] -= lr * a[j] / (a[2 * f + j] ** o[HALF] + o[EPS])
+        w[j] -= lr * a[j] / (root(a[2 * f + j], o[HALF]) + o[EPS])
     return True
 
 
-@kernel
+@lean
 def _ada_bound(
     o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float, t: float
 ) -> bool:
@@ -189,7 +216,7 @@ def _ada_bound(
     return True
 
 
-@kernel
+@lean
 def _nadam(
     o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, lr: float, t: float
 ) -> bool:
@@ -203,11 +230,11 @@ def _nadam(
             return False
         a[f + j] = two * a[f + j] + (1.0 - two) * square
         ahead = one * (a[j] / first) + (1.0 - one) * g[j] / first
-        w[j] -= lr * ahead / ((a[f + j] / second) ** o[HALF] + o[EPS])
+        w[j] -= lr * ahead / (root(a[f + j] / second, o[HALF]) + o[EPS])
     return True
 
 
-@kernel
+@lean
 def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
     f, alpha, l1, half = len(w), o[RHO], o[L1], o[HALF]
     for k in range(m):
@@ -215,7 +242,7 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
         z = a[j]
         if abs(z) > l1:
             sign = 1.0 if z > 0.0 else -1.0
-            base = (o[BASE] + a[f + j] ** half) / alpha + o[L2]
+            base = (o[BASE] + root(a[f + j], half)) / alpha + o[L2]
             power = base ** o[MINUS]
             if math.isinf(power):
                 return False
@@ -226,13 +253,13 @@ def _ftrl(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int) -> bool:
         square, too_large = _square(o, g[j])
         if too_large:
             return False
-        s = ((n + square) ** half - n**half) / alpha
+        s = (root(n + square, half) - root(n, half)) / alpha
         a[j] += g[j] - s * w[j]
         a[f + j] += square
     return True
 
 
-@kernel
+@inlined
 def _corrected(o: Floats, kind: int, lr: float, t: float) -> float:
     """The rate, corrected for averages that begin at zero."""
     if kind in (ADAM, ADAM_PLAIN, AMS_GRAD):
@@ -242,7 +269,7 @@ def _corrected(o: Floats, kind: int, lr: float, t: float) -> float:
     return lr
 
 
-@kernel
+@lean
 def step(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, t: float) -> bool:
     """Move the weights of the features at[:m] by the gradient g, after t steps; False where River
     raises, for a number too large.
@@ -251,8 +278,7 @@ def step(o: Floats, a: Floats, w: Floats, g: Floats, at: Ints, m: int, t: float)
     """
     kind, lr = int(o[KIND]), rate(o[RATE:], t)
     if kind == SGD:
-        for k in range(m):
-            w[at[k]] -= lr * g[at[k]]
+        _descend(w, g, at, m, lr)
         return True
     lr = _corrected(o, kind, lr, t)
     if kind in (MOMENTUM, NESTEROV):

@@ -10,7 +10,7 @@ import math
 import sys
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["COMPENSATED", "overflowed", "plus", "summed"]
 
@@ -18,13 +18,13 @@ COMPENSATED = float(sys.version_info >= (3, 12))
 """1 where Python's `sum` of floats carries along what rounding loses."""
 
 
-@kernel
+@lean
 def overflowed(given: float, result: float) -> bool:
     """True where Python raises OverflowError: the result is infinite, what was given is not."""
     return math.isinf(result) and math.isfinite(given)
 
 
-@kernel
+@lean
 def plus(running: Floats, value: float, compensated: float) -> None:
     """`sum` takes one more value; running = [sum, what rounding lost]."""
     if compensated == 0.0:
@@ -38,7 +38,7 @@ def plus(running: Floats, value: float, compensated: float) -> None:
         running[1] += (value - running[0]) + old
 
 
-@kernel
+@lean
 def summed(running: Floats) -> float:
     """What `sum` returns."""
     lost = running[1]

@@ -7,7 +7,7 @@ without storing observations".
 import math
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 
 __all__ = ["WIDTH", "estimate", "learn_value"]
 
@@ -17,7 +17,7 @@ WIDTH = 17
 HEIGHT, POSITION, DESIRED = 1, 6, 11
 
 
-@kernel
+@lean
 def _insert(row: Floats, n: int) -> None:
     """Sort the first n heights."""
     for i in range(1, n):
@@ -29,7 +29,7 @@ def _insert(row: Floats, n: int) -> None:
         row[HEIGHT + k + 1] = value
 
 
-@kernel
+@lean
 def _begin(row: Floats, q: float) -> None:
     """Sort five values and set the markers at their places."""
     _insert(row, 5)
@@ -42,7 +42,7 @@ def _begin(row: Floats, q: float) -> None:
     row[DESIRED + 4] = 5.0
 
 
-@kernel
+@lean
 def _cell(row: Floats, x: float) -> int:
     """The first marker above the value; the outer ones move with it."""
     if x < row[HEIGHT]:
@@ -55,7 +55,7 @@ def _cell(row: Floats, x: float) -> int:
     return 4
 
 
-@kernel
+@lean
 def _adjust(row: Floats) -> None:
     """Move the inner markers that are too far from their desired positions."""
     for i in range(1, 4):
@@ -75,7 +75,7 @@ def _adjust(row: Floats) -> None:
             row[POSITION + i] = n + d
 
 
-@kernel
+@lean
 def learn_value(row: Floats, q: float, x: float) -> None:
     """Take one more value into the estimate of the q-quantile."""
     n = int(row[0])
@@ -95,7 +95,7 @@ def learn_value(row: Floats, q: float, x: float) -> None:
     _adjust(row)
 
 
-@kernel
+@lean
 def estimate(row: Floats, q: float) -> float:
     """The q-quantile of a row that has seen a value."""
     n = int(row[0])

@@ -11,10 +11,12 @@ from typing import Any
 from river import preprocessing
 
 from models.clip import Clip
+from models.compiled import _standard
 from models.compiled._moments import AVERAGE, COUNT, SQUARES, VALUES, learn_window
 from models.compiled._quantile import WIDTH, estimate, learn_value
+from models.compiled._roots import root
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined, lean
 from streamgauge.sorted_window import SIZE, push, width_of
 from streamgauge.state import Field
 
@@ -26,8 +28,8 @@ NONE, MEAN, STANDARD, MEAN_WINDOW, STANDARD_WINDOW, MIN_MAX, MAX_ABS = range(7)
 MIN_MAX_WINDOW, MAX_ABS_WINDOW, ROBUST = range(7, 10)
 
 
-@kernel
-def _standard(s: Floats, f: int, j: int, v: float, learn: bool, half: float) -> float:
+@lean
+def _standardized(s: Floats, f: int, j: int, v: float, learn: bool, half: float) -> float:
     """Fields: mean, count, variance, deviation."""
     if learn:
         s[f + j] += 1.0
@@ -37,12 +39,12 @@ def _standard(s: Floats, f: int, j: int, v: float, learn: bool, half: float) -> 
         q += ((v - old) * (v - s[j]) - q) / n
         s[2 * f + j] = q
         # River takes `variance ** 0.5` at every transform; it only changes here.
-        s[3 * f + j] = q**half
+        s[3 * f + j] = root(q, half)
     deviation = s[3 * f + j]
     return (v - s[j]) / deviation if deviation != 0.0 else 0.0
 
 
-@kernel
+@lean
 def _mean(s: Floats, f: int, j: int, v: float, learn: bool) -> float:
     """Fields: mean, count."""
     if learn:
@@ -51,7 +53,7 @@ def _mean(s: Floats, f: int, j: int, v: float, learn: bool) -> float:
     return float(v - s[j])
 
 
-@kernel
+@lean
 def _windowed(w: Floats, window: int, v: float, half: float, standard: bool) -> float:
     if not standard:
         return float(v - w[AVERAGE])
@@ -60,7 +62,7 @@ def _windowed(w: Floats, window: int, v: float, half: float, standard: bool) -> 
     return (v - w[AVERAGE]) / variance**half if variance != 0.0 else 0.0
 
 
-@kernel
+@lean
 def _min_max(s: Floats, f: int, j: int, v: float, learn: bool) -> float:
     """Fields: min, max."""
     if learn:
@@ -70,7 +72,7 @@ def _min_max(s: Floats, f: int, j: int, v: float, learn: bool) -> float:
     return (v - s[j]) / distance if distance != 0.0 else 0.0
 
 
-@kernel
+@lean
 def _max_abs(s: Floats, j: int, v: float, learn: bool) -> float:
     """Fields: abs_max."""
     if learn and abs(v) > s[j]:
@@ -78,7 +80,7 @@ def _max_abs(s: Floats, j: int, v: float, learn: bool) -> float:
     return v / s[j] if s[j] != 0.0 else 0.0
 
 
-@kernel
+@lean
 def _ordered(w: Floats, window: int, v: float, learn: bool, signed: bool) -> float:
     """Min-max or max-abs over a window of sorted values; NaN where River raises."""
     if learn:
@@ -94,7 +96,7 @@ def _ordered(w: Floats, window: int, v: float, learn: bool, signed: bool) -> flo
     return (v - w[first]) / distance if distance != 0.0 else 0.0
 
 
-@kernel
+@lean
 def _robust(s: Floats, f: int, j: int, v: float, learn: bool, settings: Floats) -> float:
     """Fields: median, lower, upper: the markers of three quantiles of each feature."""
     median = s[j * WIDTH : (j + 1) * WIDTH]
@@ -117,7 +119,7 @@ def _robust(s: Floats, f: int, j: int, v: float, learn: bool, settings: Floats) 
     return v
 
 
-@kernel
+@lean
 def _one(kind: int, s: Floats, j: int, v: float, learn: bool, settings: Floats) -> float:
     """One feature, transformed; those that are common come before this is called."""
     f, window = int(settings[F]), int(settings[WINDOW])
@@ -138,7 +140,7 @@ def _one(kind: int, s: Floats, j: int, v: float, learn: bool, settings: Floats) 
     return _ordered(s[j * width : (j + 1) * width], window, v, learn, kind == MIN_MAX_WINDOW)
 
 
-@kernel
+@lean
 def _refused(kind: int, s: Floats, j: int, window: int) -> bool:
     """True where River cannot go on: a variance that rounding left negative has a complex root,
     and a window that is empty has no smallest value."""
@@ -148,7 +150,7 @@ def _refused(kind: int, s: Floats, j: int, window: int) -> bool:
     return kind == MIN_MAX_WINDOW and s[j * (SIZE + 1 + 2 * window) + SIZE] == 0.0
 
 
-@kernel
+@inlined
 def scale(row: Floats, x: Floats, settings: Floats, learn: bool, z: Floats, at: Ints) -> int:
     """Let the scaler learn the event if `learn`, then transform it; how many features it has.
 
@@ -159,11 +161,18 @@ def scale(row: Floats, x: Floats, settings: Floats, learn: bool, z: Floats, at: 
     s, limit, half = row[int(settings[AT]) :], settings[LIMIT], settings[HALF]
     m = 0
     at[f] = 0
+    if kind == STANDARD and _standard.gather(x, settings[HEADER:], z[:f]):
+        if learn:
+            _standard.learn(s, z[:f], half)
+        _standard.transform(s, z[:f], limit)
+        for j in range(f):
+            at[j] = j
+        return f
     for j in range(f):
         v = x[int(settings[HEADER + j])]
         if v == v:
             if kind == STANDARD:
-                v = _standard(s, f, j, v, learn, half)
+                v = _standardized(s, f, j, v, learn, half)
             elif kind != NONE:
                 v = _one(kind, s, j, v, learn, settings)
                 if kind >= STANDARD_WINDOW and _refused(kind, s, j, int(settings[WINDOW])):

@@ -16,7 +16,7 @@ from models.compiled import _pipeline, _scaler
 from models.compiled._fleet import UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -27,9 +27,12 @@ MODELS = (linear_model.BayesianLinearRegression,)
 PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
 # Columns of the settings, behind those of the scaler.
 BETA, DIAGONAL = range(2)
+# Rows of the room to work in: features, two vectors, the covariance's own diagonal, features by
+# beta. Of the places, those of the features that are there, and all.
+Z, U, V, KEPT, SCALED, WORK = range(6)
 
 
-@kernel
+@lean
 def _answer(row: Floats, z: Floats, at: Ints, m: int) -> float:
     answer: float = 0.0
     for k in range(m):
@@ -39,47 +42,79 @@ def _answer(row: Floats, z: Floats, at: Ints, m: int) -> float:
     return answer
 
 
-@kernel
-def _learn(
-    row: Floats, o: Floats, z: Floats, u: Floats, v: Floats, at: Ints, m: int, y: float
+@lean
+def _along(covariance: Floats, by: Floats, at: Ints, m: int, sums: Floats) -> None:
+    """Add to `sums float64[f]` each row times `by`: four sums grow side by side, each in order."""
+    f = len(sums)
+    for i in range(0, f - 3, 4):
+        a, b, c, d = i * f, (i + 1) * f, (i + 2) * f, (i + 3) * f
+        one, two, three, four = sums[i], sums[i + 1], sums[i + 2], sums[i + 3]
+        for k in range(m):
+            j, value = at[k], by[k]
+            one += covariance[a + j] * value
+            two += covariance[b + j] * value
+            three += covariance[c + j] * value
+            four += covariance[d + j] * value
+        sums[i], sums[i + 1], sums[i + 2], sums[i + 3] = one, two, three, four
+    for i in range(f - f % 4, f):
+        for k in range(m):
+            sums[i] += covariance[i * f + at[k]] * by[k]
+
+
+@lean
+def _settle(
+    row: Floats, covariance: Floats, prior: float, alpha: float, work: Floats, every: Ints
 ) -> None:
+    """The covariance of the posterior, and the weights that follow from it."""
+    f, u, v = work.shape[1], work[U], work[V]
+    mean = row[f : 2 * f]
+    for i in range(f):
+        row[i] = prior * mean[i]
+        along = alpha * u[i]
+        for j in range(f):
+            covariance[i * f + j] += along * v[j]
+    _along(covariance, mean, every, f, row[:f])
+
+
+@lean
+def _learn(row: Floats, o: Floats, work: Floats, places: Ints, m: int, y: float) -> None:
     """Covariance, natural mean, and the weights that follow from them.
 
     A row is [weight f, natural mean f, in use f, covariance f x f less the prior's diagonal].
     """
-    f = len(z)
-    covariance, prior, beta = row[3 * f :], o[DIAGONAL], o[BETA]
-    inside: float = 0.0
+    f, z, u, v, at = work.shape[1], work[Z], work[U], work[V], places[0]
+    covariance, prior, beta = row[3 * f : 3 * f + f * f], o[DIAGONAL], o[BETA]
+    # The prior's diagonal is added only while it is needed, so that what is kept loses no digits.
+    diagonal, scaled = work[KEPT], work[SCALED]
     for i in range(f):
-        column: float = 0.0
-        line: float = 0.0
-        for k in range(m):
-            j = at[k]
-            diagonal = prior if i == j else 0.0
-            line += (covariance[i * f + j] + diagonal) * (beta * z[j])
-            column += (covariance[j * f + i] + diagonal) * z[j]
-        u[i], v[i] = line, column
+        diagonal[i] = covariance[i * f + i]
+        covariance[i * f + i] += prior
+        u[i] = v[i] = 0.0
+    for k in range(m):
+        j = at[k]
+        scaled[k] = beta * z[j]
+        value = z[j]
+        for i in range(f):
+            v[i] += covariance[j * f + i] * value
+    _along(covariance, scaled, at, m, u)
+    for i in range(f):
+        covariance[i * f + i] = diagonal[i]
+    inside: float = 0.0
     for k in range(m):
         inside += z[at[k]] * u[at[k]]
         row[f + at[k]] += beta * z[at[k]] * y
         row[2 * f + at[k]] = 1.0
-    alpha = -1.0 / (1.0 + inside)
-    for i in range(f):
-        weight = prior * row[f + i]
-        for j in range(f):
-            covariance[i * f + j] += alpha * u[i] * v[j]
-            weight += covariance[i * f + j] * row[f + j]
-        row[i] = weight
+    _settle(row, covariance, prior, -1.0 / (1.0 + inside), work, places[1])
 
 
-@kernel
+@lean
 def _run(
     codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
-    settings: Floats, refusals: Ints, lane: int, n: int,
+    work: Floats, places: Ints, settings: Floats, refusals: Ints, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = int(settings[_scaler.F])
     o = settings[_scaler.HEADER + f :]
-    z, u, v, at = np.empty(f), np.empty(f), np.empty(f), np.empty(f + 1, np.int64)
+    z, at = work[Z], places[0]
     for i in range(n):
         step = codes[i, STEP]
         if codes[i, LANE] != lane or (step != PREDICT and step != LEARN):
@@ -93,7 +128,7 @@ def _run(
         elif step == PREDICT:
             answers[i] = _answer(row, z, at, m)
         else:
-            _learn(row, o, z, u, v, at, m, numbers[i, TARGET])
+            _learn(row, o, work, places, m, numbers[i, TARGET])
 
 
 def build(
@@ -123,4 +158,5 @@ def build(
         *(model.beta, 1.0 / model.alpha),
     ]
     fields += _scaler.fields_of(scaler, f)
-    return Fleet(_run, fields, settings, lane, capacity, keys)
+    room = np.zeros((WORK, f)), np.tile(np.arange(f + 1), (2, 1))
+    return Fleet(_run, fields, settings, lane, capacity, keys, shared=room)

@@ -15,7 +15,7 @@ from models.compiled import _pipeline
 from models.compiled._fleet import Fleet, Run
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -31,7 +31,7 @@ INTERCEPT, LEARNED, WEIGHT = range(3)
 RATE, INTERCEPT_RATE, CLIP_GRADIENT, L2, LIMIT, HALF, INPUTS = range(7)
 
 
-@kernel
+@lean
 def _standardized(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
     """z = (x - mean) / deviation, 0 where the feature never varied; the answer."""
     f = len(z)
@@ -48,7 +48,7 @@ def _standardized(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
     return answer
 
 
-@kernel
+@lean
 def _centred(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
     """z = x - mean; the answer."""
     f = len(z)
@@ -64,7 +64,7 @@ def _centred(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
     return answer
 
 
-@kernel
+@lean
 def _unscaled(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
     """z = x; the answer."""
     limit = settings[LIMIT]
@@ -78,7 +78,7 @@ def _unscaled(row: Floats, x: Floats, settings: Floats, z: Floats) -> float:
     return answer
 
 
-@kernel
+@lean
 def _learn_means(row: Floats, x: Floats, settings: Floats, f: int) -> None:
     mean, count = WEIGHT + f, WEIGHT + 2 * f
     for j in range(f):
@@ -88,7 +88,7 @@ def _learn_means(row: Floats, x: Floats, settings: Floats, f: int) -> None:
             row[mean + j] += (v - row[mean + j]) / row[count + j]
 
 
-@kernel
+@lean
 def _learn_moments(row: Floats, x: Floats, settings: Floats, f: int) -> None:
     mean, count = WEIGHT + f, WEIGHT + 2 * f
     variance, deviation, half = WEIGHT + 3 * f, WEIGHT + 4 * f, settings[HALF]
@@ -105,7 +105,7 @@ def _learn_moments(row: Floats, x: Floats, settings: Floats, f: int) -> None:
             row[deviation + j] = q**half
 
 
-@kernel
+@lean
 def _descend(row: Floats, x: Floats, settings: Floats, z: Floats, error: float) -> None:
     """One step of SGD on the squared loss; `error` = answer - target."""
     clip = settings[CLIP_GRADIENT]

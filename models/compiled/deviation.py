@@ -15,7 +15,7 @@ from models.compiled._moments import AVERAGE, COUNT, SQUARES
 from models.compiled._quantile import WIDTH, estimate, learn_value
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import lean
 from streamgauge.schedule import LANE, MODEL, STEP
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -32,7 +32,7 @@ GAUSSIAN, FROM_MEAN, FROM_QUANTILE = range(3)
 ROOT_OF_TWO = math.sqrt(2.0)
 
 
-@kernel
+@lean
 def _score(row: Floats, o: Floats, y: float) -> tuple[float, bool]:
     """The score, and whether there is one: River raises where there is none."""
     n, kind = row[COUNT], int(o[KIND])
@@ -57,7 +57,7 @@ def _score(row: Floats, o: Floats, y: float) -> tuple[float, bool]:
     return abs((y - centre) / (deviation + 1e-10)), True
 
 
-@kernel
+@lean
 def _learn(row: Floats, o: Floats, y: float) -> None:
     if o[WINDOW] != 0.0:
         _moments.learn_window(row, int(o[WINDOW]), y)
@@ -67,7 +67,7 @@ def _learn(row: Floats, o: Floats, y: float) -> None:
         learn_value(row[int(o[MARKERS]) :], o[LEVEL], y)
 
 
-@kernel
+@lean
 def _run(
     codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
     settings: Floats, refusals: Ints, lane: int, n: int,

@@ -18,7 +18,7 @@ from models.compiled import _losses, _optimizers, _pipeline, _scaler
 from models.compiled._fleet import OVERFLOW, UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import inlined, lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -42,17 +42,22 @@ INTERCEPT_RATE = OPTIMIZER + _optimizers.SIZE
 START = INTERCEPT_RATE + 3
 
 
-@kernel
+@inlined
 def dot(row: Floats, z: Floats, at: Ints, m: int) -> float:
     """The answer before the mean function."""
     answer: float = 0.0
-    for k in range(m):
-        answer += row[WEIGHT + at[k]] * z[at[k]]
+    weights = row[WEIGHT:]
+    if m == len(z):
+        for j in range(m):
+            answer += weights[j] * z[j]
+    else:
+        for k in range(m):
+            answer += weights[at[k]] * z[at[k]]
     answer += row[INTERCEPT]
     return answer
 
 
-@kernel
+@lean
 def _initialize(row: Floats, o: Floats, at: Ints, m: int, f: int) -> None:
     """Give features that were never learned their first weights: the next ones, in order."""
     used = 0
@@ -66,7 +71,7 @@ def _initialize(row: Floats, o: Floats, at: Ints, m: int, f: int) -> None:
             used += 1
 
 
-@kernel
+@lean
 def _penalize(row: Floats, o: Floats, at: Ints, m: int, f: int) -> None:
     """The cumulative l1 penalty, after Tsuruoka et al. (2009)."""
     penalty = WEIGHT + (2 * f if o[INITIAL] != 0.0 else f)
@@ -85,7 +90,7 @@ def _penalize(row: Floats, o: Floats, at: Ints, m: int, f: int) -> None:
         row[penalty + j] += new - old
 
 
-@kernel
+@inlined
 def _answer(row: Floats, o: Floats, z: Floats, at: Ints, m: int, refusals: Ints) -> float:
     """What is answered; NaN where River raises."""
     answer, too_large = _losses.mean(o[LOSS:], dot(row, z, at, m))
@@ -94,7 +99,7 @@ def _answer(row: Floats, o: Floats, z: Floats, at: Ints, m: int, refusals: Ints)
     return np.nan if too_large or at[len(z)] != 0 else answer
 
 
-@kernel
+@inlined
 def descend(
     row: Floats, o: Floats, z: Floats, g: Floats, at: Ints, m: int, y: float, refusals: Ints
 ) -> bool:
@@ -118,11 +123,15 @@ def descend(
     if o[ONE_CLASS] != 0.0:
         update += 2.0 * rate * l2
     row[INTERCEPT] -= update
-    for k in range(m):
-        j = at[k]
-        g[j] = z[j] * gradient
-        if l2 != 0.0:
-            g[j] += weights[j] * l2
+    if m == f and l2 == 0.0:
+        for j in range(f):
+            g[j] = z[j] * gradient
+    else:
+        for k in range(m):
+            j = at[k]
+            g[j] = z[j] * gradient
+            if l2 != 0.0:
+                g[j] += weights[j] * l2
     if not _optimizers.step(optimizer, memory, weights, g, at, m, row[LEARNED]):
         refusals[OVERFLOW] += 1
         return False
@@ -132,15 +141,15 @@ def descend(
     return True
 
 
-@kernel
+@lean
 def _run(
     codes: Ints, numbers: Floats, x: Floats, answers: Floats, parts: Floats, state: Floats,
-    settings: Floats, refusals: Ints, lane: int, n: int,
+    work: Floats, at: Ints, settings: Floats, refusals: Ints, lane: int, n: int,
 ) -> None:  # fmt: skip
     f = int(settings[_scaler.F])
     o = settings[_scaler.HEADER + f :]
     classifies = o[LOSS + _losses.KIND] >= _losses.LOG
-    z, g, at = np.empty(f), np.empty(f), np.empty(f + 1, np.int64)
+    z, g = work[0], work[1]
     for i in range(n):
         if codes[i, LANE] != lane:
             continue
@@ -184,7 +193,8 @@ def build(
     width = sum(field.size for field in fields)
     settings = [*_scaler.settings_of(scaler, clip, inputs, width), *own]
     fields += _scaler.fields_of(scaler, len(inputs))
-    return Fleet(_run, fields, settings, lane, capacity, keys)
+    work = np.zeros((2, len(inputs))), np.zeros(len(inputs) + 1, np.int64)
+    return Fleet(_run, fields, settings, lane, capacity, keys, shared=work)
 
 
 def model_parts(model: Any, f: int) -> tuple[list[Field], list[float]] | str:

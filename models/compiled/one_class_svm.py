@@ -10,7 +10,7 @@ from models.compiled import _filter, _scaler, linear
 from models.compiled._fleet import UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import LANE, MODEL, STEP
 from streamgauge.state import Keys
 from streamgauge.words import Step
@@ -22,13 +22,13 @@ PREDICT = int(Step.PREDICT)
 INTERCEPT = linear.INTERCEPT
 
 
-@kernel
+@lean
 def _score(row: Floats, z: Floats, at: Ints, m: int) -> float:
     # River adds the intercept and takes it away again, which rounds.
     return float(linear.dot(row, z, at, m) - row[INTERCEPT])
 
 
-@kernel
+@lean
 def _teach(
     row: Floats, x: Floats, settings: Floats, z: Floats, g: Floats, at: Ints, score: float,
     refusals: Ints,

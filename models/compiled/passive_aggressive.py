@@ -14,7 +14,7 @@ from models.compiled._fleet import OVERFLOW, UNREAL, Fleet
 from models.compiled._python import COMPENSATED, overflowed
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -29,14 +29,14 @@ INTERCEPT, DICT = range(2)
 C, MODE, EPS, LEARNS, CLASSIFIES, TWO, SUMS = range(7)
 
 
-@kernel
+@lean
 def _loss(o: Floats, y: float, p: float) -> float:
     sign = y * 2.0 - 1.0
     loss = 1.0 - sign * p if o[CLASSIFIES] != 0.0 else abs(p - sign) - o[EPS]
     return 0.0 if loss < 0.0 else loss
 
 
-@kernel
+@lean
 def _tau(o: Floats, norm: float, loss: float) -> float:
     """How far to go; `norm` is that of the features, squared."""
     if o[MODE] == 2.0:

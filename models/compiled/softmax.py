@@ -12,7 +12,7 @@ from models.compiled._fleet import OVERFLOW, UNREAL, Fleet
 from models.compiled._python import COMPENSATED, overflowed
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel
+from streamgauge.kernels import kernel, lean
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -30,7 +30,7 @@ STEPS, DICT = range(2)
 CLASSES, WIDTH, MEMORY, L2, SUMS, OPTIMIZER = range(6)
 
 
-@kernel
+@lean
 def _logits(
     row: Floats, o: Floats, x: Floats, inputs: Floats, z: Floats, at: Ints, m: int,
     running: Floats, chances: Floats,
@@ -62,7 +62,7 @@ def _logits(
     return True
 
 
-@kernel
+@lean
 def _learn(
     row: Floats, o: Floats, weights: Floats, z: Floats, g: Floats, at: Ints, m: int, y: int,
     chances: Floats,
@@ -93,7 +93,7 @@ def _learn(
     return True
 
 
-@kernel
+@lean
 def _answer(row: Floats, chances: Floats, parts: Floats) -> float:
     """The most probable class, of those that are alike the one that came first; probabilities."""
     classes, best = len(chances), -1
