@@ -239,7 +239,7 @@ def _learn(
     _regress(row, f, truth, z, direction, chances)
 
 
-@lean
+@kernel
 def _begin(row: Floats, fleet: Floats, f: int, classes: int, from_fleet: bool) -> None:
     """A model's first row: as the fleet's is, believed as if it came from few labels, or empty."""
     seen, share, losses, weights, covariances = _places(f, classes)

@@ -151,7 +151,7 @@ def _regress(
         update(covariance, direction, along, forget)
 
 
-@lean
+@kernel
 def _begin(row: Floats, fleet: Floats, f: int, from_fleet: bool) -> None:
     """A model's first row: as the fleet's is, believed as if it came from few labels, or empty."""
     means, _, covariances, votes = _places(f)

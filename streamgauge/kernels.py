@@ -103,7 +103,10 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 
 def lean(function: Callable[P, R]) -> Callable[P, R]:
     """A kernel that makes no array, and so need not count who holds those it is given: for kernels
-    that others call for each event."""
+    that others call for each event, whose every row and slice would else be counted in and out.
+
+    It cannot give an array back, nor copy one into part of another.
+    """
     return cast(Callable[P, R], numba.njit(_nrt=False, **_OPTIONS)(function))
 
 

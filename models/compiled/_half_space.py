@@ -113,7 +113,7 @@ def _draw(
                 n += 2
 
 
-@lean
+@kernel
 def forest_of(
     features: Ints, thresholds: Floats, known: Floats, has: Floats, by_name: Ints, limits: Floats,
     draws: Floats, height: int,

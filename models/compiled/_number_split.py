@@ -213,7 +213,7 @@ def _choose(
     return feature, where, best, second, True
 
 
-@lean
+@kernel
 def _grow(child: Floats, node: Floats, moments: Floats, f: int) -> None:
     """A new leaf, with its side's share of the labels and its parent's model."""
     child[MODEL:] = node[MODEL:]

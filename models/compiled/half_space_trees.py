@@ -49,7 +49,7 @@ def _score(
     return float(1.0 - total / o[LARGEST])
 
 
-@lean
+@kernel
 def _learn(
     row: Floats, features: Ints, thresholds: Floats, places: Ints, z: Floats, has: Floats,
     o: Floats, way: Ints,

@@ -52,6 +52,25 @@ def test_kernels_take_plain_arrays_and_numbers(name: str, kernel: Dispatcher) ->
     assert kernel.targetoptions["nogil"], f"{name} would hold the interpreter"
 
 
+def numbers(hint: Any) -> bool:
+    """True for nothing, a number, or a tuple of numbers."""
+    inside = get_args(hint) if get_origin(hint) is tuple else (hint,)
+    return all(one in (int, float, bool, type(None)) for one in inside)
+
+
+def counts_nobody(kernel: Dispatcher) -> bool:
+    """Whether the kernel is compiled without the counts of who holds an array."""
+    return kernel.targetoptions.get("_nrt") is False
+
+
+def test_who_counts_nobody_gives_no_array() -> None:
+    """Its caller would let go of an array that was never counted as held."""
+    lean = [(name, kernel) for name, kernel in found() if counts_nobody(kernel)]
+    assert len(lean) > 100
+    wrong = [name for name, kernel in lean if not numbers(get_type_hints(kernel.py_func)["return"])]
+    assert not wrong
+
+
 CALLEE = """
 from streamgauge.kernels import kernel
 
