@@ -6,6 +6,7 @@ the estimator. What learns by itself does so when it is asked, right after it ha
 
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -162,23 +163,31 @@ def _watching(target: str) -> Way:
 
 def _cluster(model: Any, x: Features, schedule: Schedule, i: int) -> None:
     schedule.answers[i] = np.nan
-    schedule.parts[i, 0] = np.nan
+    schedule.parts[i, :2] = np.nan
     try:
         group = model.predict_one(x)
         schedule.answers[i] = np.nan if group is None else group
-        schedule.parts[i, 0] = _distance(model, x, group)
+        schedule.parts[i, :2] = _distances(model, x, group)
     finally:
         model.learn_one(x)
 
 
-def _distance(model: Any, x: Features, group: Any) -> float:
-    """Euclidean distance from the centre of the cluster, in the features that the clusterer sees;
-    NaN where it has no centres."""
+def _distances(model: Any, x: Features, group: Any) -> tuple[float, float]:
+    """Euclidean distances from the centre of the cluster and from the nearest other one, in the
+    features that the clusterer sees; NaN where there is no such centre, or it is too far."""
     x = _transformed(model, x)
     centres = getattr(last_step(model), "centers", None)
-    centre = centres.get(group) if isinstance(centres, Mapping) else None
-    if not centre:
-        return math.nan
+    if not isinstance(centres, Mapping) or not centres.get(group):
+        return math.nan, math.nan
+    others: list[float] = []
+    for name, centre in list(centres.items()):
+        with suppress(OverflowError):
+            if name != group and centre:
+                others.append(_distance(x, centre))
+    return _distance(x, centres[group]), min(others, default=math.nan)
+
+
+def _distance(x: Features, centre: Mapping[Any, float]) -> float:
     return math.sqrt(sum((value - centre[name]) ** 2 for name, value in x.items()
                          if name in centre))  # fmt: skip
 

@@ -21,12 +21,16 @@ from streamgauge.schedule import LANE, RESIDUAL, ROW, SEQUENCE, SLOT, STEP, Lane
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Status, Step
 
-__all__ = ["Intervals"]
+__all__ = ["SCORED", "Intervals"]
 
-FIELDS = ("factor", "scale", "counted", "judged", "covered", "width", "last", "now")
-FACTOR, SCALE, COUNTED, JUDGED, COVERED, WIDTH, LAST, HALF = range(len(FIELDS))
+SCORED = ("judged", "covered", "width", "decayed_judged", "decayed_covered", "decayed_width")
+"""Those that begin anew with the scores."""
+FIELDS = ("factor", "scale", "counted", *SCORED, "last", "now")
+FACTOR, SCALE, COUNTED, JUDGED = range(4)
+DECAYED, LAST, HALF = JUDGED + 3, len(FIELDS) - 2, len(FIELDS) - 1
 """Per lane: logarithm of the factor; mean absolute error of late, of so many labels; labels that an
-interval was there for, those inside, mean width; count of the newest reading; its half width."""
+interval was there for, those inside, mean width, and the same decayed; count of the newest reading;
+its half width."""
 
 ENOUGH = 30.0
 """Labels of a device's own answers before it has intervals."""
@@ -73,11 +77,12 @@ def _learn(cell: Floats, lane: int, lanes: int, miss: float, half: float, outsid
 
 
 @kernel
-def _count(cell: Floats, lane: int, lanes: int, inside: float, half: float) -> None:
-    cell[JUDGED * lanes + lane] += 1.0
-    cell[COVERED * lanes + lane] += inside
-    width = cell[WIDTH * lanes + lane]
-    cell[WIDTH * lanes + lane] += (2.0 * half - width) / cell[JUDGED * lanes + lane]
+def _count(cell: Floats, first: int, lanes: int, inside: float, half: float, keep: float) -> None:
+    """Count one label among the three numbers from `first` on; those before it weigh `keep` times
+    what they did."""
+    cell[first] = 1.0 + keep * cell[first]
+    cell[first + lanes] = inside + keep * cell[first + lanes]
+    cell[first + 2 * lanes] += (2.0 * half - cell[first + 2 * lanes]) / cell[first]
 
 
 @kernel
@@ -115,14 +120,18 @@ def _track(
         outside = 1.0 if miss > half else 0.0
         _learn(cell, lane, lanes, miss, half, (1.0 - wanted[lane, 0] - outside) * STEP_SIZE / lag)
         if half == half:
-            _count(cell, lane, lanes, 1.0 - outside, half)
-            _count(fleet, lane, lanes, 1.0 - outside, half)
+            ever, lately, keep = JUDGED * lanes + lane, DECAYED * lanes + lane, wanted[lane, 2]
+            _count(cell, ever, lanes, 1.0 - outside, half, 1.0)
+            _count(fleet, ever, lanes, 1.0 - outside, half, 1.0)
+            _count(cell, lately, lanes, 1.0 - outside, half, keep)
+            _count(fleet, lately, lanes, 1.0 - outside, half, keep)
 
 
 class Intervals:
     """Of the lanes that want them; the third kernel of scoring."""
 
-    def __init__(self, lanes: Sequence[Lane], capacity: int, *, pending: int) -> None:
+    def __init__(self, lanes: Sequence[Lane], capacity: int, *, pending: int, keep: float) -> None:
+        """A label weighs `keep` times as much as the next one in what is decayed."""
         count = len(lanes)
         rows = [Field(name, (count,), along="lanes") for name in FIELDS]
         device = Block([*rows, Field("slots")], capacity)
@@ -138,11 +147,11 @@ class Intervals:
         usual = math.sqrt(math.pi / 2.0)
         self._wanted = np.array(
             [
-                [k.interval, usual * NormalDist().inv_cdf((1.0 + k.interval) / 2.0)]
+                [k.interval, usual * NormalDist().inv_cdf((1.0 + k.interval) / 2.0), keep]
                 for k in lanes
             ],
             np.float64,
-        ).reshape(count, 2)  # fmt: skip
+        ).reshape(count, 3)  # fmt: skip
 
     def call(self, schedule: Schedule, codes: Ints, numbers: Floats) -> Call:
         """Complete the records of the schedule's STEPS, which end at row AT of the columns."""
@@ -158,14 +167,18 @@ class Intervals:
             return math.nan
         return float(block.view("now")[row, lane])
 
-    def numbers(self, rows: Sequence[int], lane: int) -> tuple[float, float]:
-        """Share of labels inside, and mean width, of these device rows ([-1] over all)."""
+    def numbers(self, rows: Sequence[int], lane: int) -> dict[str, float]:
+        """Share of labels inside, and mean width, of these device rows ([-1] over all), of all
+        labels and decayed, by the scores' names."""
         block = self.blocks["intervals.fleet" if list(rows) == [-1] else "intervals"]
         places = [max(row, 0) for row in rows]
-        judged, covered, width = (
-            block.view(name)[places, lane] for name in ("judged", "covered", "width")
-        )
-        total = float(judged.sum())
-        if not total:
-            return math.nan, math.nan
-        return float(covered.sum()) / total, float((judged * width).sum()) / total
+        found: dict[str, float] = {}
+        for form in ("", "decayed_"):
+            judged, covered, width = (
+                block.view(form + name)[places, lane] for name in ("judged", "covered", "width")
+            )
+            total = float(judged.sum())
+            if total:
+                found[f"{form}interval_coverage"] = float(covered.sum()) / total
+                found[f"{form}interval_width"] = float((judged * width).sum()) / total
+        return found

@@ -1,10 +1,10 @@
 """How well numbers are told: running means of one lane, and the scores made of them."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
-from monitoring.answers import COLUMNS
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 from streamgauge.output import SCORE_COLUMNS
@@ -27,6 +27,13 @@ FIELDS = (
     "decayed_mae",
     "decayed_mse",
     "decayed_bias",
+    "decayed_mape",
+    "decayed_smape",
+    "decayed_label_mean",
+    "decayed_label_m2",
+    "decayed_base_weight",
+    "decayed_base_mae",
+    "decayed_base_mse",
     "learned",
     "expired",
     "overflowed",
@@ -62,6 +69,13 @@ SCORED = FIELDS[: FIELDS.index("learned")]
     DECAYED_MAE,
     DECAYED_MSE,
     DECAYED_BIAS,
+    DECAYED_MAPE,
+    DECAYED_SMAPE,
+    DECAYED_LABEL_MEAN,
+    DECAYED_LABEL_M2,
+    DECAYED_BASE_WEIGHT,
+    DECAYED_BASE_MAE,
+    DECAYED_BASE_MSE,
     LEARNED,
     EXPIRED,
     OVERFLOWED,
@@ -81,7 +95,15 @@ SCORED = FIELDS[: FIELDS.index("learned")]
 WEIGHED = {
     LABELS: (MAE, MSE, BIAS, LABEL_MEAN, MAPE, SMAPE),
     BASE_LABELS: (BASE_MAE, BASE_MSE),
-    DECAYED_WEIGHT: (DECAYED_MAE, DECAYED_MSE, DECAYED_BIAS),
+    DECAYED_WEIGHT: (
+        DECAYED_MAE,
+        DECAYED_MSE,
+        DECAYED_BIAS,
+        DECAYED_LABEL_MEAN,
+        DECAYED_MAPE,
+        DECAYED_SMAPE,
+    ),
+    DECAYED_BASE_WEIGHT: (DECAYED_BASE_MAE, DECAYED_BASE_MSE),
 }
 """Means, by what they weigh when devices are put together."""
 
@@ -104,10 +126,18 @@ def add(
     share = abs(residual) / size if size > 0.0 else 0.0
     cell[MAPE * lanes + lane] += (share - cell[MAPE * lanes + lane]) / n
     size += abs(label - residual)
-    share = 2.0 * abs(residual) / size if size > 0.0 else 0.0
-    cell[SMAPE * lanes + lane] += (share - cell[SMAPE * lanes + lane]) / n
+    of_both = 2.0 * abs(residual) / size if size > 0.0 else 0.0
+    cell[SMAPE * lanes + lane] += (of_both - cell[SMAPE * lanes + lane]) / n
     cell[DECAYED_WEIGHT * lanes + lane] = 1.0 + keep * cell[DECAYED_WEIGHT * lanes + lane]
     part = 1.0 / cell[DECAYED_WEIGHT * lanes + lane]
+    cell[DECAYED_MAPE * lanes + lane] += (share - cell[DECAYED_MAPE * lanes + lane]) * part
+    cell[DECAYED_SMAPE * lanes + lane] += (of_both - cell[DECAYED_SMAPE * lanes + lane]) * part
+    before = cell[DECAYED_LABEL_MEAN * lanes + lane]
+    after = before + (label - before) * part
+    cell[DECAYED_LABEL_MEAN * lanes + lane] = after
+    spread = keep * cell[DECAYED_LABEL_M2 * lanes + lane] + (label - before) * (label - after)
+    cell[DECAYED_LABEL_M2 * lanes + lane] = spread
+    cell[DECAYED_BASE_WEIGHT * lanes + lane] *= keep
     cell[DECAYED_MAE * lanes + lane] += (abs(residual) - cell[DECAYED_MAE * lanes + lane]) * part
     square = residual * residual
     cell[DECAYED_MSE * lanes + lane] += (square - cell[DECAYED_MSE * lanes + lane]) * part
@@ -118,6 +148,12 @@ def add(
         miss = label - base
         cell[BASE_MAE * lanes + lane] += (abs(miss) - cell[BASE_MAE * lanes + lane]) / b
         cell[BASE_MSE * lanes + lane] += (miss * miss - cell[BASE_MSE * lanes + lane]) / b
+        cell[DECAYED_BASE_WEIGHT * lanes + lane] += 1.0
+        part = 1.0 / cell[DECAYED_BASE_WEIGHT * lanes + lane]
+        off = abs(miss) - cell[DECAYED_BASE_MAE * lanes + lane]
+        cell[DECAYED_BASE_MAE * lanes + lane] += off * part
+        off = miss * miss - cell[DECAYED_BASE_MSE * lanes + lane]
+        cell[DECAYED_BASE_MSE * lanes + lane] += off * part
 
 
 def combined(cells: Floats) -> Floats:
@@ -133,50 +169,65 @@ def combined(cells: Floats) -> Floats:
             found[list(means)] = cells[list(means)] @ cells[by] / found[by]
     for count in (EXPIRED, OVERFLOWED):
         found[count] = cells[count].sum()
-    apart = cells[LABEL_MEAN] - found[LABEL_MEAN]
-    found[LABEL_M2] = cells[LABEL_M2].sum() + (cells[LABELS] * apart * apart).sum()
+    for by, mean, spread in (
+        (LABELS, LABEL_MEAN, LABEL_M2),
+        (DECAYED_WEIGHT, DECAYED_LABEL_MEAN, DECAYED_LABEL_M2),
+    ):
+        apart = cells[mean] - found[mean]
+        found[spread] = cells[spread].sum() + (cells[by] * apart * apart).sum()
     return found
 
 
-def summary(cell: Floats, recent: Floats, intervals: tuple[float, float]) -> Floats:
+def summary(cell: Floats, recent: Floats, intervals: Mapping[str, float]) -> Floats:
     """Scores, in the order of `SCORE_COLUMNS`, from one lane's sums, its recent labels, and what
     `Intervals.numbers` says.
 
     R² is 1 - SSE / SST, SST around the mean of the labels seen; NaN below two labels or when the
     labels do not vary.
     """
-    n = cell[LABELS]
     nan = math.nan
-    spread = cell[LABEL_M2]
-    rolling = (nan, nan, nan, nan)
+    n, bases = cell[LABELS], cell[BASE_LABELS]
+    found = dict.fromkeys(SCORE_COLUMNS, nan)
+    found |= {"labels": n, "expired": cell[EXPIRED], "overflowed": cell[OVERFLOWED], **intervals}
+    if n:
+        found |= {
+            "mae": cell[MAE], "rmse": math.sqrt(cell[MSE]), "bias": cell[BIAS],
+            "r2": _r2(n, n * cell[MSE], cell[LABEL_M2]),
+            "mape": 100.0 * cell[MAPE], "smape": 100.0 * cell[SMAPE],
+            "decayed_mae": cell[DECAYED_MAE], "decayed_rmse": math.sqrt(cell[DECAYED_MSE]),
+            "decayed_bias": cell[DECAYED_BIAS],
+            "decayed_r2": _r2(n, cell[DECAYED_WEIGHT] * cell[DECAYED_MSE], cell[DECAYED_LABEL_M2]),
+            "decayed_mape": 100.0 * cell[DECAYED_MAPE],
+            "decayed_smape": 100.0 * cell[DECAYED_SMAPE],
+        }  # fmt: skip
+    if bases:
+        found |= {
+            "persistence_mae": cell[BASE_MAE], "persistence_rmse": math.sqrt(cell[BASE_MSE]),
+            "decayed_persistence_mae": cell[DECAYED_BASE_MAE],
+            "decayed_persistence_rmse": math.sqrt(cell[DECAYED_BASE_MSE]),
+        }  # fmt: skip
     if len(recent):
-        residual, label = recent[:, 0], recent[:, 1]
-        squares = float(np.sum(residual * residual))
-        around = float(np.sum((label - label.mean()) ** 2))
-        rolling = (
-            float(np.mean(np.abs(residual))),
-            math.sqrt(squares / len(recent)),
-            float(np.mean(residual)),
-            1.0 - squares / around if len(recent) > 1 and around > 0.0 else nan,
-        )
-    numbers = (
-        n,
-        cell[MAE] if n else nan,
-        math.sqrt(cell[MSE]) if n else nan,
-        cell[BIAS] if n else nan,
-        1.0 - n * cell[MSE] / spread if n > 1 and spread > 0.0 else nan,
-        cell[BASE_MAE] if cell[BASE_LABELS] else nan,
-        math.sqrt(cell[BASE_MSE]) if cell[BASE_LABELS] else nan,
-        *rolling,
-        100.0 * cell[MAPE] if n else nan,
-        100.0 * cell[SMAPE] if n else nan,
-        cell[DECAYED_MAE] if n else nan,
-        math.sqrt(cell[DECAYED_MSE]) if n else nan,
-        cell[DECAYED_BIAS] if n else nan,
-        cell[EXPIRED],
-        cell[OVERFLOWED],
-        *intervals,
-        *(nan,) * len(COLUMNS),
-    )
-    assert len(numbers) == len(SCORE_COLUMNS)
-    return np.array(numbers, np.float64)
+        found |= _rolling(recent[:, 0], recent[:, 1])
+    return np.array([found[name] for name in SCORE_COLUMNS], np.float64)
+
+
+def _r2(n: float, errors: float, spread: float) -> float:
+    """Of sums of squares."""
+    return 1.0 - errors / spread if n > 1 and spread > 0.0 else math.nan
+
+
+def _rolling(residual: Floats, label: Floats) -> dict[str, float]:
+    squares = float(np.sum(residual * residual))
+    around = float(np.sum((label - label.mean()) ** 2))
+    size, both = np.abs(label), np.abs(label) + np.abs(label - residual)
+    with np.errstate(all="ignore"):
+        shares = (np.nan_to_num(np.abs(residual) / of, posinf=0.0) for of in (size, both))
+        mape, half = (float(np.mean(share)) for share in shares)
+    return {
+        "rolling_mae": float(np.mean(np.abs(residual))),
+        "rolling_rmse": math.sqrt(squares / len(residual)),
+        "rolling_bias": float(np.mean(residual)),
+        "rolling_r2": _r2(len(residual), squares, around),
+        "rolling_mape": 100.0 * mape,
+        "rolling_smape": 200.0 * half,
+    }

@@ -34,6 +34,7 @@ from monitoring.number_scores import (
     combined,
     summary,
 )
+from monitoring.recent import CHUNK, FLEET_WINDOW, newest
 from streamgauge import predictions as out
 from streamgauge.arrays import Floats, Ints
 from streamgauge.calls import Call, Now
@@ -61,10 +62,6 @@ from streamgauge.words import Status, Step
 
 __all__ = ["Scorer"]
 
-CHUNK = 10
-"""Labels per layer of the rolling window: the unit in which its memory is paid for."""
-FLEET_WINDOW = 1_000
-
 # Columns of the lanes' parameters.
 P_CHANGE, P_READY_AFTER, P_MEANWHILE, P_SHARED, P_TAUGHT, P_KEEP = range(6)
 # Who shares a model.
@@ -73,6 +70,7 @@ NOBODY, ALL, GROUP = range(3)
 MEANWHILE = ("none", "last", "fleet")
 NOTHING, LAST, FLEET = range(3)
 
+_SERVED = ("value", "status", "version")
 _PREDICT = int(Step.PREDICT)
 _LEARN = int(Step.LEARN)
 _EXPIRE = int(Step.EXPIRE)
@@ -153,6 +151,7 @@ def score(
             value, status = serve(cell, lane, lanes, answers[i], base, since, of_fleet, parameters)
             pending[slot, d, lane] = value
             pending[slot, d, lanes + lane] = status
+            pending[slot, d, 2 * lanes + lane] = learned
             cell[head] = max(cell[head], slot + 1.0)
             cell[PREDICTED * lanes + lane] += 1.0
             fleet[PREDICTED * lanes + lane] += 1.0
@@ -207,7 +206,8 @@ def score(
         made[at, out.MADE] = codes[i, MADE]
         made[at, out.DUE] = codes[i, DUE]
         made[at, out.STATUS] = status
-        made[at, out.VERSION] = int(taught[place])
+        # An outcome is that of the model that predicted, whatever it has learned since.
+        made[at, out.VERSION] = int(pending[slot, d, 2 * lanes + lane])
         told[at, out.VALUE] = value
         told[at, out.BASE] = base
         told[at, out.LABEL] = label
@@ -232,7 +232,7 @@ class Scorer:
         self.window = max(CHUNK, window // CHUNK * CHUNK)
         rows = [Field(name, (count,), along="lanes") for name in FIELDS]
         device = Block([*rows, Field("slots"), Field("chunks")], capacity)
-        served = [Field(name, (count,), along="lanes") for name in ("value", "status")]
+        served = [Field(name, (count,), along="lanes") for name in _SERVED]
         waiting = Block(served, capacity, layers=max(2, pending))
         waiting.depth = device.view("slots")
         recent = Field("recent", (count, CHUNK, 2), along="lanes")
@@ -266,12 +266,14 @@ class Scorer:
         self.answers = None
         """None where all answers are numbers."""
         if several:
-            self.answers = Answers(lanes, capacity, pending=pending, room=room, keep=keep)
+            self.answers = Answers(
+                lanes, capacity, pending=pending, window=self.window, room=room, keep=keep
+            )
             self.blocks |= self.answers.blocks
         self.intervals = None
         """None where no lane has any."""
         if any(lane.interval for lane in lanes):
-            self.intervals = Intervals(lanes, capacity, pending=pending)
+            self.intervals = Intervals(lanes, capacity, pending=pending, keep=keep)
             self.blocks |= self.intervals.blocks
         self.alarms = None
         """None where no lane has a budget of them."""
@@ -336,12 +338,8 @@ class Scorer:
         return newest
 
     def _recent(self, rows: Sequence[int], lane: int) -> Floats:
-        rolling, places = self.blocks["rolling"], list(rows)
-        layers = range(self.window // CHUNK)
-        all_of = np.hstack([rolling.view("recent", k)[places, lane] for k in layers])
-        labels = self.blocks["device"].view("labels")[places, lane]
-        recent: Floats = all_of[np.arange(self.window) < labels[:, None]]
-        return recent
+        labels = self.blocks["device"].view("labels")[list(rows), lane]
+        return newest(self.blocks["rolling"], "recent", rows, lane, labels, self.window)
 
     def numbers(self, row: int, lane: int) -> Floats:
         """float64[len(SCORE_COLUMNS)]: all scores of one lane for one device row (-1 over all)."""
@@ -357,8 +355,7 @@ class Scorer:
     def _numbers(self, rows: Sequence[int], lane: int, cell: Floats, recent: Floats) -> Floats:
         if self.answers is None or self.lanes[lane].kind in ("forecast", "regression"):
             around = self.intervals
-            none = (np.nan, np.nan)
-            return summary(cell, recent, none if around is None else around.numbers(rows, lane))
+            return summary(cell, recent, {} if around is None else around.numbers(rows, lane))
         numbers = np.full(len(SCORE_COLUMNS), np.nan)
         numbers[0] = cell[LABELS]
         counts = [SCORE_COLUMNS.index("expired"), SCORE_COLUMNS.index("overflowed")]

@@ -37,6 +37,7 @@ from streamgauge.words import Flag, Status, Verdict
 
 __all__ = ["LiveBoard"]
 
+OF_A_CLASS = ("labels", "precision", "recall", "f1", "rolling_roc_auc", "rolling_pr_auc")
 _FIELD = {name: k for k, name in enumerate(FIELDS)}
 
 
@@ -286,12 +287,13 @@ class LiveBoard:
             return view
         names = classes.named()
         counts = answers.counts(rows, lane)
-        each = np.vstack([counts[:1], class_scores.per_class(counts)]).T.tolist()
+        own, ranked = class_scores.per_class(counts[:3]), answers.ranked(rows, lane)
+        each = np.vstack([counts[:1], own, ranked]).T.tolist()
         per_class = {
-            name: dict(zip(("labels", "precision", "recall", "f1"), map(_some, one), strict=True))
+            name: dict(zip(OF_A_CLASS, map(_some, one), strict=True))
             for name, one in zip(names, each, strict=False)
         }
-        pairs = answers.confusion(lane)[: len(names), : len(names)] if rows == [-1] else np.empty(0)
+        pairs = answers.confusion(rows, lane)[: len(names), : len(names)]
         return replace(view, per_class=per_class, confusion=pairs.astype(np.int64).tolist())
 
     def _follows(self, lane: int, row: int) -> dict[str, float]:

@@ -233,7 +233,7 @@ def _causes(
 def _parts(task: TaskSettings, settings: Settings) -> int:
     """Numbers that belong to an answer of the task: see `Lane.parts`."""
     classes = classes_of(task, settings.channels)
-    return classes.most if classes is not None else int(task.kind == "clustering")
+    return classes.most if classes is not None else 2 * int(task.kind == "clustering")
 
 
 def _model(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from monitoring import class_scores
+from monitoring import answers, intervals
 from monitoring.number_scores import SCORED
 from monitoring.signals import RESIDUALS
 from stream_processor.changes import ARRANGED, NONE, Changes
@@ -39,6 +39,8 @@ PENDING = ("labels.ring", "scores.pending", "scores.parts", "scores.halves")
 MODELS_PENDING, MODELS_SLOTTED = ".waiting", (".device", ".start")
 """How a model calls its own such block, and those whose `slots` say how many it uses."""
 SLOTTED = ("scores.device", "scores.answers", "scores.intervals")
+AS_SCORED = ("scores.rolling", "scores.chances", "scores.confusion")
+"""Blocks that begin anew with the scores."""
 """Blocks whose `slots` say how many places are in use."""
 
 
@@ -87,7 +89,7 @@ class Moved:
             return name if owner in changes.cleaners else ""
         if name == "labels.elsewhere" and not changes.same_elsewhere:
             return ""
-        if name == "scores.rolling" and not changes.same_scores:
+        if name in AS_SCORED and not changes.same_scores:
             return ""
         part = next((part for blocks, part in OTHER.items() if name.startswith(blocks)), "")
         return "" if part in changes.other else name
@@ -158,9 +160,9 @@ class Moved:
         if name in ("scores.device", "scores.fleet") and not self._changes.same_scores:
             fields |= {*SCORED, "chunks", "recent"}
         if name.startswith("scores.intervals") and not self._changes.same_scores:
-            fields |= {"judged", "covered", "width"}
+            fields |= {*intervals.SCORED}
         if name.startswith("scores.answers") and not self._changes.same_scores:
-            fields |= {*class_scores.FIELDS, *class_scores.COUNTS, "confusion"}
+            fields |= {*answers.SCORED, "confusion", "chunks", "recent"}
         return fields
 
 

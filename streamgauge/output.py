@@ -24,32 +24,63 @@ SCORE_COLUMNS = (
     "rolling_rmse",
     "rolling_bias",
     "rolling_r2",
+    "rolling_mape",
+    "rolling_smape",
     "mape",
     "smape",
     "decayed_mae",
     "decayed_rmse",
     "decayed_bias",
+    "decayed_r2",
+    "decayed_mape",
+    "decayed_smape",
+    "decayed_persistence_mae",
+    "decayed_persistence_rmse",
     "expired",
     "overflowed",
     "interval_coverage",
     "interval_width",
+    "decayed_interval_coverage",
+    "decayed_interval_width",
     "accuracy",
     "balanced_accuracy",
     "f1_macro",
     "kappa",
-    "log_loss",
-    "majority_accuracy",
-    "persistence_accuracy",
     "precision_macro",
     "recall_macro",
     "f1_weighted",
     "mcc",
+    "log_loss",
     "brier",
-    "decayed_accuracy",
+    "majority_accuracy",
+    "persistence_accuracy",
     "calibration_error",
+    "decayed_accuracy",
+    "decayed_balanced_accuracy",
+    "decayed_f1_macro",
+    "decayed_kappa",
+    "decayed_precision_macro",
+    "decayed_recall_macro",
+    "decayed_f1_weighted",
+    "decayed_mcc",
+    "decayed_log_loss",
+    "decayed_brier",
+    "decayed_majority_accuracy",
+    "decayed_persistence_accuracy",
     "rolling_accuracy",
+    "rolling_balanced_accuracy",
+    "rolling_f1_macro",
+    "rolling_kappa",
+    "rolling_precision_macro",
+    "rolling_recall_macro",
+    "rolling_f1_weighted",
+    "rolling_mcc",
+    "rolling_log_loss",
+    "rolling_brier",
     "rolling_roc_auc",
     "rolling_pr_auc",
+    "silhouette",
+    "decayed_silhouette",
 )
 """Columns of `Scores.numbers`. NaN where not defined yet. `persistence_*` is the score of the last
 value on the very same labels; `rolling_*` covers the last labels (`scores.window`), in
@@ -57,8 +88,9 @@ value on the very same labels; `rolling_*` covers the last labels (`scores.windo
 forecasts and regressions, MAPE and sMAPE in percent, and so are the share of labels within their
 interval and its mean width; accuracies, precision, recall, F1, kappa, MCC, Brier score, log loss
 (in nats) and calibration error of classifications, beside the accuracies of the class seen most
-often and of the last known one; the ROC AUC and PR AUC (average precision) of anomaly scores with
-labels."""
+often and of the last known one; ROC AUC and PR AUC (average precision) of anomaly scores with
+labels, and of classes by their probabilities, each class against all others, the mean over classes;
+the silhouette of clusterings."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,7 +70,7 @@ class Lane:
     kind: TaskKind = "forecast"
     parts: int = 0
     """Numbers that the model answers beside its answer: the probability of each class, or the
-    distance from the cluster."""
+    distances from the cluster's centre and from the nearest other one."""
     interval: float = 0.0
     """Share of labels that are to be within the interval around the answer; 0: there is none."""
     series: bool = False

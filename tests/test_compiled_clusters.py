@@ -31,10 +31,11 @@ def centres(seed: int) -> Any:
 
 @pytest.mark.parametrize("seeds", SEEDS)
 def test_clusters_are_rivers(seeds: range) -> None:
-    """The cluster of each reading and the distance of its centre, on hostile streams."""
-    told = 0
+    """The cluster of each reading, and the distances of its centre and of the nearest other one, on
+    hostile streams."""
+    told = others = 0
     for seed in seeds:
-        ours, theirs = (hostile(seed, 2000, parts=1) for _ in range(2))
+        ours, theirs = (hostile(seed, 2000, parts=2) for _ in range(2))
         make = partial(centres, seed)
         RiverFleet(make, 0, NUMBERED, NUMBERED, way=way_of(QUESTION, make)).run(theirs)
         compiled(make, question=QUESTION).run(ours)
@@ -42,13 +43,15 @@ def test_clusters_are_rivers(seeds: range) -> None:
         np.testing.assert_array_equal(ours.answers[asked], theirs.answers[asked])
         np.testing.assert_allclose(ours.parts[asked], theirs.parts[asked], 1e-9, 1e-300)
         answers = theirs.answers[asked]
+        others += int(np.isfinite(theirs.parts[asked][:, 1]).sum())
         told += len(np.unique(answers[np.isfinite(answers)]))
     assert told > 2 * len(seeds)
+    assert others > 100 * len(seeds)
 
 
 def test_a_second_run_finds_the_same_clusters() -> None:
     """Words for names change nothing: the order is that of the inputs, whatever the process."""
-    first, second = (hostile(2, 500, parts=1) for _ in range(2))
+    first, second = (hostile(2, 500, parts=2) for _ in range(2))
     for schedule, names in ((first, "abcdef"), (second, "uvwxyz")):
         chosen = compile_model(partial(centres, 2), 0, range(6), tuple(names), 6)
         chosen.learner.run(schedule)
@@ -79,9 +82,9 @@ def test_refuses_what_it_would_not_cluster_alike(make: Callable[[], Any], reason
 
 def test_a_reading_without_features_has_a_cluster_and_no_distance() -> None:
     """The first of all centres, as none is known to be closer; River says the same."""
-    schedule = Schedule(1, FEATURES, 1)
+    schedule = Schedule(1, FEATURES, 2)
     schedule.n = 1
     schedule.x[:] = np.nan
     compiled(partial(centres, 2), question=QUESTION).run(schedule)
     assert schedule.answers[0] == 0.0
-    assert np.isnan(schedule.parts[0, 0])
+    assert np.isnan(schedule.parts[0]).all()

@@ -8,7 +8,8 @@ import pytest
 from river import metrics
 
 from monitoring.number_scores import FIELDS, combined
-from monitoring.scores import CHUNK, FLEET_WINDOW, Scorer
+from monitoring.recent import CHUNK, FLEET_WINDOW
+from monitoring.scores import Scorer
 from streamgauge.output import SCORE_COLUMNS
 from streamgauge.predictions import RESIDUAL as TOLD
 from streamgauge.predictions import STATUS, VALUE, VERSION
@@ -112,11 +113,19 @@ def test_percentages_are_rivers() -> None:
         found = work.scores(row)
         for name, metric in theirs.items():
             assert found[name] == pytest.approx(metric.get(), rel=1e-12)
+        size = FLEET_WINDOW if row < 0 else 50
+        recent = {"mape": metrics.MAPE(), "smape": metrics.SMAPE()}
+        for _, label, answer, _ in [one for one in told if row in (-1, one[0])][-size:]:
+            for metric in recent.values():
+                metric.update(label, answer)
+        for name, metric in recent.items():
+            assert found[f"rolling_{name}"] == pytest.approx(metric.get(), rel=1e-9)
 
 
 @pytest.mark.parametrize("half_life", [1, 20, 300])
 def test_decayed_scores_halve_with_the_half_life(half_life: int) -> None:
-    """Errors as pandas weighs them exponentially, per device and overall."""
+    """Errors as pandas weighs them exponentially, per device and overall, and those of the last
+    value; R² with the same weights."""
     work = Harness(lane(), half_life=half_life)
     told = answered(work, 1_500)
     for row in (-1, 1):
@@ -128,6 +137,25 @@ def test_decayed_scores_halve_with_the_half_life(half_life: int) -> None:
             mean = values.ewm(halflife=half_life).mean().iloc[-1]
             expected = math.sqrt(mean) if name == "decayed_rmse" else mean
             assert found[name] == pytest.approx(expected, rel=1e-9)
+        own = [(label, answer, base) for at, label, answer, base in told if row in (-1, at)]
+        weights = 0.5 ** (np.arange(len(own))[::-1] / half_life)
+        theirs = {"mape": metrics.MAPE(), "smape": metrics.SMAPE()}
+        last = {"mae": metrics.MAE(), "rmse": metrics.RMSE()}
+        for (label, answer, base), weight in zip(own, weights.tolist(), strict=True):
+            if weight == 0.0:
+                continue
+            for metric in theirs.values():
+                metric.update(label, answer, weight)
+            for metric in last.values() if base == base else ():
+                metric.update(label, base, weight)
+        label, answer, _ = np.array(own).T
+        around = np.average((label - np.average(label, weights=weights)) ** 2, weights=weights)
+        r2 = 1.0 - np.average((label - answer) ** 2, weights=weights) / around
+        assert found["decayed_r2"] == pytest.approx(r2, rel=1e-9)
+        for name, metric in theirs.items():
+            assert found[f"decayed_{name}"] == pytest.approx(metric.get(), rel=1e-9)
+        for name, metric in last.items():
+            assert found[f"decayed_persistence_{name}"] == pytest.approx(metric.get(), rel=1e-9)
 
 
 def test_devices_together_score_as_one() -> None:
@@ -172,6 +200,7 @@ def test_until_the_model_is_ready_what_was_declared_is_served(before: str, serve
     codes, numbers = work.run()
     assert codes[::2, STATUS].tolist() == [Status.WARMING_UP, Status.WARMING_UP, Status.PENDING]
     assert codes[::2, VERSION].tolist() == [0, 1, 2]
+    assert codes[1::2, VERSION].tolist() == [0, 1, 2]
     np.testing.assert_array_equal(numbers[::2, VALUE], [served, served, 7.0])
     np.testing.assert_array_equal(work.schedule.numbers[1:6:2, SIGNAL], [math.nan, math.nan, -1.0])
 

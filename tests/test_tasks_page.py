@@ -76,6 +76,25 @@ def test_a_class_is_named_with_its_probability(shown: tuple[Browser, Ran]) -> No
     until(page, lambda: words in (at(page, "spoken").get_attribute("textContent") or ""))
 
 
+def test_classes_are_shown_as_they_were_told(shown: tuple[Browser, Ran]) -> None:
+    """The device's confusion matrix, with the share found of each class; not for other kinds."""
+    page, ran = shown
+    chosen(page, "trend")
+    score = ran.made.board.scores("trend", "nsw")[0]
+    until(page, lambda: at(page, "confusion-card").is_displayed())
+    lines = [
+        [cell.text for cell in row.find_elements(By.TAG_NAME, "td")]
+        for row in page.find_elements(By.CSS_SELECTOR, "#confusion tr")
+    ]
+    shares = [one["recall"] or 0.0 for one in score.per_class.values()]
+    assert [line[0] for line in lines] == list(score.per_class)
+    counted = [[int(cell.replace(",", "")) for cell in line[1:-1]] for line in lines]
+    assert counted == score.confusion
+    assert [line[-1] for line in lines] == [f"{100 * share:.1f} %" for share in shares]
+    Select(at(page, "task")).select_by_visible_text("mode")
+    until(page, lambda: not at(page, "confusion-card").is_displayed())
+
+
 def test_an_anomaly_has_a_score(shown: tuple[Browser, Ran]) -> None:
     """The score, and what is usual; nothing of last values and errors."""
     page, ran = shown
@@ -93,6 +112,10 @@ def test_a_cluster_has_a_number_and_a_distance(shown: tuple[Browser, Ran]) -> No
     last = newest(ran, "mode")
     assert told["Cluster"] == str(int(last["prediction"]))
     assert float(told["Distance from its centre"]) == pytest.approx(last["score"], rel=0.01)
+    silhouette = ran.made.board.scores("mode", "nsw")[0].scores["silhouette"]
+    assert silhouette is not None
+    told = until(page, lambda: "–" not in (found := tiles(page))["Silhouette"] and found)
+    assert float(told["Silhouette"].replace("−", "-")) == pytest.approx(silhouette, rel=0.01)
     modes = {one["prediction"] for one in ran.table.values() if one["task"] == "mode"}
     assert told["Clusters shown"] == str(len(modes))
     until(page, lambda: "new cluster" in at(page, "drift").text)

@@ -96,6 +96,18 @@ def _apart(
 
 
 @kernel
+def _other(row: Floats, o: Floats, c: int, z: Floats, at: Ints, m: int, running: Floats) -> float:
+    """How far the reading is from the nearest centre that is not c; NaN where there is none."""
+    found = math.nan
+    for k in range(int(o[CLUSTERS])):
+        if k != c:
+            apart, _ = _apart(row, o, k, z, at, m, running)
+            if apart == apart and not found <= apart:
+                found = apart
+    return found
+
+
+@kernel
 def _learn(row: Floats, o: Floats, c: int, z: Floats, at: Ints, m: int) -> None:
     centre = row[CENTRES + c * len(z) :]
     for k in range(m):
@@ -118,12 +130,14 @@ def _run(
         has[:] = 0.0
         for k in range(m):
             has[at[k]] = 1.0
-        group, distance, unreal, too_large = -1, math.nan, at[f] != 0, False
+        group, unreal, too_large = -1, at[f] != 0, False
+        distance = other = math.nan
         if not unreal:
             group = _closest(row, o, draws, z, has, running)
             too_large = group < 0
         if group >= 0:
             distance, too_large = _apart(row, o, group, z, at, m, running)
+            other = _other(row, o, group, z, at, m, running)
         _scaler.scale(row, x[i], settings, True, z, at)
         own = _closest(row, o, draws, z, has, running) if at[f] == 0 else -1
         if own >= 0:
@@ -134,7 +148,9 @@ def _run(
             refusals[UNREAL if unreal else OVERFLOW] += 1
         answers[i] = group if told else math.nan
         for k in range(parts.shape[1]):
-            parts[i, k] = distance if told and k == 0 else math.nan
+            parts[i, k] = math.nan
+            if told and k < 2:
+                parts[i, k] = distance if k == 0 else other
 
 
 def build(

@@ -43,6 +43,7 @@ class TaskList(BaseModel):
     """Every task at every horizon."""
 
     items: list[TaskModel]
+    tags: list[str] = Field(description="Tags of devices, by which scores may be asked for.")
 
 
 class ScoreModel(BaseModel):
@@ -61,11 +62,13 @@ class ScoreModel(BaseModel):
     )
     of_devices: int = Field(description="Of a group: how many devices it has, else 0.")
     per_class: dict[str, dict[str, Number]] = Field(
-        description="Of a classification, by class: labels, precision, recall, f1. Else empty."
+        description="Of a classification, by class: labels, precision, recall, f1, and of the last "
+        "labels rolling_roc_auc and rolling_pr_auc of its probability. Else empty."
     )
     confusion: list[list[int]] = Field(
-        description="Of a classification over all devices: how often each class (by row) was told "
-        "as each (by column), in the order of per_class. Else empty."
+        description="Of a classification: how often each class (by row) was told as each (by "
+        "column), in the order of per_class; of more than 32 classes over all devices only. Else "
+        "empty."
     )
     skill: Number = Field(
         description="1 - mae / persistence_mae: above 0 beats the last value. Of a classification "
@@ -142,7 +145,8 @@ def _by_tag(board: Board, task: str, by: str) -> list[ScoreView]:
 def list_tasks(service: Read) -> TaskList:
     """Every task at every horizon, as configured."""
     views = service.board.tasks()
-    return TaskList(items=[TaskModel.model_validate(v, from_attributes=True) for v in views])
+    items = [TaskModel.model_validate(v, from_attributes=True) for v in views]
+    return TaskList(items=items, tags=list(service.board.tags()))
 
 
 @routes.get(

@@ -2,15 +2,18 @@
 
 import { showAlerts } from "./alerts.js";
 import * as api from "./api.js";
+import { showBanner } from "./banner.js";
 import { Chart } from "./chart.js";
+import { showConfusion } from "./confusion.js";
 import { FleetEvents, drifting, eventRows } from "./drift.js";
+import { offerTags, onTag, showGroups } from "./groups.js";
 import { LiveStream } from "./live.js";
 import { DeviceList } from "./list.js";
 import { showQuarantine } from "./quarantine.js";
 import { kindOf } from "./kinds.js";
 import { channelRows, scoreRow, tileRows } from "./rows.js";
 import { Series } from "./series.js";
-import { ago, clock, count, element, put } from "./text.js";
+import { ago, clock, count, option, put } from "./text.js";
 
 const STATUS_EVERY = 2000;
 const SCORES_EVERY = 5000;
@@ -80,6 +83,7 @@ function choose(device, task) {
   now.task = task;
   now.series = new Series(task.kind);
   now.score = null;
+  showConfusion(null);
   now.silences = [];
   now.choice += 1;
   history.replaceState(null, "", `#${new URLSearchParams({ device, task: keyOf(task) })}`);
@@ -178,14 +182,11 @@ async function loadDevice() {
 
 const keyOf = (task) => JSON.stringify([task.task, task.horizon]);
 
-function showTasks(tasks) {
+function showTasks({ items: tasks, tags }) {
   now.tasks = tasks;
-  const options = tasks.map((task) => {
-    const option = element("option", "", task.horizon ? `${task.task}, ${task.horizon}` : task.task);
-    option.value = keyOf(task);
-    return option;
-  });
-  byId("task").replaceChildren(...options);
+  offerTags(tags);
+  const named = (task) => (task.horizon ? `${task.task}, ${task.horizon}` : task.task);
+  byId("task").replaceChildren(...tasks.map((task) => option(keyOf(task), named(task))));
 }
 
 async function loadScores() {
@@ -197,11 +198,13 @@ async function loadScores() {
     return score ? [scoreRow(task, score)] : [];
   });
   byId("tasks").replaceChildren(...rows);
+  if (now.task) await showGroups(now.task);
   if (!now.device) return;
   const own = (await api.scores(now.task.task, { device: now.device })).items;
   const score = own.find((one) => one.horizon === now.task.horizon);
   if (choice !== now.choice || !score) return;
   now.score = score;
+  showConfusion(score);
   draw();
 }
 
@@ -227,9 +230,7 @@ async function loadStatus() {
   put("count-predictions", count(found.counts.predictions));
   put("count-labels", count(found.counts.labels));
   byId("logout").hidden = !found.login;
-  const broken = found.parts.filter((part) => !part.ok);
-  byId("banner").hidden = broken.length === 0;
-  put("banner", broken.map((part) => `${part.name}: ${part.why}`).join(" · "));
+  showBanner(found.parts);
 }
 
 function repeat(work, every) {
@@ -246,7 +247,6 @@ async function loadDrift() {
   list.drifting = drifting(items, now.task?.task, now.clock);
 }
 
-
 const loadQuarantine = async () => showQuarantine(await api.quarantine(5));
 
 async function refresh() {
@@ -260,7 +260,7 @@ async function refresh() {
 
 async function start() {
   await loadStatus();
-  showTasks((await api.tasks()).items);
+  showTasks(await api.tasks());
   const wanted = new URLSearchParams(location.hash.slice(1));
   const task = now.tasks.find((one) => keyOf(one) === wanted.get("task")) ?? now.tasks[0];
   now.task = task ?? null;
@@ -281,6 +281,7 @@ function switchTo(device, task) {
 byId("task").addEventListener("change", (event) => {
   switchTo(now.device, now.tasks.find((one) => keyOf(one) === event.target.value));
 });
+onTag(() => attempt(loadScores));
 byId("logout").addEventListener("click", async () => {
   await fetch("/logout", { method: "POST" });
   location.assign("/");

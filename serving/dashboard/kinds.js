@@ -59,6 +59,7 @@ const CLASSES = {
     ["Accuracy", share(score?.scores.accuracy), "", "", "share of this device's labels that were told right"],
     ["Baseline", share(most(score?.scores.majority_accuracy, score?.scores.persistence_accuracy)), "", "", "the class seen most often, or the last one: the better of the two"],
     ["Macro F1", number(score?.scores.f1_macro), "", "", "the mean over classes of how well each is found and told"],
+    ["ROC AUC", number(score?.scores.rolling_roc_auc), "", "", "how often a reading of a class got the higher probability of it than one of another class, of the last labels: 1 always, 0.5 by chance"],
   ],
   words: (task, one) => {
     const lines = [`prediction ${one.said ?? "–"}${chance(one)}`];
@@ -84,9 +85,10 @@ const SCORES = {
 };
 
 const CLUSTERS = {
-  tiles: (task, newest, points) => [
+  tiles: (task, newest, points, score) => [
     ["Cluster", newest?.prediction === null || !newest ? "–" : String(newest.prediction)],
     ["Distance from its centre", number(newest?.distance), "", "", "in the features that the model sees"],
+    ["Silhouette", number(score?.scores.silhouette), "", "", "how much nearer readings are to the centre of their cluster than to the next one: 1 at best, 0 between two"],
     ["Clusters shown", String(new Set(points.map((one) => one.prediction)).size)],
   ],
   words: (task, one) => [`cluster ${one.prediction ?? "–"}`, `distance ${number(one.distance)}`],

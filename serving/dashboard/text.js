@@ -7,6 +7,12 @@ export function element(tag, className = "", text = "") {
   return made;
 }
 
+export function option(value, text) {
+  const made = element("option", "", text);
+  made.value = value;
+  return made;
+}
+
 export function put(id, text) {
   const target = document.getElementById(id);
   if (target.textContent !== text) target.textContent = text;

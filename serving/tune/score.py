@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from monitoring import class_scores
-from monitoring.answers import roc_auc
+from monitoring.ranking import roc_auc
 from streamgauge.arrays import Bools, Floats, Ints
 from streamgauge.classes import Classes
 from streamgauge.output import Output
@@ -91,7 +91,7 @@ def _class_score(name: str) -> Measure:
         if labels.classes is None or not known.any():
             return np.nan
         value, label = (labels.column(k)[known].astype(np.int64) for k in (VALUE, LABEL))
-        counts = np.zeros((3, labels.parts.shape[1]))
+        counts = np.zeros((len(class_scores.COUNTS), labels.parts.shape[1]))
         for row, places in enumerate((label, value, label[label == value])):
             np.add.at(counts[row], places, 1.0)
         chance = labels.parts[known][np.arange(len(label)), label]
