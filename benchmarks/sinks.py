@@ -1,11 +1,14 @@
 """Sinks whose server is away: what the worker loses, what memory holds, what arrives in the end.
 
 `worker`: the hand-written job at full speed, with journal and history, 1,000 devices, in turns
-alone and with an InfluxDB sink to an address where nobody listens, whose results go to the disk;
-the share is the median of the rounds. `outage`: 5,000 points a second for five minutes into the
+alone and with an InfluxDB sink to an address where nobody listens, whose results go to the disk.
+Which of the two is first changes from round to round, so that neither has the warmer machine, and
+what else runs there only ever takes time away: the share is that of the fastest of each, and so is
+the processor time. `outage`: 5,000 points a second for five minutes into the
 sink of a VictoriaMetrics that is stopped, and then started again.
 """
 
+import gc
 import tempfile
 import time
 from collections import deque
@@ -29,7 +32,8 @@ from tests.services.victoria_metrics import victoria_metrics
 
 DEVICES = 1_000
 EVENTS = 400_000
-ROUNDS = 7
+ROUNDS = 8
+"""Even, so that each of the two is first as often as the other."""
 BUFFER = 20_000_000
 """Bytes of memory: half full within a second at the worker's speed."""
 RATE, OUTAGE = 5_000, 300
@@ -108,16 +112,26 @@ def worker(answers: Any) -> None:
     parts = [payloads[k : k + DEVICES] for k in range(0, EVENTS, DEVICES)]
     deliveries = [Delivery(0, p, ["sensors/a"] * len(p), [RECEIVED] * len(p)) for p in parts]
     worked(deliveries[:20], dead=True)
-    rounds = [[worked(deliveries, dead=dead) for dead in (False, True)] for _ in range(ROUNDS)]
-    state = rounds[-1][1][2]
+    rates: dict[bool, list[float]] = {False: [], True: []}
+    costs: dict[bool, list[float]] = {False: [], True: []}
+    state: dict[str, Any] = {}
+    for k in range(ROUNDS):
+        for dead in (k % 2 == 1, k % 2 == 0):
+            gc.collect()
+            rate, cost, told = worked(deliveries, dead=dead)
+            rates[dead].append(rate)
+            costs[dead].append(cost)
+            state = told or state
+    pairs = zip(rates[False], rates[True], strict=True)
     answers.put(
         {
             "what": "worker",
-            "alone, events/s": median(alone[0] for alone, _ in rounds),
-            "dead sink, events/s": median(beside[0] for _, beside in rounds),
-            "share": median(beside[0] / alone[0] for alone, beside in rounds),
-            "alone, CPU us per event": median(alone[1] for alone, _ in rounds),
-            "dead sink, CPU us per event": median(beside[1] for _, beside in rounds),
+            "alone, events/s": max(rates[False]),
+            "dead sink, events/s": max(rates[True]),
+            "share": max(rates[True]) / max(rates[False]),
+            "share, median of rounds": median(beside / alone for alone, beside in pairs),
+            "alone, CPU us per event": min(costs[False]),
+            "dead sink, CPU us per event": min(costs[True]),
             "records on disk": state["spilled"],
             "dropped": state["dropped_total"],
         }
