@@ -49,12 +49,13 @@ def points(*minutes: int) -> list[tuple[int, int, float]]:
 
 @pytest.mark.slow
 def test_a_run_has_scores_as_metrics(server: MLflow) -> None:
-    """By labels and by the log's time, over all devices; what its tasks are, as parameters."""
+    """By labels and by the log's time, over all devices, and drift beside them; what its tasks are,
+    as parameters."""
     with opened(server.url, "scores") as sink:
         for minute in (3, 7):
             sink.write(output([predicted(1)], events=[LEVEL], scores=[scores(minute, (-1, 0))]))
         assert sink.flush(SLOW), sink.state()
-        assert sink.state()["sent_total"] == 2 * 3 * (len(SCORE_COLUMNS) - 1)
+        assert sink.state()["sent_total"] == 2 * (3 * (len(SCORE_COLUMNS) - 1) + 1)
         [run] = server.runs("scores")
         assert run["info"]["status"] == "RUNNING"
         assert run["info"]["run_name"] == "pumps"
@@ -64,6 +65,10 @@ def test_a_run_has_scores_as_metrics(server: MLflow) -> None:
         assert server.history(name, "power/1 reading/mae") == points(3, 7)
         assert len(server.history(name, "flow/skill")) == 2
         assert server.history(name, "flow/labels") == []
+        drift = (3, LEVEL.time // 1000, LEVEL.after - LEVEL.before)
+        assert drift in server.history(name, "flow/drift")
+        said = {one["key"]: one["value"] for one in run["data"]["tags"]}["flow/drift"]
+        assert said.startswith("pump-1: level of flow fell from 20.5 to 18")
         params = {one["key"]: one["value"] for one in run["data"]["params"]}
         assert params["power/10m/kind"] == "forecast"
         assert params["flow/ready_after"] == "100"

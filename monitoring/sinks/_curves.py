@@ -16,7 +16,8 @@ LABELS = SCORE_COLUMNS.index("labels")
 
 
 class Point(NamedTuple):
-    """A number, or a text where there is one, at a step of a curve."""
+    """A number at a step of a curve, NaN where there is none; of a drift how far it went, and its
+    text."""
 
     tag: str
     step: int
@@ -46,10 +47,10 @@ class Points:
 
 class CurvesEncoder:
     """Scores over all devices, tagged `task@horizon/score`. The step is the number of labels, so
-    that runs are compared by what they have learned from; without new labels there is no point."""
+    that runs are compared by what they have learned from; without new labels there is no point.
+    Drift is tagged `task@horizon/drift`, or `channel/drift`."""
 
-    def __init__(self, *, drift: bool = True) -> None:
-        self._drift = drift
+    def __init__(self) -> None:
         self._steps: dict[str, int] = {}
 
     def encode(self, outputs: Sequence[Output]) -> Points:
@@ -58,7 +59,7 @@ class CurvesEncoder:
         for output in outputs:
             for scores in output.scores:
                 points += self._scored(output, scores)
-            points += self._drifts(output) if self._drift else ()
+            points += self._drifts(output)
         return Points(points)
 
     def _scored(self, output: Output, scores: Scores) -> Iterator[Point]:
@@ -86,7 +87,7 @@ class CurvesEncoder:
                 said = drift_fields(one, lane.task if lane else "")["text"]
                 text = ": ".join(filter(None, (output.device(one.row), said)))
                 step = self._steps.get(name, 0)
-                yield Point(f"{name}/drift", step, one.time / 1e6, math.nan, text)
+                yield Point(f"{name}/drift", step, one.time / 1e6, one.after - one.before, text)
 
 
 def named_run(run: str, stream: str) -> str:

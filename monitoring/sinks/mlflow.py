@@ -1,9 +1,11 @@
-"""Scores as metrics of a run in MLflow, through its REST API: no package of MLflow is needed.
+"""Scores and drift as metrics of a run in MLflow, through its REST API: no package of MLflow is
+needed.
 
 The run is found again by a tag, so that it goes on after a restart. What is sent twice is there
 once: MLflow keeps one of equal points.
 """
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,10 @@ BATCH = 1_000
 """Metrics that MLflow takes in one request."""
 PARAMS = 100
 """Parameters that it takes in one request."""
+TAGS = 100
+"""Tags that it takes in one request."""
+LONGEST_TAG = 5_000
+"""Characters of a tag."""
 TAG = "streamgauge.run"
 SHOWN = 300
 """Characters of an answer that are shown."""
@@ -68,7 +74,7 @@ def open(  # noqa: A001 - what opens a plug-in has one name in every folder
     header = {"Authorization": f"Bearer {token}"} if token else {}
     server = _Run(url, (experiment, named_run(run, stream)), lanes, seconds, login, header)
     return Buffered(
-        CurvesEncoder(drift=False).encode, server, clock,
+        CurvesEncoder().encode, server, clock,
         name="mlflow", batch=BATCH, buffer_bytes=buffer_bytes, predictions=False,
     )  # fmt: skip
 
@@ -105,10 +111,15 @@ class _Run:
         metrics = [
             {"key": _key(one.tag), "value": one.value, "step": one.step,
              "timestamp": round(one.time * 1e3)}
-            for one in part
+            for one in part if math.isfinite(one.value)
         ]  # fmt: skip
+        # Of several drifts of one kind the newest is the one that the run shows in words.
+        said = {_key(one.tag): one.text[:LONGEST_TAG] for one in part if one.text}
+        tags = [{"key": key, "value": text} for key, text in said.items()]
         try:
-            self._asked("POST", "runs/log-batch", {"run_id": self._id, "metrics": metrics})
+            for k in range(0, max(len(tags), 1), TAGS):
+                few = {"metrics": metrics if k == 0 else [], "tags": tags[k : k + TAGS]}
+                self._asked("POST", "runs/log-batch", {"run_id": self._id, **few})
         except Refused as refused:
             if refused.status == 404:
                 self._id = ""
