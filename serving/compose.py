@@ -1,7 +1,7 @@
 """From settings to a running service: sources, worker, sinks, API and page."""
 
 import fcntl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,7 @@ from serving.api.server import HttpServer
 from serving.api.service import Part
 from serving.hidden import hider, secrets_of
 from serving.live import Live
+from serving.part_changes import Standing
 from stream_processor.key import key_file, signing_key
 from stream_processor.pipeline import Pipeline
 from stream_processor.quarantine.replays import replays
@@ -49,6 +50,7 @@ class Running:
     ) -> None:
         serve = settings.serve
         self._hidden = hider(secrets_of(settings.document.tree, env))
+        self._standing = Standing(clock)
         refuse_open_bind(serve.host, (*serve.api_keys, *serve.read_keys, *serve.write_keys))
         with ExitStack() as opened:
             self._open(settings, env, clock, opened)
@@ -119,7 +121,6 @@ class Running:
             settings.serve.api_keys,
             settings.stream.name,
             clock,
-            rejects=self._rejects,
             quarantine=self.quarantine.path if self.quarantine else None,
             states=self._states,
             hosts=settings.serve.hosts,
@@ -182,15 +183,16 @@ class Running:
     def parts(self) -> list[Part]:
         """Every part, and whether it does its work now."""
         why = "" if self.worker.alive else self._hidden(self.worker.why)
-        parts = [Part("worker", not why, why)]
+        parts = [self._part("worker", why)]
         for kind, states in self._states().items():
             for name, state in states.items():
                 why = self._hidden(str(state["why"]))
-                parts.append(Part(f"{kind} {name}", bool(state["ok"]), why))
+                parts.append(self._part(f"{kind} {name}", why, ok=bool(state["ok"])))
         return parts
 
-    def _rejects(self) -> Sequence[Any]:
-        return list(self.pipeline.rejects.newest)
+    def _part(self, name: str, why: str, *, ok: bool | None = None) -> Part:
+        works = not why if ok is None else ok
+        return Part(name, works, why, self._standing.since(name, ok=works))
 
 
 def _only_one(folder: Path) -> IO[str]:

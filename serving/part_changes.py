@@ -1,11 +1,30 @@
-"""Which parts of the service began to fail, or work again: what the log says of them."""
+"""Which parts of the service began to fail, or work again: what the log says of them, and since
+when they are as they are."""
 
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from serving.api.service import Part
 
-__all__ = ["PartChanges"]
+__all__ = ["PartChanges", "Standing"]
+
+
+class Standing:
+    """Since when each part works, or does not: as far as somebody looked. Any thread may ask."""
+
+    def __init__(self, clock: Callable[[], int]) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._since: dict[str, tuple[bool, int]] = {}
+
+    def since(self, name: str, *, ok: bool) -> int:
+        """When the part that is so now was first seen to be, by our clock."""
+        with self._lock:
+            was, then = self._since.get(name, (not ok, 0))
+            if was != ok:
+                then = self._clock()
+                self._since[name] = (ok, then)
+            return then
 
 
 class PartChanges:

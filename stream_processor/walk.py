@@ -20,7 +20,7 @@ from stream_processor.operator import Operator
 from stream_processor.stages import Stages
 from streamgauge.arrays import Floats, Ints, Rows
 from streamgauge.batch import Batch, Features
-from streamgauge.calls import Chain, Now
+from streamgauge.calls import Call, Chain, Now
 from streamgauge.events import Event, EventKind
 from streamgauge.output import SCORE_COLUMNS, Output, Scores
 from streamgauge.predictions import HALF, Predictions
@@ -112,8 +112,12 @@ class Walk:
         classify = [stages.classify.call(schedule)] if stages.classify else []
         included = [selection.includes for selection in stages.selections]
         group = [stages.groups.call(schedule)] if len(stages.groups) else []
-        models = [*group, *classify, *(selection.call(schedule) for selection in stages.selections)]
-        models += [one for learner, own, _ in calls if learner not in included for one in own]
+        of_lanes: list[list[Call]] = [[] for _ in calls]
+        for selection in stages.selections:
+            of_lanes[selection.lane].append(selection.call(schedule))
+        for lane, (learner, own, _) in enumerate(calls):
+            of_lanes[lane] += own if learner not in included else []
+        models = [*group, *classify, *timing.by_lane(of_lanes)]
         records = (self._codes, self._numbers, self._parts)
         acting = stages.consequences.calls(schedule) if stages.consequences else []
         after = timing.on(
@@ -122,7 +126,7 @@ class Walk:
         )
         self._judge = Chain([*timing.around(), *after], now)
         self._settle = Chain([*timing.around((Stage.MODELS, [*group, *classify])), *after], now)
-        self._in_python = [run for _, own, run in calls if not own]
+        self._in_python = [(lane, run) for lane, (_, own, run) in enumerate(calls) if not own]
         answer = timing.on((Stage.MODELS, models))
         if not self._in_python:
             answer += after
@@ -264,8 +268,10 @@ class Walk:
             if self._in_python:
                 began = self.timing.now()
                 self._schedule.n = int(now[Now.STEPS])
-                for run in self._in_python:
+                for lane, run in self._in_python:
+                    alone = self.timing.now()
                     run(self._schedule)
+                    self.timing.spent_on(lane, alone)
                 self.timing.spent(Stage.MODELS, began)
                 self._judge.run()
                 self.timing.tell()

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from streamgauge.arrays import Ints
 from streamgauge.calls import Call
 from streamgauge.delivery import Delivery
 from streamgauge.laps import BEGAN, COUNTS, ENDED, MONOTONIC, SECONDS, SUM, Clock, begin, lap
@@ -102,7 +103,8 @@ class Timing:
         """Readings that were walked together."""
         self.delays = Histogram(SECONDS)
         """Seconds from the arrival of a delivery's first message until it was walked."""
-        self._laps = np.zeros((len(Stage) + 1, COUNTS + len(SECONDS) + 1), np.int64)
+        self._laps = _laps(len(Stage))
+        self._lanes, self._lanes_in_python = _laps(0), [0]
         self._own = {stage: Histogram(SECONDS) for stage in Stage}
         self._clock = clock
         self._passed = 0
@@ -119,6 +121,25 @@ class Timing:
                 given = (self._clock.address, self._laps, int(stage))
                 calls += [*own, Call(lap, given)]
         return calls
+
+    def by_lane(self, calls: Sequence[Sequence[Call]]) -> list[Call]:
+        """The calls of each lane's models in a row, and how long they take, by lane."""
+        self._lanes, self._lanes_in_python = _laps(len(calls)), [0] * len(calls)
+        given = (self._clock.address, self._lanes)
+        found = [Call(begin, given)] if any(calls) else []
+        for lane, own in enumerate(calls):
+            if own:
+                found += [*own, Call(lap, (*given, lane))]
+        return found
+
+    def spent_on(self, lane: int, began: int) -> None:
+        """The models of a lane that run in Python have ended, which began then."""
+        self._lanes_in_python[lane] += self.now() - began
+
+    def lanes(self) -> list[float]:
+        """Seconds so far for the models of each lane."""
+        compiled = self._lanes[:-1, SUM].tolist()
+        return [(a + b) / 1e9 for a, b in zip(compiled, self._lanes_in_python, strict=False)]
 
     def spent(self, stage: Stage, began: int) -> None:
         """A stage in Python, which began at that time of our clock, has ended."""
@@ -146,3 +167,8 @@ class Timing:
             if any(counts):
                 found[stage] = Counted(SECONDS, counts, own.total + numbers[SUM] / 1e9)
         return found
+
+
+def _laps(rows: int) -> Ints:
+    """What `streamgauge.laps` counts in."""
+    return np.zeros((rows + 1, COUNTS + len(SECONDS) + 1), np.int64)

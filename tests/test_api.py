@@ -242,30 +242,22 @@ def test_drift_names_its_device(client: Client) -> None:
     assert len(client.get("/v1/drift?limit=1").json()["items"]) == 1
 
 
-def test_rejects_show_reason_and_payload_newest_first(client: Client) -> None:
-    """Dead letters carry what came, bytes that are no text included."""
-    items = client.get("/v1/rejects").json()["items"]
-    assert [one["reason"] for one in items] == ["no_device", "not_json"]
-    assert items[1]["payload"] == "\\xff{"
-    only = client.get("/v1/rejects", params={"reason": "not_json"}).json()["items"]
-    assert [one["topic"] for one in only] == ["sensors/a"]
-
-
 def test_readyz_names_the_part_that_does_not_work(stand: Stand, client: Client) -> None:
     """200 with every part, then 503 with the one that fails; /livez stays 200."""
     answer = client.get("/readyz")
     assert answer.status_code == 200
     assert answer.json() == {
         "ready": True,
-        "parts": [{"name": "source mqtt", "ok": True, "why": ""}],
+        "parts": [{"name": "source mqtt", "ok": True, "why": "", "since": None}],
     }
-    stand.parts.append(Part("sink influxdb", False, "connection refused; start it"))
+    stand.parts.append(Part("sink influxdb", False, "connection refused; start it", 10**15))
     answer = client.get("/readyz")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == MEDIA_TYPE
     body = answer.json()
     assert body["detail"] == "sink influxdb: connection refused; start it"
     assert [part["ok"] for part in body["parts"]] == [True, False]
+    assert body["parts"][1]["since"] == "2001-09-09T01:46:40.000000Z"
     assert client.get("/livez").status_code == 200
 
 

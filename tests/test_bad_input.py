@@ -296,14 +296,19 @@ def test_bad_input_is_counted_by_name_and_harms_nobody(tmp_path: Path) -> None:
         assert (code, running.errors) == (0, "")
 
 
+def _kept(running: Service, path: str, count: int) -> bool:
+    return len(running.get(path)["items"]) == count
+
+
 def assert_told(running: Service, expected: Counter[Outcome]) -> None:
-    """/v1/rejects has an example of each reason, with words; the odd device is served by name."""
+    """/v1/quarantine has each that was refused, with words; the odd device is served by name."""
     for kind, reason in expected:
         if kind != "flags" and reason != "admitted":
-            items = running.get(f"/v1/rejects?reason={reason}&limit=1000")["items"]
-            assert len(items) == expected[kind, reason], reason
+            path = f"/v1/quarantine?reason={reason}&limit=1000"
+            wait_for(partial(_kept, running, path, expected[kind, reason]), what=reason)
+            items = running.get(path)["items"]
             assert all(item["detail"] for item in items)
-            assert max(len(item["payload"]) for item in items) <= 4 * 1_024
+            assert max(len(item["payload"]) for item in items) <= 4 * 4_096
     markup = "<b onclick=x>"
     assert running.get(f"/v1/devices/{quote(markup, safe='')}")["id"] == markup
 

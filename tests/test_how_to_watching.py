@@ -27,11 +27,13 @@ def test_its_metrics_are_there(tmp_path: Path) -> None:
     stand = Stand()
     told = {"source": sources, "sink": {"influxdb": sink.state()}}
     sink.close()
+    told["sink"]["influxdb"] |= {"lost": {"dropped": {"memory": 1}}}
     checkpoint = {"time": 0, "count": 1, "bytes": 1, "pause_seconds": 0.1, "write_seconds": 0.1}
     told["state"] = {"checkpoint": checkpoint, "journal": {"bytes": 1}}
     told["state"]["evicted"] = {"devices": 2, "bytes": 1}
     stand.states = told
     stand.board.laps.spent(Stage.DECODE, 0)
+    stand.board.laps.by_lane([[], []])
     found = samples(scrape(stand))
     names = {re.sub("_bucket$", "", name) for name, _ in found} | {name for name, _ in found}
     named = set(re.findall(r"streamgauge_[a-z0-9_]+", PAGE))

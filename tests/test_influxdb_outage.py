@@ -176,6 +176,7 @@ def test_a_full_disk_space_drops_the_oldest(
         state = sink.state()
         assert state["spilled_bytes"] <= 4_000
         assert state["dropped_total"] == 100 - state["spilled"] > 50
+        assert state["lost"]["dropped"] == {"disk": state["dropped_total"]}
         open_gate.set()
         arrived(sink)
         times = [int(line.rpartition(" ")[2]) for line in server.taken]

@@ -39,6 +39,7 @@ def test_a_line_too_large_by_itself_is_set_aside() -> None:
         delivered(sink, output([predicted(m) for m in range(9)]))
         assert len(server.taken) == 8
         assert sink.state()["dead_total"] == 1
+        assert sink.state()["lost"]["dead"] == {"too_large": 1}
 
 
 def test_malformed_lines_are_found_and_set_aside() -> None:
@@ -53,6 +54,7 @@ def test_malformed_lines_are_found_and_set_aside() -> None:
         assert len(server.taken) == 97
         state = sink.state()
         assert (state["dead_total"], state["sent_total"], state["ok"]) == (3, 97, True)
+        assert state["lost"] == {"dropped": {}, "dead": {"refused": 3}}
         assert [int(line.rpartition(" ")[2]) for line, _ in sink.delivery.dead] == sorted(bad)
         assert "as the test wants" in sink.delivery.dead[0][1]
         assert sink._dead is not None

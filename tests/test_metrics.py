@@ -122,6 +122,19 @@ def test_stages_delays_and_batches_are_histograms() -> None:
     assert "models" not in {dict(labels).get("stage") for _, labels in found}
 
 
+def test_what_is_lost_is_counted_by_reason() -> None:
+    """Dropped by us, or refused for good, beside the sums."""
+    lost = {"dropped": {"memory": 3, "damaged": 1}, "dead": {"too_large": 2}}
+    sink = {"ok": True, "why": "", "dropped_total": 4, "dead_total": 2, "lost": lost}
+    found = samples(scrape(Stand(states={"sink": {"kafka": sink}})))
+
+    def of(fate: str, reason: str) -> float:
+        labels = {"name": "kafka", "fate": fate, "reason": reason}
+        return found["streamgauge_sink_lost_total", frozenset(labels.items())]
+
+    assert (of("dropped", "memory"), of("dropped", "damaged"), of("dead", "too_large")) == (3, 1, 2)
+
+
 def test_what_parts_say_is_a_counter_or_a_gauge() -> None:
     """What waits rises and falls; what happened only rises, and is named so."""
     source = {"ok": True, "why": "", "queued": 2, "dropped_qos0": 5, "received_total": 7, "lag": 1}

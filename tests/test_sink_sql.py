@@ -304,6 +304,7 @@ def test_closing_without_a_server_ends_and_counts(tmp_path: Path) -> None:
     wait_for(lambda: not sink.state()["ok"])
     sink.close()
     assert sink.state()["dropped_total"] == 2
+    assert sink.state()["lost"]["dropped"] == {"ended": 2}
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from kafka import KafkaConsumer, TopicPartition
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from monitoring.sinks import mqtt, sql
 from monitoring.sinks import kafka as kafka_sink
+from monitoring.sinks import mqtt, sql
 from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._sql_server import tables
 from streamgauge import database

@@ -142,7 +142,7 @@ def test_labels_without_a_task_that_takes_them(client: Client) -> None:
 
 
 def test_partial_takes_the_good_messages(tmp_path: Path) -> None:
-    """Where the source says so, 202 lists what was refused, and the rejects have it."""
+    """Where the source says so, 202 lists what was refused, and the quarantine has it."""
     with (
         service(tmp_path, configured(more="partial = true")) as running,
         Client(base_url=running.url) as client,
@@ -153,7 +153,8 @@ def test_partial_takes_the_good_messages(tmp_path: Path) -> None:
         detail = {"line": 2, "reason": "no_device", "detail": "nothing at 'device'"}
         assert answer.json() == {"accepted": 2, "refused": 1, "errors": [detail]}
         wait_for(lambda: [readings(running, name) for name in "de"] == [1, 1])
-        [reject] = running.get("/v1/rejects")["items"]
+        wait_for(lambda: running.get("/v1/quarantine")["items"])
+        [reject] = running.get("/v1/quarantine")["items"]
         assert (reject["topic"], reject["reason"]) == ("http/readings", "no_device")
         assert client.post("/v1/readings", json={"a": 2}).status_code == 422
 

@@ -64,6 +64,19 @@ def test_a_lap_is_the_time_since_the_one_before() -> None:
     assert alive
 
 
+def test_models_are_timed_by_lane() -> None:
+    """Each lane by itself, in kernels and in Python, and all of them as one stage."""
+    own, alive = clock(iter([0, 100, 1_100, 7_100, 7_200, 10_000]))
+    timing = Timing(own)
+    work = Call(_nothing, (Now.N,))
+    run(*timing.around((Stage.MODELS, timing.by_lane([[work], [], [work, work]]))))
+    assert timing.lanes() == [pytest.approx(1e-6), 0.0, pytest.approx(6e-6)]
+    assert timing.stages()[Stage.MODELS].total == pytest.approx(7.2e-6)
+    timing.spent_on(1, 8_000)
+    assert timing.lanes()[1] == pytest.approx(2e-6)
+    assert alive
+
+
 @pytest.mark.parametrize(
     ("spent", "bound"), [(1, 1e-6), (1_000, 1e-6), (1_001, 2.5e-6), (10**10, 10.0), (10**10 + 1, 0)]
 )

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -92,7 +93,7 @@ class Buffered(Generic[Part]):
     def state(self) -> dict[str, Any]:
         """`ok` and `why`; `backlog` (records) and `backlog_bytes`, in memory; with a spill what is
         `spilled`, and `spilled_bytes`; what was `sent_total` and `dead_total` (refused for good:
-        see `delivery.dead`), `retries_total`; records `dropped_total`, for want of room."""
+        see `delivery.dead`), `retries_total`; records `dropped_total`; both by reason in `lost`."""
         with self._waiting.news:
             why, spill = self._waiting.failure or self.delivery.why, self._spill
             dropped = self._waiting.dropped + (spill.lost if spill else 0)
@@ -109,6 +110,10 @@ class Buffered(Generic[Part]):
                 **kept,
                 "dropped_total": dropped,
                 **self.delivery.counts,
+                "lost": {
+                    "dropped": self._waiting.dropped_by + (spill.lost_by if spill else Counter()),
+                    "dead": self.delivery.dead_by.copy(),
+                },
             }
 
     def close(self, timeout: float = 5.0) -> None:

@@ -1,7 +1,7 @@
 """Results to a server, as often as it takes: waiting, splitting, setting aside what is refused."""
 
 import random
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
@@ -70,6 +70,8 @@ class Delivery(Generic[Part]):
         self.why = ""
         """What keeps them from being delivered now; "" when nothing does."""
         self.counts = {"sent_total": 0, "retries_total": 0, "dead_total": 0}
+        self.dead_by: Counter[str] = Counter()
+        """How many no try will deliver, by `too_large` or `refused`."""
         self.dead: deque[tuple[str, str]] = deque(maxlen=KEPT)
         """What no try will deliver, and why: the newest."""
         self._post = post
@@ -98,7 +100,7 @@ class Delivery(Generic[Part]):
             else:
                 refusals += 1
             if stop - start == 1 or refusals > REFUSALS:
-                self._set_aside(lot, start, stop, str(refused))
+                self._set_aside(lot, start, stop, refused)
             else:
                 middle = (start + stop) // 2
                 parts += [(middle, stop), (start, middle)]
@@ -123,8 +125,10 @@ class Delivery(Generic[Part]):
                 self.why = ""
                 return None
 
-    def _set_aside(self, lot: Lot[Part], start: int, stop: int, why: str) -> None:
+    def _set_aside(self, lot: Lot[Part], start: int, stop: int, refused: Refused) -> None:
+        why = str(refused)
         self.counts["dead_total"] += stop - start
+        self.dead_by["too_large" if refused.status == TOO_LARGE else "refused"] += stop - start
         for k in range(max(start, stop - KEPT), stop):
             self.dead.append((lot.shown(k), why))
         if self._aside is not None:

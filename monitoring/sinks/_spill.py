@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -33,15 +33,16 @@ class Spill:
     """Outputs in files, oldest first; a file is whole and on the disk, or not there.
 
     Beyond `limit` bytes the oldest files make room. One thread calls the methods; any may read
-    `records` and `bytes` of what is kept, and the records that were `lost`: for want of room, or
-    in a file that cannot be read, which is renamed to `.damaged`. `why` says what keeps the disk
+    `records` and `bytes` of what is kept, and the records that were lost (`lost_by`): for want of
+    room on the `disk`, or in a `damaged` file, which is renamed so. `why` says what keeps the disk
     from taking more, "" where nothing does.
     """
 
     def __init__(self, folder: Path, limit: int) -> None:
         if limit < LEAST:
             raise ValueError(f"spill_bytes = {limit} holds next to nothing; write at least {LEAST}")
-        self.folder, self.records, self.bytes, self.lost, self.why = folder, 0, 0, 0, ""
+        self.folder, self.records, self.bytes, self.why = folder, 0, 0, ""
+        self.lost_by: Counter[str] = Counter()
         self._limit = limit
         self._files: deque[_File] = deque()
         self._opened, self._next = False, 0
@@ -83,7 +84,7 @@ class Spill:
         path = self.folder / f"{self._next:020d}-{count}-{self._token}.outputs"
         kept = self._is_out()
         while len(self._files) > kept and self.bytes + len(data) > self._limit:
-            self.lost += self._files[kept].records
+            self.lost_by["disk"] += self._files[kept].records
             self._drop(kept)
         write_whole(path, data)
         self._next += 1
@@ -112,10 +113,15 @@ class Spill:
         except FileNotFoundError:
             self._drop(place)
         except ValueError:
-            self.lost += self._files[place].records
+            self.lost_by["damaged"] += self._files[place].records
             path.rename(path.with_suffix(".damaged"))
             self._drop(place)
         return None
+
+    @property
+    def lost(self) -> int:
+        """Records that were."""
+        return self.lost_by.total()
 
     @property
     def first(self) -> Path | None:

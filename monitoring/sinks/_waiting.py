@@ -1,7 +1,7 @@
 """Outputs on their way through a sink, in bounded memory: any thread puts, one takes."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 
 from streamgauge.output import Output
@@ -25,7 +25,9 @@ class Waiting:
         if limit < 1:
             raise ValueError(f"buffer_bytes = {limit} holds nothing; 100000000 work well")
         self.news = threading.Condition()
-        self.records = self.bytes = self.dropped = 0
+        self.records = self.bytes = 0
+        self.dropped_by: Counter[str] = Counter()
+        """Records by why they were dropped: `memory` was full, or the sink `ended` before."""
         self.closing = False
         """What is put from now on is dropped."""
         self.failure = ""
@@ -43,7 +45,7 @@ class Waiting:
             self._queue.append((self._count, output))
             self._hold(output, 1)
             while self._queue and (self.closing or self.bytes > self._limit):
-                self._drop(self._queue.popleft()[1])
+                self._drop(self._queue.popleft()[1], "ended" if self.closing else "memory")
             self.news.notify_all()
 
     def flush(self, timeout: float) -> bool:
@@ -129,10 +131,15 @@ class Waiting:
         with self.news:
             self.closing = True
             for _, output in (*self._hand, *self._queue):
-                self._drop(output)
+                self._drop(output, "ended")
             self._hand.clear()
             self._queue.clear()
             self.news.notify_all()
+
+    @property
+    def dropped(self) -> int:
+        """Records that were."""
+        return self.dropped_by.total()
 
     def note_drop(self) -> None:
         """Something was dropped elsewhere."""
@@ -142,9 +149,9 @@ class Waiting:
     def dropped_lately(self) -> bool:
         return self._dropped_at is not None and self._clock() - self._dropped_at < RECENT
 
-    def _drop(self, output: Output) -> None:
+    def _drop(self, output: Output, why: str) -> None:
         self._hold(output, -1)
-        self.dropped += records_of(output)
+        self.dropped_by[why] += records_of(output)
         self.note_drop()
 
     def _hold(self, output: Output, sign: int) -> None:

@@ -176,7 +176,7 @@ class _Brokers:
             self._producer.close(timeout=0)
             return
         # What nobody answered for keeps the producer from closing, until its sender gives it up.
-        sender = self._producer._sender
+        sender = self._producer._sender  # noqa: SLF001 - there is no other way to end it
         sender.force_close()
         sender.join()
         self._producer.close(timeout=0)

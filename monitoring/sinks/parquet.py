@@ -118,7 +118,7 @@ class Parquet:
     def state(self) -> dict[str, Any]:
         """`ok` and `why`; `backlog` (records) and `backlog_bytes`, in memory; what is on the disk
         but in no file, `spilled` and `spilled_bytes`; rows `written_total` into `files_total`;
-        records `repeated_total`, known already, and `dropped_total`, for want of room."""
+        records `repeated_total`, known already, and `dropped_total`, by reason in `lost`."""
         with self._waiting.news:
             dropped = self._waiting.dropped + self._spill.lost
             why = "; ".join(filter(None, (self._waiting.failure, self._spill.why, self._unwritten)))
@@ -132,6 +132,7 @@ class Parquet:
                 "spilled": self._spill.records,
                 "spilled_bytes": self._spill.bytes,
                 "dropped_total": dropped,
+                "lost": {"dropped": self._waiting.dropped_by + self._spill.lost_by},
                 **self._counts,
             }
 

@@ -8,7 +8,6 @@ from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
-from ingest.rejects import Reject
 from monitoring.alerts.outbox import Outbox
 from serving.api import alerts as alert_routes
 from serving.api import (
@@ -20,7 +19,6 @@ from serving.api import (
     page,
     problems,
     readings,
-    rejects,
     selection,
     stream,
     tasks,
@@ -50,17 +48,12 @@ _GUARDED = (
     selection.routes,
     drift.routes,
     events.routes,
-    rejects.routes,
     alert_routes.routes,
     kept.routes,
     stream.routes,
     health.status,
     metrics.routes,
 )
-
-
-def _no_rejects() -> Sequence[Reject]:
-    return ()
 
 
 def _no_states() -> States:
@@ -76,7 +69,6 @@ def create_app(
     stream_name: str,
     clock: Callable[[], int],
     *,
-    rejects: Callable[[], Sequence[Reject]] = _no_rejects,
     states: Callable[[], States] = _no_states,
     hosts: Sequence[str] = (),
     with_page: bool = True,
@@ -88,8 +80,8 @@ def create_app(
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
-    All callables are asked from server threads. `ready` says which parts work, `rejects` gives the
-    newest dead letters (oldest first), `states` what sources, sinks and others said in `state()`.
+    All callables are asked from server threads. `ready` says which parts work, `states` what
+    sources, sinks and others said in `state()`.
     `intake` takes what is posted, None where the configuration has no `http` source; `alerts` holds
     what fires, None where it has no rules; `quarantine` is the file of what was refused, None where
     nothing is kept.
@@ -124,7 +116,6 @@ def create_app(
         history,
         live,
         ready,
-        rejects,
         states,
         access,
         stream_name,

@@ -121,7 +121,7 @@ def unknown(device: str) -> Problem:
     return Problem(
         404,
         f"no device {device!r} is known; a device appears with its first admitted reading, "
-        "GET /v1/devices lists those there are and GET /v1/rejects what was not admitted",
+        "GET /v1/devices lists those there are and GET /v1/quarantine what was not admitted",
     )
 
 

@@ -23,6 +23,10 @@ class PartModel(BaseModel):
     name: str
     ok: bool
     why: str = Field(description="What is wrong and what to do.")
+    since: Instant | None = Field(
+        description="Since when it works, or does not, as far as the service looked: every few "
+        "seconds, and whenever it was asked."
+    )
 
 
 class Readiness(BaseModel):
@@ -48,7 +52,7 @@ class Status(BaseModel):
 
 
 def _models(parts: list[Part]) -> list[PartModel]:
-    return [PartModel(name=part.name, ok=part.ok, why=part.why) for part in parts]
+    return [PartModel(name=part.name, ok=part.ok, why=part.why, since=part.since) for part in parts]
 
 
 @health.get("/livez", operation_id="livez")
@@ -70,7 +74,7 @@ def readyz(service: Read) -> Any:
         "status": 503,
         "detail": broken,
         "instance": "/readyz",
-        **Readiness(ready=False, parts=parts).model_dump(),
+        **Readiness(ready=False, parts=parts).model_dump(mode="json"),
     }
     return JSONResponse(body, status_code=503, media_type=MEDIA_TYPE)
 

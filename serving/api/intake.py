@@ -120,7 +120,7 @@ class Intake:
 
     def faults(self, payloads: Sequence[bytes], topic: str) -> list[Fault]:
         """The messages that the codec would not take, in order. A codec that remembers earlier
-        messages cannot be tried: what it refuses is only found in `GET /v1/rejects`."""
+        messages cannot be tried: what it refuses is only found in `GET /v1/quarantine`."""
         if topic == LABELS:
             return [fault for k, label in enumerate(payloads) for fault in self._no_label(k, label)]
         trial: _Trial | None = getattr(self._trials, "trial", None)

@@ -4,7 +4,7 @@ Never a label per device: ten thousand of them would make every scrape 15 MB.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Request, Response
@@ -168,6 +168,18 @@ def _models(service: Service) -> Iterable[Metric]:
     return (compiled, models)
 
 
+def _spent(service: Service, seconds: Sequence[float]) -> Metric:
+    """`seconds` are in the order of tasks and horizons."""
+    spent = CounterMetricFamily(
+        "streamgauge_task_model_seconds",
+        "Time of the worker for the task's models: their answers and what they learn.",
+        labels=["task", "horizon"],
+    )
+    for view, own in zip(service.board.tasks(), seconds, strict=False):
+        spent.add_metric([view.task, view.horizon], own)
+    return spent
+
+
 class _Walk(Collector):
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -184,7 +196,9 @@ class _Walk(Collector):
         yield from _scores(self._service)
         yield from _labels(self._service)
         yield from _models(self._service)
-        yield from stages(self._service.board.timing())
+        timing = self._service.board.timing()
+        yield from stages(timing)
+        yield _spent(self._service, timing.lanes())
         yield from parts(self._service)
 
 

@@ -49,11 +49,23 @@ def parts(service: Service) -> Iterable[Metric]:
     yield up
     states = service.states()
     yield from _told({kind: states[kind] for kind in ("source", "sink") if kind in states})
+    yield from _lost(states.get("sink", {}))
     state = states.get("state", {})
     yield from _checkpoint(state.get("checkpoint", {}), service.clock())
     for name, told in state.items():
         if name != "checkpoint":
             yield from _kept(name, told)
+
+
+def _lost(sinks: Mapping[str, Mapping[str, Any]]) -> Iterable[Metric]:
+    """What will not reach a sink's target, by reason."""
+    words = "Records that a sink dropped, or that its target refused for good, by reason."
+    found = CounterMetricFamily("streamgauge_sink_lost", words, labels=["name", "fate", "reason"])
+    for name, state in sorted(sinks.items()):
+        for fate, reasons in state.get("lost", {}).items():
+            for reason, records in sorted(reasons.items()):
+                found.add_metric([name, fate, reason], float(records))
+    return (found,) if found.samples else ()
 
 
 def _kept(name: str, state: Mapping[str, Any]) -> Iterable[Metric]:

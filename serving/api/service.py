@@ -1,13 +1,12 @@
 """What the routes read: one immutable value, given to the application when it is composed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from ingest.rejects import Reject
 from monitoring.alerts.outbox import Outbox
 from serving.api.access import Access
 from serving.api.history import History
@@ -29,6 +28,8 @@ class Part:
     ok: bool
     why: str
     """What is wrong and what to do; "" when nothing is."""
+    since: int | None = None
+    """Since when it works, or does not, microseconds UTC; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,6 @@ class Service:
     history: History
     live: Live
     ready: Callable[[], list[Part]]
-    rejects: Callable[[], Sequence[Reject]]
-    """The newest dead letters, oldest first."""
     states: Callable[[], States]
     access: Access
     stream_name: str

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ingest.rejects import Reject
 from monitoring.alerts.outbox import Outbox
 from monitoring.sinks._messages import drift_fields
 from serving.api.app import create_app
@@ -269,14 +268,6 @@ def drift(device: str, minute: int) -> Event:
     return Event(EventKind.DRIFT_UP, row, 0, START + minute * MINUTE, 0, 0.8, 2.1, 50.0)
 
 
-def dead_letters() -> Sequence[Reject]:
-    """Two, oldest first."""
-    return [
-        Reject(START, "not_json", "no JSON at byte 0", "sensors/a", b"\xff{"),
-        Reject(START + MINUTE, "no_device", "no field 'id'", "sensors/b", b"{}"),
-    ]
-
-
 def states() -> States:
     """One source, one sink, and a checkpoint of a minute and a half before the stand's clock."""
     written = START + LABELLED * MINUTE - 90 * 10**6
@@ -325,7 +316,6 @@ class Stand:
             self.keys,
             "pumps of <b>hall 3</b>",
             lambda: self.now,
-            rejects=dead_letters,
             states=lambda: self.states,
             hosts=self.hosts,
             with_page=self.with_page,
