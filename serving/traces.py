@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from stream_processor.settings.model import Settings
@@ -19,7 +20,7 @@ from streamgauge.laps import MONOTONIC
 from streamgauge.timing import Stage
 
 if TYPE_CHECKING:
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Link, Tracer
 
 __all__ = ["NoTraces", "Traces", "traces"]
 
@@ -27,6 +28,9 @@ _APART = (Stage.JOURNAL, Stage.ACKNOWLEDGE, Stage.SINKS, Stage.CHECKPOINT)
 """Stages of all deliveries of a round together: spans of their own."""
 
 
+PARENT = "traceparent"
+MOST_LINKS = 128
+"""As many as OpenTelemetry's SDK keeps of a span by default."""
 PATIENCE = 3.0
 """Seconds that the end of the service waits for spans that are not sent yet."""
 
@@ -79,6 +83,7 @@ class Traces:
         batch = self._tracer.start_span(
             "tick" if delivery.is_tick else "batch",
             attributes=self._stream | self._facts(delivery, place),
+            links=_links(delivery),
             start_time=min(began for _, began, _ in laps) + ahead,
         )
         if batch.is_recording():
@@ -98,6 +103,18 @@ class Traces:
             "streamgauge.messages": len(delivery.payloads) or rows,
             "streamgauge.journal.position": place,
         }
+
+
+def _links(delivery: Delivery) -> "list[Link]":
+    """To the spans that sent the messages, each once: those of MOST_LINKS at most."""
+    from opentelemetry.trace import Link, get_current_span
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    told = [*delivery.traces, *(one[PARENT] for one in delivery.headers if PARENT in one)]
+    read = TraceContextTextMapPropagator().extract
+    few = islice(dict.fromkeys(told), MOST_LINKS)
+    found = [get_current_span(read({PARENT: one})).get_span_context() for one in few]
+    return [Link(context) for context in found if context.is_valid]
 
 
 @contextmanager

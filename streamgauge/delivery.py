@@ -77,6 +77,9 @@ class Delivery:
     replays: list[int] = field(default_factory=list)
     """Numbers of the quarantined readings or messages that are sent again, as one delivery at
     `clock`; empty for what came from a source."""
+    traces: list[str] = field(default_factory=list)
+    """W3C trace contexts (`traceparent`) that messages came with, beside those in `headers`. They
+    are for who watches now: no journal keeps them."""
 
     def part(self, start: int, stop: int) -> "Delivery":
         """Messages `start` to `stop` as a delivery of their own."""

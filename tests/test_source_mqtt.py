@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.client import MQTTMessage
+from paho.mqtt.client import Client, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from ingest.sources._inbox import Inbox, PassedOver
 from ingest.sources._turns import Turns
-from tests.mqtt_traffic import Reader, publisher, reading
+from tests.mqtt_traffic import TOPIC, Reader, publisher, reading
 from tests.services.mosquitto import Mosquitto, mosquitto
 from tests.services.ports import wait_for
 
@@ -322,3 +324,31 @@ def test_stop_ends_the_thread(broker: Mosquitto) -> None:
         assert set(threading.enumerate()) - before
     wait_for(lambda: not set(threading.enumerate()) - before)
     assert reader.state["why"] == "stopped"
+
+
+def test_who_sent_a_message_is_told_by_its_trace(broker: Mosquitto) -> None:
+    """The context among MQTT 5's user properties goes with the delivery that the message is in."""
+    context = f"00-{7:032x}-{8:016x}-01"
+    given = Properties(PacketTypes.PUBLISH)
+    given.UserProperty = [("other", "x"), ("traceparent", context)]
+    with reading(broker.url, version="5") as reader:
+        client = Client(CallbackAPIVersion.VERSION2, client_id="sender", protocol=MQTTv5)
+        client.connect("127.0.0.1", broker.port)
+        client.loop_start()
+        client.publish(TOPIC, b'{"n":1}', 1, properties=given).wait_for_publish(10)
+        client.publish(TOPIC, b'{"n":2}', 1).wait_for_publish(10)
+        traces: list[str] = []
+        came: list[bytes] = []
+
+        def both() -> bool:
+            delivery = reader.source.take(10, 0.05)
+            if delivery is not None:
+                traces.extend(delivery.traces)
+                came.extend(delivery.payloads)
+                reader.source.acknowledge(delivery.tokens)
+            return len(came) == 2
+
+        wait_for(both)
+        assert traces == [context]
+        client.disconnect()
+        client.loop_stop()

@@ -85,6 +85,19 @@ def test_a_batch_holds_the_stages_of_its_delivery() -> None:
     }
 
 
+def test_a_batch_is_linked_to_who_sent_its_messages() -> None:
+    """Once to each, whether the context came in a record's headers or beside the messages; what is
+    no context is passed over."""
+    traced, kept = spans()
+    traced.lap(Stage.DECODE, 1_200, 1_300)
+    first, second = (f"00-{k:032x}-{k + 1:016x}-01" for k in (7, 9))
+    headers = [{"traceparent": first}, {}, {"traceparent": "00-nonsense"}]
+    traced.worked_off(Delivery(payloads=[b"{}"] * 3, headers=headers, traces=[second, first]), 1)
+    *_, batch = kept.get_finished_spans()
+    linked = [(one.context.trace_id, one.context.span_id) for one in batch.links]
+    assert linked == [(9, 10), (7, 8)]
+
+
 def test_what_is_not_sampled_is_not_sent() -> None:
     """The sampler is the SDK's."""
     traced, kept = spans(sampler=ALWAYS_OFF)
@@ -125,13 +138,18 @@ def receiver() -> Iterator[tuple[str, list[Span], list[str]]]:
             thread.join()
 
 
+def parent(first: int) -> str:
+    """The context of who posts."""
+    return f"00-{first + 1:032x}-{first + 2:016x}-01"
+
+
 def post(running: Service, first: int, n: int) -> None:
     """A reading of each of n devices in one request."""
     rows = [{"device": f"p{k}", "a": float(first + k)} for k in range(n)]
     request = urllib.request.Request(
         running.url + "/v1/readings",
         json.dumps(rows).encode(),
-        {"Content-Type": "application/json"},
+        {"Content-Type": "application/json", "traceparent": parent(first)},
     )
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 202
@@ -160,6 +178,8 @@ def test_a_service_sends_its_spans_and_counts_its_stages(
     assert (code, set(headers)) == (0, {"streamgauge plant-7"})
     batches = [span for span in came if span.name == "batch"]
     assert len(batches) == 3
+    senders = [int.from_bytes(link.trace_id) for batch in batches for link in batch.links]
+    assert senders == [1, 11, 21]
     for batch in batches:
         inside = [span for span in came if span.parent_span_id == batch.span_id]
         assert tuple(span.name for span in inside) == STAGES

@@ -77,6 +77,8 @@ class MqttSource:
         self._patience, self._max_bytes = options.keepalive / 4, options.max_bytes
         self._inbox, self._stopping = Inbox(options.queue, QUEUE_BYTES), threading.Event()
         self._turns = Turns(client.ack)
+        self._traces: dict[int, str] = {}
+        """By identity of payloads that are in the inbox."""
         self._deaf = False
         self._heard = self._looked = time.monotonic()
         self._connected, self._why = False, f"not connected to {self._url} yet"
@@ -119,9 +121,12 @@ class MqttSource:
             return None
         topics, payloads, received, *_ = map(list, zip(*taken.messages, strict=True))
         tokens = self._turns.with_delivery(taken.tokens)
+        known = self._traces
+        traces = [known.pop(id(one)) for one in payloads if id(one) in known] if known else []
         return Delivery(
-            self._source, payloads, topics, received, tokens=tokens, retained=taken.retained
-        )
+            self._source, payloads, topics, received, tokens=tokens, retained=taken.retained,
+            traces=traces,
+        )  # fmt: skip
 
     def acknowledge(self, tokens: list[Any]) -> None:
         """See `ingest.source.Source`; tokens of a connection that is gone are let go."""
@@ -192,6 +197,8 @@ class MqttSource:
             self._counts["retained"] += 1
             put = inbox.put_retained
         self._heard = time.monotonic()
+        if trace := _trace_of(message):
+            self._traces[id(payload)] = trace
         put(topic, payload, self._clock(), self._turns.token(message.mid, message.qos))
 
     def _unusual(self, client: Client, message: MQTTMessage, topic: str) -> None:
@@ -263,3 +270,9 @@ class MqttSource:
     def _on_connect_fail(self, client: Client, userdata: Any) -> None:
         # The client calls this while it handles the error, which it tells nobody.
         self._why = f"cannot connect to {self._url}: {sys.exception()}; is the broker running?"
+
+
+def _trace_of(message: MQTTMessage) -> str:
+    """The `traceparent` among the user properties of MQTT 5; "" where there is none."""
+    given = getattr(message.properties, "UserProperty", ())
+    return next((str(value) for name, value in given if name == "traceparent"), "")

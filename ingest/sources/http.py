@@ -91,6 +91,8 @@ class Post:
     content: bytes
     durable: "asyncio.Future[None]"
     size: int
+    trace: str = ""
+    """The request's `traceparent`."""
     taken: int = 0
     """Messages handed to the worker so far."""
     waiting: int = field(default=1)
@@ -147,7 +149,7 @@ class HttpSource:
         return known is not None
 
     def offer(
-        self, topic: str, payloads: Sequence[bytes], key: bytes, content: bytes
+        self, topic: str, payloads: Sequence[bytes], key: bytes, content: bytes, trace: str = ""
     ) -> Post | None:
         """Queue the messages of one request; the same key joins what is under way already, and
         None stands for a key whose content has become durable since `repeats` was asked.
@@ -169,7 +171,7 @@ class HttpSource:
                 self._counts["refused_full"] += 1
                 raise Full
             durable = asyncio.get_running_loop().create_future()
-            post = Post(topic, payloads, self._clock(), key, content, durable, size)
+            post = Post(topic, payloads, self._clock(), key, content, durable, size, trace)
             self._posts.append(post)
             self._messages += len(payloads)
             self._bytes += size
@@ -220,6 +222,7 @@ class HttpSource:
         delivery.payloads += piece
         delivery.topics += [post.topic] * len(piece)
         delivery.received += [post.received] * len(piece)
+        delivery.traces += [post.trace] if post.trace else []
         post.taken += len(piece)
 
     def acknowledge(self, tokens: list[Any]) -> None:

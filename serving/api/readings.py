@@ -118,7 +118,8 @@ async def _take(request: Request, service: Service, topic: str, given: str | Non
         return _accepted(messages, faults, repeated=repeated)
     _refuse(intake, messages, faults)
     # A large body was looked at in a thread: the same key may have come with another meanwhile.
-    post = _keyed(partial(_offered, intake, topic, messages, key, content))
+    trace = request.headers.get("traceparent", "")
+    post = _keyed(partial(_offered, intake, topic, messages, key, content, trace))
     if post is not None:
         await _durable(intake, post)
     return _accepted(messages, faults, repeated=post is None)
@@ -192,11 +193,11 @@ def _errors(messages: Messages, faults: list[Fault]) -> list[dict[str, Any]]:
 
 
 def _offered(
-    intake: Intake, topic: str, messages: Messages, key: bytes, content: bytes
+    intake: Intake, topic: str, messages: Messages, key: bytes, content: bytes, trace: str
 ) -> Post | None:
     source = intake.source
     try:
-        return source.offer(topic, messages.payloads, key, content)
+        return source.offer(topic, messages.payloads, key, content, trace)
     except TooMany:
         raise _too_many(source) from None
     except Full:
