@@ -1,5 +1,4 @@
-"""Scores and drift as metrics of a run in MLflow, through its REST API: no package of MLflow is
-needed.
+"""Scores and drift as metrics of a run in MLflow, through its REST API: it needs no package.
 
 The run is found again by a tag, so that it goes on after a restart. What is sent twice is there
 once: MLflow keeps one of equal points.
