@@ -39,10 +39,29 @@ def of_classes(labels: Floats, chances: Floats) -> Floats:
     of the labels or none of them.
     """
     known = np.isfinite(chances).any(axis=1)
-    told, chances = labels[known], np.nan_to_num(chances[known])
-    return np.array(
-        [
-            [area(chances[:, k], (told == k).astype(np.float64)) for k in range(chances.shape[1])]
-            for area in (roc_auc, pr_auc)
-        ]
-    ).reshape(2, chances.shape[1])
+    labels, chances = labels[known], np.nan_to_num(chances[known])
+    n, classes = chances.shape
+    if not n:
+        return np.full((2, classes), np.nan)
+    # All classes at once: of each the answers in the order of its probability, and where the run
+    # of equal ones begins and ends that an answer is in.
+    order = np.argsort(chances, axis=0, kind="stable")
+    ordered = np.take_along_axis(chances, order, axis=0)
+    own = labels[order] == np.arange(classes)
+    place = np.arange(n)[:, None]
+    parts = np.ones((1, classes), np.bool_)
+    differ = ordered[1:] != ordered[:-1]
+    begins = np.maximum.accumulate(np.where(np.vstack([parts, differ]), place, 0), axis=0)
+    ends = np.where(np.vstack([differ, parts]), place, n)[::-1]
+    ends = np.minimum.accumulate(ends, axis=0)[::-1]
+    before = np.vstack([np.zeros((1, classes)), np.cumsum(own, axis=0)])
+    above = before[-1] - np.take_along_axis(before, begins, axis=0)
+    of_class = before[-1]
+    with np.errstate(all="ignore"):
+        ranks = ((begins + ends) / 2.0 * own).sum(axis=0)
+        lowest = of_class * (of_class - 1.0) / 2.0
+        roc = (ranks - lowest) / (of_class * (n - of_class))
+        precision = (own * above / (n - begins)).sum(axis=0) / of_class
+    found = np.array([roc, precision])
+    found[:, (of_class == 0.0) | (of_class == n)] = np.nan
+    return found
