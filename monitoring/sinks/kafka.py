@@ -142,31 +142,31 @@ class _Records:
 
 class _Brokers:
     """Takes records and has them once all are acknowledged. Of a part that is tried again, whole or
-    cut, only what was not written yet is sent again."""
+    cut, only what failed is sent again: what is written is, and what is under way may yet be."""
 
     def __init__(self, settings: dict[str, Any], topics: Mapping[str, str]) -> None:
         self._settings, self._topics = settings, topics
-        self._written: dict[int, Encoded] = {}
-        """By identity, while others of the same part were not written yet."""
+        self._sent: dict[int, tuple[Encoded, Any]] = {}
+        """By identity a record and its answer, while others of the same part have none."""
         self._producer: Any = None
 
     def encode(self, outputs: Sequence[Output]) -> _Records:
         """The records of these outputs; of those before them nothing is sent again."""
-        self._written.clear()
+        self._sent.clear()
         every = (one for output in outputs for one in encoded(output))
         return _Records([one for one in every if one[0] in self._topics])
 
     def __call__(self, part: list[Encoded]) -> None:
         """See `_buffered.Server`."""
         try:
-            too_large = self._write([one for one in part if id(one) not in self._written])
+            too_large = self._write(part)
         except KafkaError as failed:
             why = f"cannot write to Kafka: {failed or type(failed).__name__}"
             raise Refused(why, wait=RETRY) from failed
         if too_large:
             raise Refused(f"too large for Kafka: {too_large}", status=MALFORMED[0])
         for one in part:
-            self._written.pop(id(one), None)
+            self._sent.pop(id(one), None)
 
     def close(self) -> None:
         """End the producer; what it was not able to write is given up."""
@@ -186,19 +186,20 @@ class _Brokers:
         not written for another reason."""
         if self._producer is None:
             self._producer = _producer(self._settings)
-        sent: list[tuple[Encoded, Any]] = []
         failed: list[Exception] = []
         for one in records:
+            if id(one) in self._sent:
+                continue
             try:
-                sent.append((one, self._producer.send(**self._record(one))))
+                self._sent[id(one)] = (one, self._producer.send(**self._record(one)))
             except MessageSizeTooLargeError as refused:
                 failed.append(refused)
         self._answered()
-        for one, answer in sent:
-            if answer.succeeded():
-                self._written[id(one)] = one
-            else:
+        for one in records:
+            _, answer = self._sent.get(id(one), (one, None))
+            if answer is not None and not answer.succeeded():
                 failed.append(answer.exception)
+                del self._sent[id(one)]
         others = [one for one in failed if not isinstance(one, MessageSizeTooLargeError)]
         if others:
             raise KafkaError(str(others[0])) from others[0]
