@@ -41,6 +41,8 @@ class Rejects:
     def __init__(self, listener: Callable[[Reject], None] | None = None) -> None:
         self.counts: Counter[str] = Counter()
         self.newest: deque[Reject] = deque(maxlen=KEPT)
+        self.outside: deque[Reject] = deque(maxlen=KEPT)
+        """Of the newest those that were refused outside of the log: no quarantine holds them."""
         self._listener = listener
 
     @property
@@ -51,13 +53,15 @@ class Rejects:
     def add(
         self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b""
     ) -> None:
-        """Count one reject and keep it."""
+        """Count one reject that never came into the log, and keep it."""
         self.counts[reason] += 1
-        self.note(reason, detail, received=received, topic=topic, payload=payload)
+        reject = self.note(reason, detail, received=received, topic=topic, payload=payload)
+        self.outside.append(reject)
 
     def refuse(self, reason: str, detail: str, message: Message) -> None:
         """Count one message that a codec refused, whole or in part, and keep it."""
-        self.add(
+        self.counts[reason] += 1
+        self.note(
             reason, detail,
             received=message.received, topic=message.topic, payload=message.payload,
         )  # fmt: skip
@@ -66,9 +70,10 @@ class Rejects:
 
     def note(
         self, reason: str, detail: str, *, received: int, topic: str = "", payload: bytes = b""
-    ) -> None:
+    ) -> Reject:
         """Keep one reject that was counted elsewhere."""
         reject = Reject(received, reason, detail, topic[:SHOWN], bytes(payload[:SHOWN]))
         self.newest.append(reject)
         if self._listener is not None:
             self._listener(reject)
+        return reject

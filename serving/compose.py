@@ -122,6 +122,7 @@ class Running:
             settings.stream.name,
             clock,
             quarantine=self.quarantine.path if self.quarantine else None,
+            outside=lambda: tuple(self.pipeline.rejects.outside),
             states=self._states,
             hosts=settings.serve.hosts,
             with_page=settings.serve.page,

@@ -73,7 +73,12 @@ def test_pages_and_filters(stand: Stand) -> None:
 def test_nothing_is_kept() -> None:
     """A service that keeps nothing says that there is nothing."""
     with Stand().served() as server, Client(base_url=server.url) as client:
-        assert client.get("/v1/quarantine").json() == {"items": [], "counts": {}, "next": None}
+        assert client.get("/v1/quarantine").json() == {
+            "items": [],
+            "outside": [],
+            "counts": {},
+            "next": None,
+        }
 
 
 def test_the_page_shows_what_was_refused(stand: Stand, tmp_path: Path) -> None:

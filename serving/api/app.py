@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from fastapi.staticfiles import StaticFiles
 from starlette.middleware import Middleware
 
+from ingest.rejects import Reject
 from monitoring.alerts.outbox import Outbox
 from serving.api import alerts as alert_routes
 from serving.api import (
@@ -77,6 +78,7 @@ def create_app(
     intake: Intake | None = None,
     alerts: Outbox | None = None,
     quarantine: Path | None = None,
+    outside: Callable[[], Sequence[Reject]] = tuple,
 ) -> FastAPI:
     """The HTTP API and the live page over a running pipeline.
 
@@ -84,7 +86,7 @@ def create_app(
     sources, sinks and others said in `state()`.
     `intake` takes what is posted, None where the configuration has no `http` source; `alerts` holds
     what fires, None where it has no rules; `quarantine` is the file of what was refused, None where
-    nothing is kept.
+    nothing is kept, `outside` gives what was refused before it came into the log.
     `clock` gives microseconds UTC. Without `keys` everybody who can connect may ask, so bind to
     loopback (:func:`serving.api.access.refuse_open_bind`); then, or when `hosts` names any, the
     Host header must be loopback or one of `hosts`. Without `with_page` there is neither the page
@@ -122,6 +124,7 @@ def create_app(
         clock,
         intake,
         alerts,
+        outside,
         quarantine,
     )
     app.state.metrics = metrics.registry(app.state.service)

@@ -1,6 +1,7 @@
 """/v1/quarantine: what was refused or dropped, as it was sent, with the reason."""
 
 from datetime import datetime
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -8,7 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 
 from ingest.quarantine_file import Record, Wanted, connected, counts, find
 from serving.api.problems import described
-from serving.api.service import Read
+from serving.api.service import Read, Service
 from serving.api.values import Instant
 
 __all__ = ["routes"]
@@ -40,10 +41,24 @@ class QuarantinedModel(BaseModel):
     replayed: Instant | None = Field(description="When it was sent again.")
 
 
+class OutsideModel(BaseModel):
+    """One message that its source could not take."""
+
+    received: Instant
+    reason: str
+    detail: str
+    topic: str
+    payload: str = Field(description="At most 1,024 bytes; what is not UTF-8 as \\xNN.")
+
+
 class QuarantineList(BaseModel):
     """What was refused or dropped, newest first."""
 
     items: list[QuarantinedModel]
+    outside: list[OutsideModel] = Field(
+        description="With the first page of those of any device: the newest since the start that "
+        "never came into the log, as their source could not take them. They cannot be sent again."
+    )
     counts: dict[str, int] = Field(description="All that fit the filters, by reason.")
     next: str | None = Field(description="Pass as `cursor` to get the next page; null at the end.")
 
@@ -62,8 +77,10 @@ def list_quarantine(
 ) -> QuarantineList:
     """What was refused or dropped, as it was sent; `streamgauge quarantine replay` sends it once
     more. Nothing where the configuration says quarantine = "none"."""
+    any_device = device is None and channel is None and cursor is None
+    outside = _outside(service, reason, limit) if any_device else []
     if service.quarantine is None:
-        return QuarantineList(items=[], counts={}, next=None)
+        return QuarantineList(items=[], outside=outside, counts={}, next=None)
     wanted = Wanted(reason, device, channel, _microseconds(since), _microseconds(until), replayed)
     with connected(service.quarantine) as file:
         found = find(file, wanted, before=cursor, limit=limit + 1)
@@ -72,9 +89,24 @@ def list_quarantine(
     items = [shown(record) for record in found[:limit]]
     return QuarantineList(
         items=[QuarantinedModel.model_validate(item) for item in items],
+        outside=outside,
         counts=by_reason,
         next=str(items[-1]["number"]) if more else None,
     )
+
+
+def _outside(service: Service, reason: str | None, limit: int) -> list[OutsideModel]:
+    newest = (one for one in reversed(service.outside()) if reason in (None, one.reason))
+    return [
+        OutsideModel(
+            received=one.received,
+            reason=one.reason,
+            detail=one.detail,
+            topic=one.topic,
+            payload=one.payload.decode(errors="backslashreplace"),
+        )
+        for one in islice(newest, limit)
+    ]
 
 
 def _microseconds(moment: datetime | None) -> int | None:

@@ -1,12 +1,13 @@
 """What the routes read: one immutable value, given to the application when it is composed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from ingest.rejects import Reject
 from monitoring.alerts.outbox import Outbox
 from serving.api.access import Access
 from serving.api.history import History
@@ -47,6 +48,8 @@ class Service:
     """Microseconds UTC."""
     intake: Intake | None = None
     alerts: Outbox | None = None
+    outside: Callable[[], Sequence[Reject]] = tuple
+    """What was refused before it came into the log, oldest first."""
     quarantine: Path | None = None
     """The file of what was refused; None where nothing is kept."""
 
