@@ -98,7 +98,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
     Arguments must be scalars and plain arrays, at most ten: each array argument costs about 75 ns
     per call, and record arrays are not safe in numba's cache.
     """
-    return cast(Callable[P, R], numba.njit(**_OPTIONS)(function))
+    return cast(Callable[P, R], numba.njit(_nrt=True, **_OPTIONS)(function))
 
 
 def lean(function: Callable[P, R]) -> Callable[P, R]:
