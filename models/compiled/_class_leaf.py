@@ -11,7 +11,7 @@ import math
 from models.compiled._python import overflowed, plus, summed
 from models.compiled._tree import COLUMNS, INACTIVE, WHOLE, fields
 from streamgauge.arrays import Floats
-from streamgauge.kernels import lean
+from streamgauge.kernels import kernel
 from streamgauge.state import Field
 
 __all__ = [
@@ -92,13 +92,13 @@ def fields_of(f: int, classes: int) -> list[Field]:
     ]
 
 
-@lean
+@kernel
 def first_of(j: int, f: int, classes: int) -> int:
     """Column at which what is known of feature j begins."""
     return HEADER + 2 * classes + f + j * (1 + 6 * classes)
 
 
-@lean
+@kernel
 def total(node: Floats, o: Floats, running: Floats) -> float:
     """The weight of all labels of a leaf."""
     running[0] = running[1] = 0.0
@@ -108,7 +108,7 @@ def total(node: Floats, o: Floats, running: Floats) -> float:
     return summed(running)
 
 
-@lean
+@kernel
 def majority(node: Floats, o: Floats, votes: Floats) -> int:
     """Votes by the classes' shares, in the order in which the classes came; how many."""
     met, weights = int(node[MET]), HEADER + int(o[CLASSES])
@@ -118,7 +118,7 @@ def majority(node: Floats, o: Floats, votes: Floats) -> int:
     return met
 
 
-@lean
+@kernel
 def _log_density(gauss: Floats, v: float) -> float:
     """Log of the normal density, -inf where there is none; inf where River raises."""
     if gauss[N] > 1.0:
@@ -133,7 +133,7 @@ def _log_density(gauss: Floats, v: float) -> float:
     return -math.inf
 
 
-@lean
+@kernel
 def bayes(node: Floats, z: Floats, has: Floats, o: Floats, votes: Floats, running: Floats) -> int:
     """Votes by naive Bayes, in the order of the classes; how many, -1 where River raises."""
     classes, f, met = int(o[CLASSES]), len(z), int(node[MET])
@@ -166,7 +166,7 @@ def bayes(node: Floats, z: Floats, has: Floats, o: Floats, votes: Floats, runnin
     return met
 
 
-@lean
+@kernel
 def _is_best(node: Floats, votes: Floats, n: int, c: int) -> bool:
     """Whether class c has most votes; of those that are alike, the first counts."""
     best = 0
@@ -176,7 +176,7 @@ def _is_best(node: Floats, votes: Floats, n: int, c: int) -> bool:
     return n > 0 and int(node[HEADER + best]) == c
 
 
-@lean
+@kernel
 def _observe(node: Floats, f: int, classes: int, j: int, v: float, c: int) -> None:
     """A feature's distribution for a class takes one more value."""
     first = first_of(j, f, classes)
@@ -198,7 +198,7 @@ def _observe(node: Floats, f: int, classes: int, j: int, v: float, c: int) -> No
     node[at + SQUARES] += (v - old) * (v - node[at + MEAN])
 
 
-@lean
+@kernel
 def learn(
     node: Floats, z: Floats, has: Floats, c: int, o: Floats, votes: Floats, running: Floats
 ) -> bool:
@@ -228,7 +228,7 @@ def learn(
     return True
 
 
-@lean
+@kernel
 def forget(node: Floats, f: int, classes: int) -> None:
     """A leaf forgets what it knows of features."""
     node[KNOWN] = 0.0

@@ -37,12 +37,12 @@ from models.compiled._class_leaf import (
 from models.compiled._python import plus, summed
 from models.compiled._tree import DEPTH, LEFT, RIGHT, SPLIT_ON, THRESHOLD, TRIED, WHOLE
 from streamgauge.arrays import Floats
-from streamgauge.kernels import lean
+from streamgauge.kernels import kernel
 
 __all__ = ["attempt"]
 
 
-@lean
+@kernel
 def _sum(values: Floats, n: int, o: Floats, running: Floats) -> float:
     running[0] = running[1] = 0.0
     for k in range(n):
@@ -50,7 +50,7 @@ def _sum(values: Floats, n: int, o: Floats, running: Floats) -> float:
     return summed(running)
 
 
-@lean
+@kernel
 def _entropy(weights: Floats, n: int) -> float:
     entropy = whole = 0.0
     for k in range(n):
@@ -60,7 +60,7 @@ def _entropy(weights: Floats, n: int) -> float:
     return (entropy + whole * math.log2(whole)) / whole if whole > 0.0 else 0.0
 
 
-@lean
+@kernel
 def _impurity(weights: Floats, n: int, whole: float) -> float:
     gini = 1.0
     if whole != 0.0:
@@ -70,7 +70,7 @@ def _impurity(weights: Floats, n: int, whole: float) -> float:
     return gini
 
 
-@lean
+@kernel
 def _below(gauss: Floats, cut: float, half: float) -> float:
     """The share of a distribution below the cut."""
     variance = gauss[SQUARES] / (gauss[N] - 1.0) if gauss[N] > 1.0 else 0.0
@@ -80,7 +80,7 @@ def _below(gauss: Floats, cut: float, half: float) -> float:
     return 0.5 * (1.0 + math.erf((cut - gauss[MEAN]) / sigma / math.sqrt(2.0)))
 
 
-@lean
+@kernel
 def _part(known: Floats, classes: int, cut: float, half: float, work: Floats) -> tuple[int, int]:
     """Classes and their weights on both sides of a cut into the scratch; how many on each.
 
@@ -103,7 +103,7 @@ def _part(known: Floats, classes: int, cut: float, half: float, work: Floats) ->
     return left, right
 
 
-@lean
+@kernel
 def _merit(work: Floats, left: int, right: int, before: float, o: Floats, running: Floats) -> float:
     """What is gained by the cut in the scratch; -inf where a side has too small a share."""
     lower = _sum(work[LEFT_WEIGHTS], left, o, running)
@@ -121,7 +121,7 @@ def _merit(work: Floats, left: int, right: int, before: float, o: Floats, runnin
     return before - after / whole
 
 
-@lean
+@kernel
 def _best_cut(
     known: Floats, before: float, o: Floats, work: Floats, running: Floats
 ) -> tuple[float, float]:
@@ -144,7 +144,7 @@ def _best_cut(
     return best, where
 
 
-@lean
+@kernel
 def _choose(
     node: Floats, f: int, o: Floats, work: Floats, running: Floats
 ) -> tuple[bool, int, float]:
@@ -176,7 +176,7 @@ def _choose(
     return best - second > bound or bound < o[TAU], feature, where
 
 
-@lean
+@kernel
 def _grow(
     child: Floats, classes: Floats, weights: Floats, n: int, depth: float, o: Floats,
     running: Floats,
@@ -190,7 +190,7 @@ def _grow(
     child[WHOLE] = child[TRIED] = total(child, o, running)
 
 
-@lean
+@kernel
 def attempt(
     nodes: Floats, row: int, k: int, taken: int, f: int, o: Floats, work: Floats, running: Floats
 ) -> int:

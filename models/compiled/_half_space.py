@@ -10,7 +10,7 @@ import random
 import numpy as np
 
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 
 __all__ = ["MOST", "ROOM", "draws_of", "forest_of", "learn", "pivot", "places_of", "score"]
 
@@ -47,13 +47,13 @@ def places_of(height: int) -> Ints:
     return np.array(places)
 
 
-@lean
+@kernel
 def _last(count: float) -> float:
     """How many readings of the last window."""
     return float(np.floor(count * (1.0 / MOST)))
 
 
-@lean
+@kernel
 def _branch(
     low: Floats, high: Floats, has: Floats, by_name: Ints, one: float, other: float
 ) -> tuple[int, float]:
@@ -143,7 +143,7 @@ def forest_of(
     return start
 
 
-@lean
+@kernel
 def _heavier(masses: Floats, start: int, places: Ints, k: int) -> int:
     """The child that more readings of this window passed."""
     left, right = masses[start + places[2 * k + 1]], masses[start + places[2 * k + 2]]
@@ -152,7 +152,7 @@ def _heavier(masses: Floats, start: int, places: Ints, k: int) -> int:
     return 2 * k + 2 if left < right else 2 * k + 1
 
 
-@lean
+@kernel
 def learn(
     features: Ints, thresholds: Floats, masses: Floats, places: Ints, z: Floats, has: Floats,
     height: int, size: int, way: Ints,
@@ -178,7 +178,7 @@ def learn(
         masses[t * size + places[way[t]]] += 1.0
 
 
-@lean
+@kernel
 def score(
     features: Ints, thresholds: Floats, masses: Floats, places: Ints, z: Floats, has: Floats,
     height: int, size: int, way: Ints, going_on: Ints, least: float,
@@ -212,7 +212,7 @@ def score(
     return total
 
 
-@lean
+@kernel
 def pivot(masses: Floats) -> None:
     """This window becomes the last one."""
     for k in range(len(masses)):

@@ -8,7 +8,7 @@ from models.compiled._places import cut_down, insert, learn_label, rounded
 from models.compiled._python import overflowed
 from models.compiled._tree import COLUMNS, INACTIVE, WHOLE, fields
 from streamgauge.arrays import Floats
-from streamgauge.kernels import lean
+from streamgauge.kernels import kernel
 from streamgauge.state import Field
 
 __all__ = [
@@ -74,7 +74,7 @@ def fields_of(f: int) -> list[Field]:
     ]
 
 
-@lean
+@kernel
 def _linear(node: Floats, z: Floats, has: Floats) -> float:
     weights = LISTED + 3 * len(z)
     predicted: float = 0.0
@@ -85,7 +85,7 @@ def _linear(node: Floats, z: Floats, has: Floats) -> float:
     return predicted
 
 
-@lean
+@kernel
 def answer(node: Floats, z: Floats, has: Floats, o: Floats) -> float:
     """The leaf's prediction."""
     if o[LEAF] == MEANS or (o[LEAF] != MODELS and node[ERR_MEAN] < node[ERR_MODEL]):
@@ -93,7 +93,7 @@ def answer(node: Floats, z: Floats, has: Floats, o: Floats) -> float:
     return _linear(node, z, has)
 
 
-@lean
+@kernel
 def _descend(node: Floats, z: Floats, has: Floats, y: float, o: Floats) -> None:
     """One step of the linear model down the gradient of the squared loss."""
     clip, weights = o[CLIP_GRADIENT], LISTED + 3 * len(z)
@@ -108,7 +108,7 @@ def _descend(node: Floats, z: Floats, has: Floats, y: float, o: Floats) -> None:
             node[weights + j] -= o[RATE] * step
 
 
-@lean
+@kernel
 def _judge(node: Floats, z: Floats, has: Floats, y: float, o: Floats) -> bool:
     """Add the errors of the mean and of the model for a label; False where River raises."""
     by_mean, by_model = y - node[MEAN], y - _linear(node, z, has)
@@ -123,7 +123,7 @@ def _judge(node: Floats, z: Floats, has: Floats, y: float, o: Floats) -> bool:
     return True
 
 
-@lean
+@kernel
 def _observe(
     row: Floats, places: Floats, device: int, node: Floats, f: int, j: int, v: float, y: float
 ) -> bool:
@@ -137,7 +137,7 @@ def _observe(
     return root > 0
 
 
-@lean
+@kernel
 def learn(
     row: Floats, places: Floats, device: int, node: Floats, z: Floats, has: Floats, y: float,
     o: Floats,
@@ -158,7 +158,7 @@ def learn(
     return True, lost
 
 
-@lean
+@kernel
 def forget(row: Floats, places: Floats, device: int, node: Floats, f: int) -> None:
     """A leaf gives back all places of its features' values."""
     for k in range(int(node[KNOWN])):

@@ -28,7 +28,7 @@ from models.compiled._places import RIGHT as BEHIND
 from models.compiled._python import overflowed
 from models.compiled._tree import DEPTH, LEFT, RIGHT, SPLIT_ON, THRESHOLD, TRIED, WHOLE
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 
 __all__ = ["NO_ROOM", "OVERFLOWED", "attempt"]
 
@@ -41,7 +41,7 @@ DESCEND, LOOK, ADD, TAKE_AWAY = range(4)
 AT_LEFT, AT_RIGHT, AT_LAST = range(3)
 
 
-@lean
+@kernel
 def _add(a: Floats, b: Floats, two: float) -> bool:
     """a += b, of moments; False where River raises."""
     apart = a[1] - b[1]
@@ -55,7 +55,7 @@ def _add(a: Floats, b: Floats, two: float) -> bool:
     return True
 
 
-@lean
+@kernel
 def _take_away(a: Floats, b: Floats, two: float) -> bool:
     """a -= b, of moments; False where River raises."""
     n = a[0]
@@ -72,12 +72,12 @@ def _take_away(a: Floats, b: Floats, two: float) -> bool:
     return True
 
 
-@lean
+@kernel
 def _variance(moments: Floats) -> float:
     return moments[2] / (moments[0] - 1.0) if moments[0] > 1.0 else 0.0
 
 
-@lean
+@kernel
 def _merit(place: Floats, whole: Floats, o: Floats, work: Floats) -> tuple[float, bool]:
     """By how much the variance falls if labels are parted there; False where River raises."""
     lower, upper = work[LOWER], work[UPPER]
@@ -92,7 +92,7 @@ def _merit(place: Floats, whole: Floats, o: Floats, work: Floats) -> tuple[float
     return merit, True
 
 
-@lean
+@kernel
 def _best(
     places: Floats, device: int, root: int, whole: Floats, o: Floats, work: Floats, stack: Ints
 ) -> tuple[float, float, bool]:
@@ -131,7 +131,7 @@ def _best(
     return best, where, fine
 
 
-@lean
+@kernel
 def _prune(
     row: Floats, places: Floats, device: int, node: Floats, at: int, worst: float, best: float,
     o: Floats, work: Floats, frames: Ints,
@@ -179,7 +179,7 @@ def _prune(
     return True
 
 
-@lean
+@kernel
 def _take_out(
     row: Floats, places: Floats, device: int, node: Floats, at: int, parent: int, k: int
 ) -> None:
@@ -191,7 +191,7 @@ def _take_out(
     give_back(row, places, device, k)
 
 
-@lean
+@kernel
 def _choose(
     places: Floats, device: int, node: Floats, f: int, o: Floats, work: Floats, stack: Ints
 ) -> tuple[int, float, float, float, bool]:

@@ -9,7 +9,7 @@ layers of 63; one that was given back is handed out again.
 import math
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 from streamgauge.state import Field
 
 __all__ = [
@@ -59,7 +59,7 @@ def place_of(places: Floats, row: int, k: int) -> Floats:
     return places[layer, row, first : first + SIZE]
 
 
-@lean
+@kernel
 def rounded(v: float, power: float) -> float:
     """Python's `round` to as many digits as `power` = 10**digits says: of the exact decimal value,
     half to even. A power of 0 rounds nothing."""
@@ -84,7 +84,7 @@ def rounded(v: float, power: float) -> float:
     return math.copysign((below + 1.0 if up else below) / power, v)
 
 
-@lean
+@kernel
 def learn_label(moments: Floats, y: float) -> None:
     """Welford's update of number, mean and sum of squares."""
     moments[0] += 1.0
@@ -93,7 +93,7 @@ def learn_label(moments: Floats, y: float) -> None:
     moments[2] += (y - old) * (y - moments[1])
 
 
-@lean
+@kernel
 def _new(row: Floats, places: Floats, device: int, v: float, y: float) -> int:
     """A place of its own for a value; 0 where there is none left."""
     k = int(row[FREE])
@@ -113,14 +113,14 @@ def _new(row: Floats, places: Floats, device: int, v: float, y: float) -> int:
     return k
 
 
-@lean
+@kernel
 def give_back(row: Floats, places: Floats, device: int, k: int) -> None:
     """A place, from 1, is free."""
     place_of(places, device, k)[LEFT] = row[FREE]
     row[FREE] = k
 
 
-@lean
+@kernel
 def insert(row: Floats, places: Floats, device: int, root: int, v: float, y: float) -> int:
     """A value and its label go into the tree; its root, not above 0 where no place was left."""
     if root == 0:
@@ -141,7 +141,7 @@ def insert(row: Floats, places: Floats, device: int, root: int, v: float, y: flo
         k = int(place[side])
 
 
-@lean
+@kernel
 def cut_down(row: Floats, places: Floats, device: int, root: int) -> None:
     """Give back a whole tree, without a stack: what hangs to the right is hung under the left."""
     k = root

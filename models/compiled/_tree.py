@@ -1,7 +1,7 @@
 """What all compiled Hoeffding trees share: a node's first columns, and the way down to a leaf."""
 
 from streamgauge.arrays import Floats
-from streamgauge.kernels import lean
+from streamgauge.kernels import kernel
 from streamgauge.state import Field
 
 __all__ = [
@@ -36,7 +36,7 @@ def fields() -> list[Field]:
     return [Field(name) for name in names]
 
 
-@lean
+@kernel
 def _heavier(nodes: Floats, row: int, k: int, weights: Floats) -> int:
     """The child of a branch that saw more labels. Children always stand behind their parents."""
     for at in range(len(weights) - 1, k, -1):
@@ -49,7 +49,7 @@ def _heavier(nodes: Floats, row: int, k: int, weights: Floats) -> int:
     return right if weights[left] < weights[right] else left
 
 
-@lean
+@kernel
 def leaf_of(nodes: Floats, row: int, z: Floats, has: Floats, weights: Floats) -> tuple[int, bool]:
     """The leaf that an event falls into, and whether every feature asked for was there.
 

@@ -15,7 +15,7 @@ from models.compiled import _filter, _half_space, _scaler
 from models.compiled._fleet import NOTHING, UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 from streamgauge.schedule import LANE, MODEL, STEP
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -35,7 +35,7 @@ COUNT, WHOLE, BEGUN, FIRST = range(4)
 HEIGHT, WINDOW, SIZE, LARGEST, OWN, FILTER = range(6)
 
 
-@lean
+@kernel
 def _score(
     row: Floats, features: Ints, thresholds: Floats, places: Ints, z: Floats, has: Floats,
     o: Floats, way: Ints,
@@ -65,7 +65,7 @@ def _learn(
         own[WHOLE], own[COUNT] = 1.0, 0.0
 
 
-@lean
+@kernel
 def _teach(
     row: Floats, x: Floats, settings: Floats, o: Floats, features: Ints, thresholds: Floats,
     there: bool, places: Ints, z: Floats, has: Floats, at: Ints, way: Ints, score: float,

@@ -30,7 +30,7 @@ from models.compiled._python import COMPENSATED as SUMS
 from models.compiled._tree import DEPTH, INACTIVE, NODES_MOST, TRIED, WHOLE, leaf_of
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Block, Field, Keys
 from streamgauge.words import Step
@@ -44,7 +44,7 @@ NODES, SEEN = range(2)
 LEAVES = {"mc": 0.0, "nb": 1.0, "nba": 2.0}
 
 
-@lean
+@kernel
 def _answer(
     row: Floats, node: Floats, z: Floats, has: Floats, o: Floats, parts: Floats, work: Floats,
     running: Floats, order: Floats,

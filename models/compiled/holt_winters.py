@@ -21,7 +21,7 @@ from models.learner import Estimator
 from models.sampling import AGAIN, CHANGE, LAST, TOO_FAR, arrive, steps_ahead
 from models.series import Ahead
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 from streamgauge.schedule import BASE, LANE, MADE, MODEL, SEQUENCE, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -45,7 +45,7 @@ SMALL = 2.0**-40
 """Of first values whose sum would be infinite, which their mean is not."""
 
 
-@lean
+@kernel
 def _mean(values: Floats, running: Floats) -> float:
     """As `statistics.mean`, whose sum is exact."""
     for scale in (1.0, SMALL):
@@ -57,7 +57,7 @@ def _mean(values: Floats, running: Floats) -> float:
     return float(summed(running) / len(values) / scale)
 
 
-@lean
+@kernel
 def _begin(row: Floats, o: Floats, y: float, running: Floats) -> bool:
     """One of the first values; False where River divides by zero."""
     first, period, taken = int(o[FIRST]), int(o[PERIOD]), int(row[TAKEN])
@@ -87,7 +87,7 @@ def _begin(row: Floats, o: Floats, y: float, running: Floats) -> bool:
     return True
 
 
-@lean
+@kernel
 def _learn(row: Floats, o: Floats, y: float, running: Floats) -> bool:
     """One more value of the series; False where River divides by zero."""
     if row[READY] == 0.0:
@@ -111,7 +111,7 @@ def _learn(row: Floats, o: Floats, y: float, running: Floats) -> bool:
     return True
 
 
-@lean
+@kernel
 def _forecast(row: Floats, o: Floats, steps: int) -> float:
     """So many steps ahead; there is a level."""
     told = row[LEVEL] + (steps * row[TREND] if o[BETA] != 0.0 else 0.0)
@@ -122,7 +122,7 @@ def _forecast(row: Floats, o: Floats, steps: int) -> float:
     return float(told * season if o[TIMES] != 0.0 else told + season)
 
 
-@lean
+@kernel
 def _take(row: Floats, o: Floats, y: float, steps: int, running: Floats) -> bool:
     """A value that comes so many steps after the last one, and those between; see
     `models.series`."""

@@ -19,7 +19,7 @@ from models.compiled._fleet import OVERFLOW, UNREAL, Fleet
 from models.compiled._python import COMPENSATED, overflowed, plus, summed
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 from streamgauge.schedule import LANE, MODEL, STEP
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -35,7 +35,7 @@ DRAWN, CENTRES = range(2)
 CLUSTERS, HALFLIFE, POWER, TWO, SUMS = range(5)
 
 
-@lean
+@kernel
 def _distance(
     row: Floats, o: Floats, draws: Floats, c: int, z: Floats, has: Floats, running: Floats
 ) -> tuple[float, bool]:
@@ -62,7 +62,7 @@ def _distance(
     return summed(running), False
 
 
-@lean
+@kernel
 def _closest(row: Floats, o: Floats, draws: Floats, z: Floats, has: Floats, running: Floats) -> int:
     """The centre that is closest, the first of several; -1 where River raises."""
     found, least = 0, math.nan
@@ -75,7 +75,7 @@ def _closest(row: Floats, o: Floats, draws: Floats, z: Floats, has: Floats, runn
     return found
 
 
-@lean
+@kernel
 def _apart(
     row: Floats, o: Floats, c: int, z: Floats, at: Ints, m: int, running: Floats
 ) -> tuple[float, bool]:
@@ -95,7 +95,7 @@ def _apart(
     return math.sqrt(summed(running)), False
 
 
-@lean
+@kernel
 def _other(row: Floats, o: Floats, c: int, z: Floats, at: Ints, m: int, running: Floats) -> float:
     """How far the reading is from the nearest centre that is not c; NaN where there is none."""
     found = math.nan
@@ -107,7 +107,7 @@ def _other(row: Floats, o: Floats, c: int, z: Floats, at: Ints, m: int, running:
     return found
 
 
-@lean
+@kernel
 def _learn(row: Floats, o: Floats, c: int, z: Floats, at: Ints, m: int) -> None:
     centre = row[CENTRES + c * len(z) :]
     for k in range(m):

@@ -10,7 +10,7 @@ from models.compiled import _pipeline, _scaler
 from models.compiled._fleet import UNREAL, Fleet
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
-from streamgauge.kernels import kernel, lean
+from streamgauge.kernels import kernel
 from streamgauge.schedule import LANE, MODEL, STEP, TARGET
 from streamgauge.state import Field, Keys
 from streamgauge.words import Step
@@ -27,7 +27,7 @@ ROOT = math.sqrt(2.0 * math.pi)
 MET, ORDER = range(2)
 
 
-@lean
+@kernel
 def _likelihood(gauss: Floats, v: float) -> float:
     """Log of the density of a feature in a class; `gauss` = count, mean, sum of squares."""
     if gauss[0] == 0.0:
@@ -41,7 +41,7 @@ def _likelihood(gauss: Floats, v: float) -> float:
     return math.log(LEAST + density)
 
 
-@lean
+@kernel
 def _joint(row: Floats, c: int, labels: float, z: Floats, at: Ints, m: int, classes: int) -> float:
     f = len(z)
     total: float = 0.0
@@ -51,7 +51,7 @@ def _joint(row: Floats, c: int, labels: float, z: Floats, at: Ints, m: int, clas
     return math.log(row[ORDER + classes + c] / labels) + total
 
 
-@lean
+@kernel
 def _answer(row: Floats, z: Floats, at: Ints, m: int, joint: Floats, parts: Floats) -> float:
     """The most probable class, of those that are alike the one that came first; probabilities."""
     classes, labels, best = len(joint), 0.0, -1
@@ -84,7 +84,7 @@ def _answer(row: Floats, z: Floats, at: Ints, m: int, joint: Floats, parts: Floa
     return float(best)
 
 
-@lean
+@kernel
 def _learn(row: Floats, z: Floats, at: Ints, m: int, c: int, classes: int) -> None:
     f = len(z)
     if row[ORDER + c] == 0.0:
