@@ -29,7 +29,7 @@ add = adwin.update
 OWN_WRITER = adwin.GRACE + 1
 # Columns of a window's head that ADWIN itself leaves free, as whole numbers: layers in use, and
 # when the window began.
-DEPTH, BEGUN = adwin.ALARM + 1, adwin.ALARM + 2
+DEPTH, BEGUN = adwin.DEPTH, adwin.DEPTH + 1
 
 
 @kernel
