@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from river import anomaly, cluster, linear_model, optim, preprocessing, tree
+from river import anomaly, cluster, forest, linear_model, optim, preprocessing, tree
 
 from models.compile import compile as compile_model
 from streamgauge.calls import Chain, Now
@@ -27,6 +27,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "Bayesian linear": linear_model.BayesianLinearRegression,
     "Hoeffding tree, classes": tree.HoeffdingTreeClassifier,
     "Hoeffding tree, numbers": tree.HoeffdingTreeRegressor,
+    "adaptive random forest, classes": partial(forest.ARFClassifier, seed=1),
 }
 
 
