@@ -12,7 +12,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from river import anomaly, cluster, linear_model, optim, preprocessing, time_series, tree
+from river import (
+    anomaly,
+    cluster,
+    forest,
+    linear_model,
+    optim,
+    preprocessing,
+    time_series,
+    tree,
+)
 
 from models.compile import NUMBER
 from models.compile import compile as compile_model
@@ -31,6 +40,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     "Bayesian linear": linear_model.BayesianLinearRegression,
     "Hoeffding tree, classes": tree.HoeffdingTreeClassifier,
     "Hoeffding tree, numbers": tree.HoeffdingTreeRegressor,
+    "adaptive random forest, classes": partial(forest.ARFClassifier, seed=1),
 }
 
 

@@ -15,10 +15,11 @@ import numpy as np
 
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import lean
-from streamgauge.state import Block, Field
+from streamgauge.state import Block, Field, Keys
 
 __all__ = [
     "ALARM",
+    "DEPTH",
     "GRACE",
     "LAYERS",
     "TICK",
@@ -32,6 +33,9 @@ __all__ = [
 
 # Columns of layer 0. `ALARM` is 1 after an update that dropped something, until the next update.
 TICK, TOTAL, VARIANCE, WIDTH, ALARM = range(5)
+# Where windows lie side by side, the next column has how many layers of one are in use, as a whole
+# number (`stack[0].view(np.int64)`).
+DEPTH = 5
 # Columns of the layers above it; the buckets' totals and then their variances follow the count.
 COUNT, TOTALS = range(2)
 # Columns of the settings.
@@ -40,7 +44,9 @@ DELTA, CLOCK, MIN_LENGTH, GRACE = range(4)
 LAYERS = 41
 
 
-def window(capacity: int, max_buckets: int, parts: int = 0, along: str = "") -> Block:
+def window(
+    capacity: int, max_buckets: int, parts: int = 0, along: str = "", *, keys: Keys = Keys.DEVICE
+) -> Block:
     """The windows of `capacity` devices, empty: one each, or one for each of so many `parts`, side
     by side in a field "windows" along them."""
     if max_buckets < 2:
@@ -51,7 +57,7 @@ def window(capacity: int, max_buckets: int, parts: int = 0, along: str = "") -> 
     fields = [Field("count"), Field("totals", (slots,)), Field("variances", (slots,))]
     if parts:
         fields = [Field("windows", (parts, 1 + 2 * slots), along=along)]
-    return Block(fields, capacity, layers=LAYERS)
+    return Block(fields, capacity, keys=keys, layers=LAYERS)
 
 
 def settings(delta: float, clock: int, min_window_length: int, grace_period: int) -> Floats:

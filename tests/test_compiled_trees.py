@@ -1,7 +1,5 @@
 """Compiled Hoeffding trees: River's own splits, thresholds, probabilities and predictions."""
 
-import csv
-import gzip
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +14,9 @@ from models.compiled._fleet import FULL, REFUSALS, Fleet
 from models.compiled._tree import LEFT, RIGHT, SPLIT_ON, THRESHOLD
 from models.ways import Question
 from streamgauge.classes import Classes
-from streamgauge.schedule import MODEL, ROW, STEP, TARGET, Schedule
 from streamgauge.state import Keys
 from tests.compiled_fleets import FEATURES, SEEDS, by_river, chances, classes, hostile, scaled
-from tests.recordings import recording
+from tests.lessons import lessons, numbers, rows_of, told
 
 Classifier, Regressor = tree.HoeffdingTreeClassifier, tree.HoeffdingTreeRegressor
 
@@ -133,42 +130,6 @@ def test_values_are_rounded_as_python_rounds(digits: int) -> None:
     assert [repr(v) for v in ours] == [repr(round(float(v), digits)) for v in values]
 
 
-def rows_of(name: str, count: int) -> list[dict[str, str]]:
-    """The first rows of a recording."""
-    with gzip.open(recording(name), "rt") as file:
-        return [row for row, _ in zip(csv.DictReader(file), range(count), strict=False)]
-
-
-def numbers(given: list[dict[str, str]], *without: str) -> tuple[list[str], NDArray[np.float64]]:
-    """Names and values of the columns of numbers, NaN where one is missing."""
-    names = [
-        name
-        for name in given[0]
-        if name not in {"device", "time", "split", *without} and _is_number(given[0][name])
-    ]
-    return names, np.array([[float(row[name] or "nan") for name in names] for row in given])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text or "nan")
-    except ValueError:
-        return False
-    return True
-
-
-def lessons(x: NDArray[np.float64], y: NDArray[Any], count: int = 0) -> Schedule:
-    """A prediction and then the label of every row, of one device."""
-    n, features = x.shape
-    made = Schedule(2 * n, features, count)
-    made.n = 2 * n
-    made.x[:] = np.repeat(x, 2, axis=0)
-    made.numbers[:, TARGET] = np.repeat(y, 2)
-    made.codes[:, STEP] = np.arange(2 * n) % 2
-    made.codes[:, ROW] = made.codes[:, MODEL] = 1
-    return made
-
-
 def rivers_splits(node: Any) -> list[Any]:
     """Feature and threshold of every branch, depth first."""
     if not hasattr(node, "threshold"):
@@ -201,11 +162,9 @@ RECORDINGS = {
 def test_trees_split_as_rivers_on_real_recordings(name: str, rows: int) -> None:
     """The same features at the very same thresholds; probabilities alike, missing values or not."""
     label, least = RECORDINGS[name]
-    given = rows_of(name, rows)
-    _, x = numbers(given, label)
-    places: dict[str, int] = {}
-    y = np.array([places.setdefault(row[label], len(places)) for row in given])
-    schedule, river, count = lessons(x, y, len(places)), [], len(places)
+    x, y = told(rows_of(name, rows), label)
+    count = int(y.max()) + 1
+    schedule, river = lessons(x, y, count), []
 
     def make() -> Any:
         kind = Classifier(grace_period=50, delta=1e-3, tau=0.1)

@@ -177,8 +177,8 @@ def _is_best(node: Floats, votes: Floats, n: int, c: int) -> bool:
 
 
 @kernel
-def _observe(node: Floats, f: int, classes: int, j: int, v: float, c: int) -> None:
-    """A feature's distribution for a class takes one more value."""
+def _observe(node: Floats, f: int, classes: int, j: int, v: float, c: int, w: float) -> None:
+    """A feature's distribution for a class takes one more value, of weight w."""
     first = first_of(j, f, classes)
     if node[first] == 0.0:
         node[HEADER + 2 * classes + int(node[KNOWN])] = j
@@ -192,39 +192,40 @@ def _observe(node: Floats, f: int, classes: int, j: int, v: float, c: int) -> No
         node[at + LEAST] = v
     if v > node[at + GREATEST]:  # noqa: PLR1730 - of NaN, `max` says something else
         node[at + GREATEST] = v
-    node[at + N] += 1.0
+    node[at + N] += w
     old = node[at + MEAN]
-    node[at + MEAN] += (1.0 / node[at + N]) * (v - old)
-    node[at + SQUARES] += (v - old) * (v - node[at + MEAN])
+    node[at + MEAN] += (w / node[at + N]) * (v - old)
+    node[at + SQUARES] += w * (v - old) * (v - node[at + MEAN])
 
 
 @kernel
 def learn(
-    node: Floats, z: Floats, has: Floats, c: int, o: Floats, votes: Floats, running: Floats
-) -> bool:
-    """A leaf learns a label; False where River raises."""
+    node: Floats, z: Floats, has: Floats, c: int, w: float, o: Floats, votes: Floats,
+    running: Floats,
+) -> bool:  # fmt: skip
+    """A leaf learns a label of weight w; False where River raises."""
     classes, f = int(o[CLASSES]), len(z)
     if node[INACTIVE] == 0.0 and o[LEAF] == 2.0:
         n = majority(node, o, votes)
         if n == 0 or _is_best(node, votes, n, c):
-            node[MAJORITY] += 1.0
+            node[MAJORITY] += w
         n = bayes(node, z, has, o, votes, running)
         if n < 0:
             return False
         if _is_best(node, votes, n, c):
-            node[BAYES] += 1.0
+            node[BAYES] += w
     there = False
     for place in range(int(node[MET])):
         there |= int(node[HEADER + place]) == c
     if not there:
         node[HEADER + int(node[MET])] = c
         node[MET] += 1.0
-    node[HEADER + classes + c] += 1.0
+    node[HEADER + classes + c] += w
     node[WHOLE] = total(node, o, running)
     if node[INACTIVE] == 0.0:
         for j in range(f):
             if has[j] != 0.0:
-                _observe(node, f, classes, j, z[j], c)
+                _observe(node, f, classes, j, z[j], c, w)
     return True
 
 
@@ -232,4 +233,5 @@ def learn(
 def forget(node: Floats, f: int, classes: int) -> None:
     """A leaf forgets what it knows of features."""
     node[KNOWN] = 0.0
-    node[HEADER + 2 * classes :] = 0.0
+    first = HEADER + 2 * classes
+    node[first : first + f * (2 + 6 * classes)] = 0.0

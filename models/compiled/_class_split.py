@@ -39,7 +39,7 @@ from models.compiled._tree import DEPTH, LEFT, RIGHT, SPLIT_ON, THRESHOLD, TRIED
 from streamgauge.arrays import Floats
 from streamgauge.kernels import kernel
 
-__all__ = ["attempt"]
+__all__ = ["attempt", "divide"]
 
 
 @kernel
@@ -191,31 +191,32 @@ def _grow(
 
 
 @kernel
-def attempt(
-    nodes: Floats, row: int, k: int, taken: int, f: int, o: Floats, work: Floats, running: Floats
-) -> int:
-    """Split leaf k of a tree where that is worth it. How many nodes the tree has then; -1 where
-    there is no room for two more than the `taken`."""
-    node, classes = nodes[k, row], int(o[CLASSES])
+def attempt(node: Floats, f: int, o: Floats, work: Floats, running: Floats) -> tuple[int, float]:
+    """Which feature a leaf should split on, and where; -1 where it should not."""
+    classes = int(o[CLASSES])
     weighing = 0
     for place in range(int(node[MET])):
         weighing += node[HEADER + classes + int(node[HEADER + place])] != 0.0
     if weighing < 2:
-        return taken
+        return -1, 0.0
     wanted, j, cut = _choose(node, f, o, work, running)
-    if not wanted:
-        return taken
-    if j < 0:
+    if wanted and j < 0:
         # River puts the leaf to sleep, and its limit of the tree's size wakes it at once.
         forget(node, f, classes)
-        return taken
-    if taken + 2 > len(nodes):
-        return -1
+    return j if wanted else -1, cut
+
+
+@kernel
+def divide(
+    nodes: Floats, row: int, k: int, low: int, high: int, j: int, cut: float, f: int, o: Floats,
+    work: Floats, running: Floats,
+) -> None:  # fmt: skip
+    """Leaf k becomes a branch on feature j, with leaves at the places `low` and `high`."""
+    node, classes = nodes[k, row], int(o[CLASSES])
     left, right = _part(node[first_of(j, f, classes) :], classes, cut, o[HALF], work)
-    below, above = nodes[taken, row], nodes[taken + 1, row]
+    below, above = nodes[low, row], nodes[high, row]
     depth = node[DEPTH] + 1.0
     _grow(below, work[LEFT_CLASSES], work[LEFT_WEIGHTS], left, depth, o, running)
     _grow(above, work[RIGHT_CLASSES], work[RIGHT_WEIGHTS], right, depth, o, running)
     node[SPLIT_ON], node[THRESHOLD] = j + 1.0, cut
-    node[LEFT], node[RIGHT] = taken, taken + 1.0
-    return taken + 2
+    node[LEFT], node[RIGHT] = low, high

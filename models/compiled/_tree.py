@@ -37,31 +37,27 @@ def fields() -> list[Field]:
 
 
 @kernel
-def _heavier(nodes: Floats, row: int, k: int, weights: Floats) -> int:
-    """The child of a branch that saw more labels. Children always stand behind their parents."""
-    for at in range(len(weights) - 1, k, -1):
-        node = nodes[at, row]
-        if node[SPLIT_ON] == 0.0:
-            weights[at] = node[WHOLE]
-        else:
-            weights[at] = weights[int(node[LEFT])] + weights[int(node[RIGHT])]
-    left, right = int(nodes[k, row, LEFT]), int(nodes[k, row, RIGHT])
-    return right if weights[left] < weights[right] else left
+def _weight(nodes: Floats, row: int, k: int) -> float:
+    """The labels of all leaves below a node."""
+    node = nodes[k, row]
+    if node[SPLIT_ON] == 0.0:
+        return float(node[WHOLE])
+    left = _weight(nodes, row, int(node[LEFT]))
+    return left + _weight(nodes, row, int(node[RIGHT]))
 
 
 @kernel
-def leaf_of(nodes: Floats, row: int, z: Floats, has: Floats, weights: Floats) -> tuple[int, bool]:
-    """The leaf that an event falls into, and whether every feature asked for was there.
-
-    `weights float64[nodes of the tree]` is scratch.
-    """
-    k, known = 0, True
+def leaf_of(nodes: Floats, row: int, root: int, z: Floats, has: Floats) -> tuple[int, bool]:
+    """The leaf that an event falls into, and whether every feature asked for was there: where one
+    is missing, the child that saw more labels counts."""
+    k, known = root, True
     while nodes[k, row, SPLIT_ON] != 0.0:
         node = nodes[k, row]
         j = int(node[SPLIT_ON]) - 1
+        left, right = int(node[LEFT]), int(node[RIGHT])
         if has[j] == 0.0:
             known = False
-            k = _heavier(nodes, row, k, weights)
+            k = right if _weight(nodes, row, left) < _weight(nodes, row, right) else left
         else:
-            k = int(node[LEFT]) if z[j] <= node[THRESHOLD] else int(node[RIGHT])
+            k = left if z[j] <= node[THRESHOLD] else right
     return k, known

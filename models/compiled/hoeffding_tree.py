@@ -2,32 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from river import tree
-from river.tree.splitter import GaussianSplitter
 
 from models.compiled import _class_leaf, _pipeline, _scaler
-from models.compiled._class_leaf import (
-    BAYES,
-    CLASSES,
-    GRACE,
-    HEADER,
-    LEAF,
-    MAJORITY,
-    MAX_DEPTH,
-    NB_FROM,
-    VOTES,
-    bayes,
-    forget,
-    learn,
-    majority,
-)
-from models.compiled._class_split import attempt
+from models.compiled._class_leaf import CLASSES, VOTES
+from models.compiled._class_split import divide
+from models.compiled._class_tree import RAISED, best_of, chances_of, options, refusal, teach
 from models.compiled._fleet import FULL, OVERFLOW, UNREAL, Fleet
-from models.compiled._python import COMPENSATED as SUMS
-from models.compiled._tree import DEPTH, INACTIVE, NODES_MOST, TRIED, WHOLE, leaf_of
+from models.compiled._tree import NODES_MOST, leaf_of
 from models.learner import Estimator
 from streamgauge.arrays import Floats, Ints
 from streamgauge.kernels import kernel
@@ -41,37 +25,6 @@ MODELS = (tree.HoeffdingTreeClassifier,)
 PREDICT, LEARN = int(Step.PREDICT), int(Step.LEARN)
 # Columns of a model's row: nodes, then which classes have come.
 NODES, SEEN = range(2)
-LEAVES = {"mc": 0.0, "nb": 1.0, "nba": 2.0}
-
-
-@kernel
-def _answer(
-    row: Floats, node: Floats, z: Floats, has: Floats, o: Floats, parts: Floats, work: Floats,
-    running: Floats, order: Floats,
-) -> float:  # fmt: skip
-    """The most probable class, of those that are alike the first by name; probabilities. NaN where
-    River raises."""
-    classes, votes = int(o[CLASSES]), work[VOTES]
-    by_bayes = node[INACTIVE] == 0.0 and (
-        (o[LEAF] == 2.0 and node[BAYES] >= node[MAJORITY])
-        or (o[LEAF] == 1.0 and node[WHOLE] >= o[NB_FROM])
-    )
-    n = bayes(node, z, has, o, votes, running) if by_bayes else majority(node, o, votes)
-    if n < 0:
-        return math.nan
-    chances = work[0]
-    chances[:] = 0.0
-    for place in range(n):
-        chances[int(node[HEADER + place])] = votes[place]
-    best = -1
-    for c in range(classes):
-        if row[SEEN + c] != 0.0:
-            alike = best >= 0 and chances[c] == chances[best] and order[c] < order[best]
-            if best < 0 or chances[c] > chances[best] or alike:
-                best = c
-        if c < len(parts):
-            parts[c] = chances[c]
-    return float(best)
 
 
 @kernel
@@ -81,27 +34,16 @@ def _learn(
 ) -> None:  # fmt: skip
     row[SEEN + c] = 1.0
     row[NODES] = max(row[NODES], 1.0)
-    weights = np.empty(int(row[NODES]))
-    k, known = leaf_of(nodes, at, z, has, weights)
-    node = nodes[k, at]
-    if not learn(node, z, has, c, o, work[VOTES], running):
+    k, known = leaf_of(nodes, at, 0, z, has)
+    j, cut = teach(nodes[k, at], z, has, known, c, 1.0, o, work, running)
+    taken = int(row[NODES])
+    if j == RAISED:
         refusals[OVERFLOW] += 1
-        return
-    # Where a feature was missing on the way, River does not try to split.
-    if not known or node[INACTIVE] != 0.0:
-        return
-    if node[DEPTH] >= o[MAX_DEPTH]:
-        node[INACTIVE] = 1.0
-        forget(node, len(z), int(o[CLASSES]))
-        return
-    seen = node[WHOLE]
-    if seen - node[TRIED] >= o[GRACE]:
-        taken = attempt(nodes, at, k, int(row[NODES]), len(z), o, work, running)
-        if taken < 0:
-            refusals[FULL] += 1
-        else:
-            row[NODES] = taken
-        node[TRIED] = seen
+    elif j >= 0 and taken + 2 > len(nodes):
+        refusals[FULL] += 1
+    elif j >= 0:
+        divide(nodes, at, k, taken, taken + 1, j, cut, len(z), o, work, running)
+        row[NODES] = taken + 2.0
 
 
 @kernel
@@ -112,7 +54,8 @@ def _run(
     f = int(settings[_scaler.F])
     o = settings[_scaler.HEADER + f :]
     z, has, at = np.empty(f), np.empty(f), np.empty(f + 1, np.int64)
-    work, running = np.empty((5, int(o[CLASSES]))), np.empty(2)
+    classes = int(o[CLASSES])
+    work, running = np.empty((5, classes)), np.empty(2)
     for i in range(n):
         step = codes[i, STEP]
         if codes[i, LANE] != lane or (step != PREDICT and step != LEARN):
@@ -129,12 +72,15 @@ def _run(
         if at[f] != 0:
             refusals[UNREAL] += 1
         elif step == PREDICT and row[NODES] != 0.0:
-            weights = np.empty(int(row[NODES]))
-            k, _ = leaf_of(nodes, model, z, has, weights)
-            node = nodes[k, model]
-            answers[i] = _answer(row, node, z, has, o, parts[i], work, running, order)
-            refusals[OVERFLOW] += math.isnan(answers[i])
-        elif step == LEARN and 0.0 <= numbers[i, TARGET] < o[CLASSES]:
+            k, _ = leaf_of(nodes, model, 0, z, has)
+            chances, node = work[0, :classes], nodes[k, model]
+            if chances_of(node, z, has, o, chances, work[VOTES], running):
+                answers[i] = best_of(chances, row[SEEN:], order, classes)
+                told = min(classes, parts.shape[1])
+                parts[i, :told] = chances[:told]
+            else:
+                refusals[OVERFLOW] += 1
+        elif step == LEARN and 0.0 <= numbers[i, TARGET] < classes:
             c = int(numbers[i, TARGET])
             _learn(row, nodes, model, z, has, c, o, work, running, refusals)
 
@@ -158,51 +104,15 @@ def build(
     if isinstance(parts, str):
         return parts
     scaler, clip, model = parts
-    reason = _refusal(model)
+    reason = refusal(model)
     if reason:
         return f"it has {reason}"
     f = len(inputs)
     fields = [Field("nodes"), Field("seen", (classes,))]
     width = sum(field.size for field in fields)
-    settings = [*_scaler.settings_of(scaler, clip, inputs, width), classes, *_options(model)]
+    settings = [*_scaler.settings_of(scaler, clip, inputs, width), *options(model, classes)]
     fields += _scaler.fields_of(scaler, f)
     rows = keys.rows(capacity)
     nodes = Block(_class_leaf.fields_of(f, classes), rows, keys=keys, layers=NODES_MOST)
     order = np.arange(float(classes))
     return Fleet(_run, fields, settings, lane, capacity, keys, {"nodes": nodes}, order)
-
-
-def _options(model: Any) -> list[float]:
-    """The tree's options, in the order of the columns of `_class_leaf`."""
-    return [
-        model.grace_period,
-        model.max_depth,
-        model.delta,
-        model.tau,
-        LEAVES[model.leaf_prediction],
-        model.nb_threshold,
-        model.splitter.n_splits,
-        model.min_branch_fraction,
-        model.max_share_to_split,
-        model.merit_preprune,
-        model.split_criterion == "gini",
-        SUMS,
-        0.5,
-    ]
-
-
-def _refusal(model: Any) -> str:
-    """The first option that has no compiled equivalent, in words; empty if all have one."""
-    if model.classes:
-        return "a model that has learned already"
-    if model.split_criterion == "hellinger":
-        return "split_criterion hellinger, which asks for classes named 0 and 1"
-    if type(model.splitter) is not GaussianSplitter:
-        return f"splitter {type(model.splitter).__name__}"
-    if model.nominal_attributes:
-        return "nominal_attributes"
-    if model.remove_poor_attrs:
-        return "remove_poor_attrs"
-    if model.stop_mem_management or model.max_size != 100.0:
-        return "a limit in bytes of Python objects (max_size, stop_mem_management)"
-    return ""

@@ -36,8 +36,7 @@ def _learn(
     if row[NODES] == 0.0:
         row[NODES] = 1.0
         nodes[0, device, INTERCEPT] = o[START]
-    weights = np.empty(int(row[NODES]))
-    k, known = leaf_of(nodes, device, z, has, weights)
+    k, known = leaf_of(nodes, device, 0, z, has)
     node = nodes[k, device]
     fine, lost = learn(row, places, device, node, z, has, y, o)
     refusals[FULL] += lost
@@ -91,8 +90,7 @@ def _run(
             # What River answers before the first label.
             answers[i] = 0.0
         else:
-            weights = np.empty(int(row[NODES]))
-            k, _ = leaf_of(nodes, model, z, has, weights)
+            k, _ = leaf_of(nodes, model, 0, z, has)
             answers[i] = answer(nodes[k, model], z, has, o)
 
 

@@ -33,7 +33,7 @@ ALARMS, OWN_WRITER = adwin.GRACE + 1, adwin.GRACE + 2
 _BOUND = 20.0
 # Columns of a window's head that ADWIN itself leaves free, as whole numbers: layers in use, and
 # when the window began.
-DEPTH, BEGUN = adwin.ALARM + 1, adwin.ALARM + 2
+DEPTH, BEGUN = adwin.DEPTH, adwin.DEPTH + 1
 
 
 @kernel

@@ -8,6 +8,8 @@ import numpy as np
 from river import (
     anomaly,
     cluster,
+    drift,
+    forest,
     linear_model,
     naive_bayes,
     optim,
@@ -250,6 +252,24 @@ SUBJECTS = (
         lambda: (
             preprocessing.StandardScaler()
             | tree.HoeffdingTreeClassifier(grace_period=4, delta=0.5, tau=0.5)
+        ),
+        ALWAYS,
+        3,
+    ),
+    Subject(
+        "models.compiled.adaptive_random_forest",
+        "of three classes",
+        lambda: (
+            preprocessing.StandardScaler()
+            | forest.ARFClassifier(
+                3,
+                seed=4,
+                grace_period=4,
+                delta=0.5,
+                tau=0.5,
+                drift_detector=drift.ADWIN(0.5, clock=2, grace_period=2),
+                warning_detector=drift.ADWIN(0.9, clock=1, grace_period=2),
+            )
         ),
         ALWAYS,
         3,
