@@ -3,6 +3,7 @@
 import math
 import random
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ def test_nodes_of_a_tree_that_was_replaced_are_handed_out_again() -> None:
     r = np.random.default_rng(1)
     x = r.normal(size=(6_000, 2))
     y = ((x[:, 0] > 0) ^ (np.arange(6_000) // 500 % 2 > 0)).astype(np.int64)
-    make = lambda: Classifier(3, seed=1, drift_detector=drift.ADWIN(0.05, clock=4))  # noqa: E731
+    make = partial(Classifier, 3, seed=1, drift_detector=drift.ADWIN(0.05, clock=4))
     fleet = compiled(make, (0, 1), question=asked(2))
     most = 0
     for start in range(0, 6_000, 100):
