@@ -26,7 +26,7 @@ __all__ = ["MINUTES", "ODD", "PART", "Plant", "planted"]
 
 ODD = "pump (2)/a+b"
 """A device whose name means something else in a regular expression."""
-MINUTES, CHANGE, PART = 6_500, 5_500, 500
+MINUTES, CHANGE, PART = 7_000, 6_000, 500
 QUIET = range(MINUTES - 100, MINUTES - 90)
 """Minutes in which one channel sends nothing."""
 CONFIG = """
@@ -68,6 +68,8 @@ label = {{ from = "http", match = {{ time_within = "10s" }} }}
 kind = "clustering"
 ready_after = 100
 model = ["preprocessing.StandardScaler", {{ use = "cluster.KMeans", halflife = 0.2 }}]
+[drift]
+alarms_per_day = 1000
 [drift.actions]
 level = {{ use = "restart", tasks = ["heat_soon"] }}
 [[sink]]

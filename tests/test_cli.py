@@ -28,7 +28,7 @@ def streamgauge(*arguments: str | Path, **env: str) -> subprocess.CompletedProce
     """The installed command, with warnings as errors."""
     strict = os.environ | {"PYTHONWARNINGS": "error", "COLUMNS": "100"} | env
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=300, env=strict, check=False
+        command(*arguments), capture_output=True, text=True, timeout=900, env=strict, check=False
     )
 
 

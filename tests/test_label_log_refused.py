@@ -17,8 +17,8 @@ from tests.streams import BEGIN, COMPILED, RIVER
 @pytest.mark.parametrize(
     ("change", "key", "said"),
     [
-        (('scope = "device"', 'scope = "tag:site"'), "scope", 'not possible yet.*write "fleet"'),
-        (('scope = "device"', 'scope = "all"'), "scope", 'is no scope.*"device" or "fleet"'),
+        (('scope = "device"', 'scope = "tag:site"'), "scope", "no table says which"),
+        (('scope = "device"', 'scope = "all"'), "scope", 'is no scope.*"fleet" for one that all'),
         (('"column:y"', '"colum:y"'), "label.from", "no place of labels.*topic:labels"),
         (('"column:y"', '"column:a"'), "label.from", "also a channel.*remove the channel"),
         (('"column:y"', '"http", delay = "1d"'), "label.delay", "only a column's labels"),

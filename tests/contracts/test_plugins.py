@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 
 from ingest.rejects import Rejects
 from models.learner import Estimator, Learner
+from models.series import Ahead
 from serving.listing import FOLDERS
 from stream_processor.settings.features import taken_by
 from streamgauge import plugins
@@ -103,7 +104,9 @@ def check_signature(function: Callable[..., Any], given: Mapping[str, Any]) -> N
         if parameter.kind is parameter.KEYWORD_ONLY:
             assert name in hints, f"option {name} has no type"
             optional = parameter.default is None
-            assert fits_toml(hints[name], optional=optional), f"no TOML gives {name}"
+            # What a series is asked for follows from the task, as classes do.
+            of_task = hints[name] is Ahead
+            assert of_task or fits_toml(hints[name], optional=optional), f"no TOML gives {name}"
             if parameter.default is not parameter.empty:
                 TypeAdapter(hints[name]).validate_python(parameter.default, strict=True)
 
