@@ -20,7 +20,7 @@ from monitoring.sinks._buffered import Buffered
 from monitoring.sinks._sql_server import tables
 from streamgauge import database
 from tests.influx import arrived
-from tests.outputs import LANES, START, output, predicted
+from tests.outputs import LANES, START, output, predicted, told
 from tests.services.kafka import kafka, new_topic
 from tests.services.mosquitto import mosquitto
 from tests.services.ports import free_port, wait_for
@@ -188,11 +188,11 @@ def test_no_password_is_in_a_folders_name(tmp_path: Path) -> None:
         ),
     ]  # fmt: skip
     for sink in sinks:
-        sink.write(output([predicted(1)]))
+        sink.write(output([predicted(1), told(2)]))
         sink.close()
     found = sorted(str(place.relative_to(tmp_path)) for place in tmp_path.glob("*/*"))
     assert found == [
         f"kafka/127.0.0.1_{port}_out_outcome",
         f"mqtt/127.0.0.1_{port}_out_device_prediction_outcome_event",
-        f"sql/postgresql_127.0.0.1_{port}_plant_hall_",
+        f"sql/postgresql_127.0.0.1_{port}_plant_hall",
     ]

@@ -34,7 +34,10 @@ def in_time(work: Callable[..., Any], *given: Any) -> Any:
 
 
 def _each(value: Any) -> list[Any]:
-    return list(value.values()) if isinstance(value, dict) else [value]
+    """What is in a table, and in tables within it."""
+    if not isinstance(value, dict):
+        return [value]
+    return [one for inside in value.values() for one in _each(inside)]
 
 
 def check_state(state: Mapping[str, Any]) -> None:
